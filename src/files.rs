@@ -1,0 +1,84 @@
+//! Files that are either whole or not there: temporary name, sync, rename.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::error::{Error, Result, shown};
+
+/// Writes a file through `fill` so that `path` holds the old content or the whole new one,
+/// whatever happens in between. Replaces a file that is there.
+///
+/// # Errors
+/// [`Error::Environment`] when the folder can't be written to or the disk is full; the
+/// temporary file is removed.
+pub fn write_atomically(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    write_whole(path, fill)
+        .map_err(|cause| Error::Environment(format!("can't write {}: {cause}", shown(path))).into())
+}
+
+fn write_whole(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".flowers-").suffix(".part");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut part = builder.tempfile_in(folder)?;
+    {
+        let mut writer = BufWriter::with_capacity(1 << 20, part.as_file_mut());
+        fill(&mut writer)?;
+        writer.flush()?;
+    }
+    part.as_file().sync_all()?;
+    part.persist(path).map_err(|failed| failed.error)?;
+    // The rename itself must survive a power cut; not every file system can sync a folder.
+    #[cfg(unix)]
+    File::open(folder)?.sync_all().ok();
+    Ok(())
+}
+
+/// Reads a file that the user named.
+///
+/// # Errors
+/// [`Error::Data`] naming the file and the reason.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|cause| Error::Data(format!("can't read {}: {cause}", shown(path))).into())
+}
+
+/// Makes a folder and its parents.
+///
+/// # Errors
+/// [`Error::Environment`] naming the folder and the reason.
+pub fn create_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path)
+        .map_err(|cause| Error::Environment(format!("can't create {}: {cause}", shown(path))))
+        .context("the output folder must be writable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        write_atomically(&path, |sink| sink.write_all(b"old")).unwrap();
+        let failed = write_atomically(&path, |sink| {
+            sink.write_all(b"ne")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert_eq!(crate::error::exit_code(&failed.unwrap_err()), 4);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,26 @@
+//! `flowers` turns a folder of photos into a tested image classifier.
+//!
+//! An architecture is a [`graph`]; everything else walks it. Imports go one way:
+//!
+//! ```text
+//! main -> cli -> commands -> training, report -> bundle, data
+//!      -> models, graph, weights, image, metrics -> labels, files, progress, error
+//! ```
+//!
+//! Only `training` and the commands that start it know libtorch (`tch`).
+
+pub mod bundle;
+pub mod cli;
+pub mod commands;
+pub mod data;
+pub mod error;
+pub mod files;
+pub mod graph;
+pub mod image;
+pub mod labels;
+pub mod metrics;
+pub mod models;
+pub mod progress;
+pub mod report;
+pub mod training;
+pub mod weights;

@@ -1,0 +1,3 @@
+//! Starts `flowers`: parse, dispatch, exit code.
+
+fn main() {}
