@@ -1,0 +1,188 @@
+//! Writes a graph down in the order in which a network is read.
+
+use super::op::{Activation, BatchNorm2d, Conv2d, Linear, Op, Pool2d};
+use super::shape::infer;
+use super::{Graph, Node};
+use crate::error::{Error, Result};
+
+/// A value inside a graph that is being built: the output of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value(usize);
+
+/// Collects nodes and checks every shape as it goes. The first mistake is remembered and
+/// told by [`Builder::finish`], so that an architecture reads without a `?` on every line.
+pub struct Builder {
+    nodes: Vec<Node>,
+    mistake: Option<String>,
+}
+
+impl Builder {
+    /// A graph of square RGB pictures.
+    pub fn new(image_size: usize) -> (Self, Value) {
+        let input = Node {
+            name: "input".into(),
+            op: Op::Input,
+            inputs: Vec::new(),
+            shape: vec![3, image_size, image_size],
+        };
+        let builder = Self {
+            nodes: vec![input],
+            mistake: None,
+        };
+        (builder, Value(0))
+    }
+
+    /// Adds any operator.
+    pub fn push(&mut self, name: impl Into<String>, op: Op, inputs: &[Value]) -> Value {
+        let name = name.into();
+        let shapes: Vec<&[usize]> = inputs.iter().map(|v| &*self.nodes[v.0].shape).collect();
+        let inferred = if self.nodes.iter().any(|node| node.name == name) {
+            Err("the name is taken".into())
+        } else {
+            infer(&op, &shapes)
+        };
+        let shape = inferred.unwrap_or_else(|why| {
+            let mistake = format!("{} {name}: {why}", op.name());
+            self.mistake.get_or_insert(mistake);
+            shapes
+                .first()
+                .map(|shape| shape.to_vec())
+                .unwrap_or_default()
+        });
+        self.nodes.push(Node {
+            name,
+            op,
+            inputs: inputs.iter().map(|value| value.0).collect(),
+            shape,
+        });
+        Value(self.nodes.len() - 1)
+    }
+
+    /// Shape of a value for one picture.
+    pub fn shape(&self, value: Value) -> &[usize] {
+        &self.nodes[value.0].shape
+    }
+
+    /// Number of channels, or of features, of a value.
+    pub fn channels(&self, value: Value) -> usize {
+        self.shape(value).first().copied().unwrap_or_default()
+    }
+
+    /// A convolution; its input channels are those of `x`.
+    pub fn conv2d(&mut self, name: impl Into<String>, x: Value, mut conv: Conv2d) -> Value {
+        conv.in_channels = self.channels(x);
+        self.push(name, Op::Conv2d(conv), &[x])
+    }
+
+    pub fn batch_norm(
+        &mut self,
+        name: impl Into<String>,
+        x: Value,
+        eps: f64,
+        momentum: f64,
+    ) -> Value {
+        let channels = self.channels(x);
+        let norm = BatchNorm2d {
+            channels,
+            eps,
+            momentum,
+        };
+        self.push(name, Op::BatchNorm2d(norm), &[x])
+    }
+
+    pub fn linear(&mut self, name: impl Into<String>, x: Value, out_features: usize) -> Value {
+        let linear = Linear {
+            in_features: self.channels(x),
+            out_features,
+        };
+        self.push(name, Op::Linear(linear), &[x])
+    }
+
+    pub fn activation(&mut self, name: impl Into<String>, x: Value, kind: Activation) -> Value {
+        self.push(name, Op::Activation(kind), &[x])
+    }
+
+    pub fn max_pool2d(&mut self, name: impl Into<String>, x: Value, pool: Pool2d) -> Value {
+        self.push(name, Op::MaxPool2d(pool), &[x])
+    }
+
+    pub fn global_avg_pool(&mut self, name: impl Into<String>, x: Value) -> Value {
+        self.push(name, Op::GlobalAvgPool, &[x])
+    }
+
+    pub fn add(&mut self, name: impl Into<String>, a: Value, b: Value) -> Value {
+        self.push(name, Op::Add, &[a, b])
+    }
+
+    pub fn flatten(&mut self, name: impl Into<String>, x: Value) -> Value {
+        self.push(name, Op::Flatten, &[x])
+    }
+
+    pub fn dropout(&mut self, name: impl Into<String>, x: Value, probability: f64) -> Value {
+        self.push(name, Op::Dropout { probability }, &[x])
+    }
+
+    /// The graph that answers with `output`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the first mistake and the name of its node.
+    pub fn finish(self, output: Value) -> Result<Graph> {
+        match self.mistake {
+            Some(mistake) => Err(Error::Usage(mistake).into()),
+            None => Ok(Graph {
+                nodes: self.nodes,
+                output: output.0,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Padding;
+
+    #[test]
+    fn shapes_are_inferred() {
+        let (mut g, x) = Builder::new(32);
+        let x = g.conv2d("conv", x, Conv2d::new(8, 3).stride(2));
+        assert_eq!(g.shape(x), [8, 16, 16]);
+        let wide = g.conv2d(
+            "wide",
+            x,
+            Conv2d::new(8, 3).dilation(2).padding(Padding::both(2)),
+        );
+        let sum = g.add("sum", x, wide);
+        let pool = g.global_avg_pool("pool", sum);
+        let gate = g.push("gate", Op::Mul, &[sum, pool]);
+        let both = g.push("both", Op::Concat, &[sum, gate]);
+        assert_eq!(g.shape(both), [16, 16, 16]);
+        let flat = g.flatten("flat", both);
+        let out = g.linear("fc", flat, 5);
+        let graph = g.finish(out).unwrap();
+        assert_eq!(graph.output_shape(), [5]);
+        assert_eq!(graph.layer("fc"), Some(8));
+        assert_eq!(graph.layer("f"), None);
+    }
+
+    #[test]
+    fn a_mistake_names_its_node() {
+        let (mut g, x) = Builder::new(32);
+        let a = g.conv2d("a", x, Conv2d::new(8, 3));
+        let b = g.conv2d("b", x, Conv2d::new(9, 3));
+        let sum = g.add("block.add", a, b);
+        let error = g.finish(sum).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "Add block.add: the shapes [8, 32, 32] and [9, 32, 32] differ"
+        );
+    }
+
+    #[test]
+    fn a_name_is_used_once() {
+        let (mut g, x) = Builder::new(8);
+        let a = g.conv2d("a", x, Conv2d::new(8, 3));
+        let b = g.conv2d("a", a, Conv2d::new(8, 3));
+        assert!(g.finish(b).unwrap_err().to_string().contains("taken"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Shape inference: what an operator makes of its inputs' shapes.
+
+use super::op::{Op, Pool2d};
+
+/// The output shape of an operator for one picture.
+///
+/// # Errors
+/// A sentence that says what does not fit.
+pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
+    let arity = match op {
+        Op::Input => 0,
+        Op::Add | Op::Mul => 2,
+        Op::Concat => inputs.len().max(1),
+        _ => 1,
+    };
+    if inputs.len() != arity {
+        return Err(format!("takes {arity} inputs, not {}", inputs.len()));
+    }
+    match op {
+        Op::Input => Err("the input's shape is given, not inferred".into()),
+        Op::Conv2d(conv) => {
+            let [channels, height, width] = feature_map(inputs[0])?;
+            if conv.in_channels != channels {
+                return Err(format!(
+                    "has {} input channels, got {channels}",
+                    conv.in_channels
+                ));
+            }
+            if conv.groups == 0
+                || channels % conv.groups != 0
+                || conv.out_channels % conv.groups != 0
+            {
+                return Err(format!(
+                    "{} groups do not divide {channels} and {} channels",
+                    conv.groups, conv.out_channels
+                ));
+            }
+            let reach = conv.dilation * (conv.kernel.max(1) - 1) + 1;
+            let padding = conv.padding.before + conv.padding.after;
+            Ok(vec![
+                conv.out_channels,
+                window(height, reach, conv.stride, padding)?,
+                window(width, reach, conv.stride, padding)?,
+            ])
+        }
+        Op::BatchNorm2d(norm) => {
+            let [channels, ..] = feature_map(inputs[0])?;
+            if norm.channels != channels {
+                return Err(format!(
+                    "normalises {} channels, got {channels}",
+                    norm.channels
+                ));
+            }
+            Ok(inputs[0].to_vec())
+        }
+        Op::Linear(linear) => {
+            if inputs[0] != [linear.in_features] {
+                return Err(format!(
+                    "has {} input features, got shape {:?}",
+                    linear.in_features, inputs[0]
+                ));
+            }
+            Ok(vec![linear.out_features])
+        }
+        Op::MaxPool2d(pool) | Op::AvgPool2d(pool) => pooled(pool, inputs[0]),
+        Op::GlobalAvgPool => feature_map(inputs[0]).map(|[channels, ..]| vec![channels, 1, 1]),
+        Op::Add => same(inputs[0], inputs[1]),
+        Op::Mul => same(inputs[0], inputs[1]).or_else(|different| {
+            let [channels, ..] = feature_map(inputs[0])?;
+            if inputs[1] == [channels, 1, 1] {
+                Ok(inputs[0].to_vec())
+            } else {
+                Err(different)
+            }
+        }),
+        Op::Concat => concatenated(inputs),
+        Op::Flatten => Ok(vec![inputs[0].iter().product()]),
+        Op::Softmax if inputs[0].len() != 1 => {
+            Err(format!("takes a vector, got shape {:?}", inputs[0]))
+        }
+        Op::Dropout { probability } if !(0.0..1.0).contains(probability) => {
+            Err(format!("a dropout of {probability} is not in [0, 1)"))
+        }
+        Op::Activation(_) | Op::Dropout { .. } | Op::Softmax => Ok(inputs[0].to_vec()),
+    }
+}
+
+fn feature_map(shape: &[usize]) -> Result<[usize; 3], String> {
+    shape
+        .try_into()
+        .map_err(|_| format!("takes channels x height x width, got shape {shape:?}"))
+}
+
+/// Number of windows of `reach` pixels that fit.
+fn window(size: usize, reach: usize, stride: usize, padding: usize) -> Result<usize, String> {
+    if stride == 0 {
+        return Err("a stride of 0".into());
+    }
+    (size + padding)
+        .checked_sub(reach)
+        .map(|rest| rest / stride + 1)
+        .ok_or_else(|| {
+            format!(
+                "a window of {reach} pixels does not fit into {size}: the image size is too small"
+            )
+        })
+}
+
+fn pooled(pool: &Pool2d, input: &[usize]) -> Result<Vec<usize>, String> {
+    let [channels, height, width] = feature_map(input)?;
+    if pool.padding * 2 > pool.kernel {
+        return Err("padding is more than half of the window".into());
+    }
+    let side = |size| window(size, pool.kernel, pool.stride, 2 * pool.padding);
+    Ok(vec![channels, side(height)?, side(width)?])
+}
+
+fn same(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+    if a == b {
+        Ok(a.to_vec())
+    } else {
+        Err(format!("the shapes {a:?} and {b:?} differ"))
+    }
+}
+
+fn concatenated(inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
+    let mut joined = feature_map(inputs.first().ok_or("joins nothing")?)?;
+    for input in &inputs[1..] {
+        let [channels, height, width] = feature_map(input)?;
+        if [height, width] != joined[1..] {
+            return Err(format!(
+                "the shapes {joined:?} and {input:?} differ in size"
+            ));
+        }
+        joined[0] += channels;
+    }
+    Ok(joined.to_vec())
+}
