@@ -1,1 +1,506 @@
-//! To be written.
+//! A restricted unpickler: it builds plain data, and refuses whatever else a pickle asks for.
+//!
+//! Pickle is a program for a stack machine. This machine has no instruction that runs anything:
+//! a call of a permitted global is recorded as data ([`Node::Call`]) and a global that is not
+//! on the list ends the reading with its name. Objects live in one arena and refer to each
+//! other by number, so that neither cycles, nor deep nesting, nor a value used a million times
+//! costs more than the bytes that ask for it.
+//!
+//! Reference: CPython's `pickletools` and `Lib/pickle.py`, protocols 2 to 5.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result, shown};
+
+/// Limit for objects, stack, marks and memo each: a state dict of 1000 tensors has 20,000.
+const MAX_OBJECTS: usize = 1 << 20;
+
+/// A module and a name in it.
+pub type Global = (&'static str, &'static str);
+
+/// The one global that the machine itself knows: calling it makes a dict.
+pub const ORDERED_DICT: Global = ("collections", "OrderedDict");
+
+/// An object's place in a [`Pickle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id(usize);
+
+/// An object. Text and bytes are borrowed from the file.
+#[derive(Debug, PartialEq)]
+pub enum Node<'a> {
+    None,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    /// Pairs in the order in which they were set; of equal keys the last one counts.
+    Dict(Vec<(Id, Id)>),
+    Global(Global),
+    /// A permitted global applied to arguments, which are a [`Node::Tuple`].
+    Call(Global, Id),
+    /// A reference to something outside of the pickle, as the file format defines it.
+    Persistent(Id),
+}
+
+impl Node<'_> {
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Bool(_) => "a bool",
+            Self::Int(_) | Self::Float(_) => "a number",
+            Self::Text(_) | Self::Bytes(_) => "a string",
+            Self::Tuple(_) => "a tuple",
+            Self::List(_) => "a list",
+            Self::Dict(_) => "a dict",
+            Self::Global(_) => "a class or function",
+            Self::Call(..) => "an object",
+            Self::Persistent(_) => "a storage",
+        }
+    }
+}
+
+/// One unpickled object with everything that it is made of.
+#[derive(Debug)]
+pub struct Pickle<'a> {
+    pub nodes: Vec<Node<'a>>,
+    pub root: Id,
+    /// Bytes that the pickle took of the input.
+    pub length: usize,
+}
+
+impl<'a> Pickle<'a> {
+    /// Unpickles the object at the start of `input`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a pickle that is cut short or malformed, that asks for a global that
+    /// is not in `permitted`, that uses an instruction of other objects than [`Node`] has, or
+    /// that holds more than a million objects.
+    pub fn read(input: &'a [u8], permitted: &[Global]) -> Result<Self> {
+        let mut machine = Machine {
+            input,
+            position: 0,
+            permitted,
+            nodes: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
+        while machine.step()? {
+            if machine.size() > MAX_OBJECTS {
+                return Err(malformed("holds more than a million objects"));
+            }
+        }
+        Ok(Self {
+            root: machine.pop()?,
+            nodes: machine.nodes,
+            length: machine.position,
+        })
+    }
+
+    pub fn node(&self, id: Id) -> &Node<'a> {
+        &self.nodes[id.0]
+    }
+}
+
+struct Machine<'a, 'p> {
+    input: &'a [u8],
+    position: usize,
+    permitted: &'p [Global],
+    nodes: Vec<Node<'a>>,
+    stack: Vec<Id>,
+    /// Heights of the stack where a mark was set.
+    marks: Vec<usize>,
+    memo: HashMap<usize, Id>,
+}
+
+impl<'a> Machine<'a, '_> {
+    fn size(&self) -> usize {
+        let objects = self.nodes.len().max(self.memo.len());
+        objects.max(self.stack.len()).max(self.marks.len())
+    }
+
+    /// Runs one instruction; false after the last.
+    fn step(&mut self) -> Result<bool> {
+        let [opcode] = self.array()?;
+        match opcode {
+            b'.' => return Ok(false),
+            0x80 => self.protocol()?,
+            0x95 => self.skip_frame()?,
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.pop_mark()?),
+            b'2' => self.stack.push(self.top()?),
+            b'q' | b'r' | 0x94 => self.memoize(opcode)?,
+            b'h' | b'j' => self.recall(opcode)?,
+            b'c' | 0x93 => self.global(opcode)?,
+            b'R' => self.reduce()?,
+            b'b' => self.build()?,
+            b'Q' => {
+                let name = self.pop()?;
+                self.push(Node::Persistent(name));
+            }
+            b'a' | b'e' => self.append(opcode)?,
+            b's' | b'u' => self.set_items(opcode)?,
+            _ => {
+                let node = self.literal(opcode)?;
+                self.push(node);
+            }
+        }
+        Ok(true)
+    }
+
+    /// An instruction that makes an object of what follows it, or of what is on the stack.
+    fn literal(&mut self, opcode: u8) -> Result<Node<'a>> {
+        Ok(match opcode {
+            b'N' => Node::None,
+            0x88 => Node::Bool(true),
+            0x89 => Node::Bool(false),
+            b'K' => Node::Int(u8::from_le_bytes(self.array()?).into()),
+            b'M' => Node::Int(u16::from_le_bytes(self.array()?).into()),
+            b'J' => Node::Int(i32::from_le_bytes(self.array()?).into()),
+            0x8a => Node::Int(self.long()?),
+            b'G' => Node::Float(f64::from_be_bytes(self.array()?)),
+            b'X' | b'T' => Node::Text(self.text(4)?),
+            0x8c | b'U' => Node::Text(self.text(1)?),
+            0x8d => Node::Text(self.text(8)?),
+            b'B' => Node::Bytes(self.counted(4)?),
+            b'C' => Node::Bytes(self.counted(1)?),
+            0x8e => Node::Bytes(self.counted(8)?),
+            b')' => Node::Tuple(Vec::new()),
+            b't' => Node::Tuple(self.pop_mark()?),
+            0x85..=0x87 => Node::Tuple(self.pop_many((opcode - 0x84).into())?),
+            b']' => Node::List(Vec::new()),
+            b'l' => Node::List(self.pop_mark()?),
+            b'}' => Node::Dict(Vec::new()),
+            b'd' => Node::Dict(pairs(&self.pop_mark()?)?),
+            _ => {
+                return Err(malformed(format!(
+                    "uses pickle instruction 0x{opcode:02x}, which state dicts don't need"
+                )));
+            }
+        })
+    }
+
+    fn protocol(&mut self) -> Result<()> {
+        match self.array()? {
+            [2..=5] => Ok(()),
+            [other] => Err(malformed(format!(
+                "has pickle protocol {other}, not 2 to 5"
+            ))),
+        }
+    }
+
+    /// A frame only says how much to read at once.
+    fn skip_frame(&mut self) -> Result<()> {
+        self.array::<8>().map(drop)
+    }
+
+    fn memoize(&mut self, opcode: u8) -> Result<()> {
+        let key = match opcode {
+            b'q' => self.number(1)?,
+            b'r' => self.number(4)?,
+            _ => self.memo.len(),
+        };
+        let value = self.top()?;
+        self.memo.insert(key, value);
+        Ok(())
+    }
+
+    fn recall(&mut self, opcode: u8) -> Result<()> {
+        let key = self.number(if opcode == b'h' { 1 } else { 4 })?;
+        let value = self.memo.get(&key);
+        let value = *value.ok_or_else(|| malformed("recalls an object that it never made"))?;
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn global(&mut self, opcode: u8) -> Result<()> {
+        let (module, name) = if opcode == b'c' {
+            (self.line()?, self.line()?)
+        } else {
+            let (name, module) = (self.pop()?, self.pop()?);
+            match (&self.nodes[module.0], &self.nodes[name.0]) {
+                (Node::Text(module), Node::Text(name)) => (*module, *name),
+                _ => return Err(malformed("asks for a global without a name")),
+            }
+        };
+        let known = self
+            .permitted
+            .iter()
+            .find(|global| **global == (module, name));
+        let known = *known.ok_or_else(|| refused(module, name))?;
+        self.push(Node::Global(known));
+        Ok(())
+    }
+
+    fn reduce(&mut self) -> Result<()> {
+        let (arguments, function) = (self.pop()?, self.pop()?);
+        let node = match (&self.nodes[function.0], &self.nodes[arguments.0]) {
+            (Node::Global(ORDERED_DICT), Node::Tuple(items)) if items.is_empty() => {
+                Node::Dict(Vec::new())
+            }
+            (Node::Global(ORDERED_DICT), _) => {
+                return Err(malformed("makes an OrderedDict with arguments"));
+            }
+            (Node::Global(global), Node::Tuple(_)) => Node::Call(*global, arguments),
+            _ => return Err(malformed("calls something that is no function")),
+        };
+        self.push(node);
+        Ok(())
+    }
+
+    /// Sets attributes. Those of a dict (`_metadata` of a state dict) are dropped.
+    fn build(&mut self) -> Result<()> {
+        self.pop()?;
+        match &self.nodes[self.top()?.0] {
+            Node::Dict(_) => Ok(()),
+            other => Err(malformed(format!("sets attributes of {}", other.kind()))),
+        }
+    }
+
+    fn append(&mut self, opcode: u8) -> Result<()> {
+        let items = if opcode == b'a' {
+            self.pop_many(1)?
+        } else {
+            self.pop_mark()?
+        };
+        let target = self.top()?;
+        match &mut self.nodes[target.0] {
+            Node::List(list) => list.extend(items),
+            other => return Err(malformed(format!("appends to {}", other.kind()))),
+        }
+        Ok(())
+    }
+
+    fn set_items(&mut self, opcode: u8) -> Result<()> {
+        let items = if opcode == b's' {
+            self.pop_many(2)?
+        } else {
+            self.pop_mark()?
+        };
+        let target = self.top()?;
+        match &mut self.nodes[target.0] {
+            Node::Dict(dict) => dict.extend(pairs(&items)?),
+            other => return Err(malformed(format!("sets items of {}", other.kind()))),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, node: Node<'a>) {
+        self.stack.push(Id(self.nodes.len()));
+        self.nodes.push(node);
+    }
+
+    /// Where the part of the stack begins that instructions may take from.
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn top(&self) -> Result<Id> {
+        self.stack[self.floor()..]
+            .last()
+            .copied()
+            .ok_or_else(underflow)
+    }
+
+    fn pop(&mut self) -> Result<Id> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    fn pop_many(&mut self, count: usize) -> Result<Vec<Id>> {
+        let start = self.stack.len().checked_sub(count);
+        let start = start.filter(|start| *start >= self.floor());
+        Ok(self.stack.split_off(start.ok_or_else(underflow)?))
+    }
+
+    fn pop_mark(&mut self) -> Result<Vec<Id>> {
+        let mark = self.marks.pop().ok_or_else(underflow)?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let rest = &self.input[self.position..];
+        let bytes = rest.get(..count).ok_or_else(|| malformed("is cut short"))?;
+        self.position += count;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.take(N)?);
+        Ok(bytes)
+    }
+
+    /// A length or a memo key of `width` bytes.
+    fn number(&mut self, width: usize) -> Result<usize> {
+        let mut bytes = [0; 8];
+        bytes[..width].copy_from_slice(self.take(width)?);
+        usize::try_from(u64::from_le_bytes(bytes)).map_err(|_| malformed("is cut short"))
+    }
+
+    fn counted(&mut self, width: usize) -> Result<&'a [u8]> {
+        let length = self.number(width)?;
+        self.take(length)
+    }
+
+    fn text(&mut self, width: usize) -> Result<&'a str> {
+        utf8(self.counted(width)?)
+    }
+
+    fn line(&mut self) -> Result<&'a str> {
+        let rest = &self.input[self.position..];
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        let end = end.ok_or_else(|| malformed("is cut short"))?;
+        let line = self.take(end + 1)?;
+        utf8(&line[..end])
+    }
+
+    /// A signed number of at most 16 bytes.
+    fn long(&mut self) -> Result<i128> {
+        let bytes = self.counted(1)?;
+        let negative = bytes.last().is_some_and(|byte| *byte >= 0x80);
+        let mut wide = if negative { [0xff; 16] } else { [0; 16] };
+        let Some(low) = wide.get_mut(..bytes.len()) else {
+            return Err(malformed("holds a number of more than 128 bits"));
+        };
+        low.copy_from_slice(bytes);
+        Ok(i128::from_le_bytes(wide))
+    }
+}
+
+fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>> {
+    match items.as_chunks() {
+        (pairs, []) => Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect()),
+        _ => Err(malformed("holds a key without a value")),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| malformed("holds text that is not UTF-8"))
+}
+
+fn malformed(what: impl AsRef<str>) -> anyhow::Error {
+    Error::Data(format!("the pickle in it {}", what.as_ref())).into()
+}
+
+fn underflow() -> anyhow::Error {
+    malformed("takes from an empty stack")
+}
+
+fn refused(module: &str, name: &str) -> anyhow::Error {
+    let global: String = format!("{module}.{name}").chars().take(120).collect();
+    Error::Data(format!(
+        "asks to run {}: refused; save the parameters alone, torch.save(model.state_dict(), FILE)",
+        shown(global)
+    ))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PERMITTED: &[Global] = &[ORDERED_DICT, ("torch", "Size")];
+
+    fn read(input: &[u8]) -> Result<Pickle<'_>> {
+        Pickle::read(input, PERMITTED)
+    }
+
+    fn message(input: &[u8]) -> String {
+        read(input).unwrap_err().to_string()
+    }
+
+    fn root(input: &[u8]) -> Node<'_> {
+        let mut pickle = read(input).unwrap();
+        pickle.nodes.swap_remove(pickle.root.0)
+    }
+
+    #[test]
+    fn numbers_of_every_width() {
+        assert_eq!(root(b"\x80\x02K\xff."), Node::Int(255));
+        assert_eq!(root(b"\x80\x02M\xe9\x03."), Node::Int(1001));
+        assert_eq!(root(b"\x80\x02J\xfd\xff\xff\xff."), Node::Int(-3));
+        assert_eq!(root(b"\x80\x02\x8a\x00."), Node::Int(0));
+        assert_eq!(root(b"\x80\x02\x8a\x01\xff."), Node::Int(-1));
+        assert_eq!(
+            root(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."),
+            Node::Int(0x1950_a86a_20f9_469c_fc6c)
+        );
+        assert_eq!(root(b"\x80\x02G?\xf8\0\0\0\0\0\0."), Node::Float(1.5));
+    }
+
+    #[test]
+    fn a_global_that_is_not_on_the_list_is_named() {
+        assert_eq!(
+            message(b"\x80\x02cos\nsystem\nq\0X\x04\0\0\0echo\x85R."),
+            "asks to run os.system: refused; \
+             save the parameters alone, torch.save(model.state_dict(), FILE)"
+        );
+        assert!(message(b"\x80\x04\x8c\x05posix\x8c\x06system\x93.").contains("posix.system"));
+        assert!(message(b"\x80\x02cos\n\x1b[2J\n.").contains(r"os.\u{1b}[2J"));
+    }
+
+    #[test]
+    fn only_recorded_calls_and_empty_ordered_dicts() {
+        assert!(matches!(
+            root(b"\x80\x02ctorch\nSize\n)R."),
+            Node::Call(("torch", "Size"), _)
+        ));
+        let dict = b"\x80\x02ccollections\nOrderedDict\n)RK\x01K\x02s}b.";
+        assert!(matches!(root(dict), Node::Dict(pairs) if pairs.len() == 1));
+        assert!(message(b"\x80\x02K\x01)R.").contains("no function"));
+        assert!(message(b"\x80\x02ctorch\nSize\n)\x81.").contains("instruction 0x81"));
+        assert!(message(b"\x80\x02]}b.").contains("attributes of a list"));
+    }
+
+    #[test]
+    fn a_length_is_not_believed() {
+        assert!(message(b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.").contains("cut short"));
+        assert!(message(b"\x80\x02X\xff\xff\xff\xffabc.").contains("cut short"));
+    }
+
+    #[test]
+    fn a_mark_guards_what_is_below_it() {
+        assert!(message(b"\x80\x02N(0.").contains("empty stack"));
+        assert!(message(b"\x80\x02N(\x85.").contains("empty stack"));
+        assert!(message(b"\x80\x02}(K\x01u.").contains("key without a value"));
+    }
+
+    #[test]
+    fn nesting_costs_no_stack_and_sharing_no_memory() {
+        let mut deep = b"\x80\x02)".to_vec();
+        deep.extend(std::iter::repeat_n(0x85, 900_000));
+        deep.push(b'.');
+        assert_eq!(read(&deep).unwrap().nodes.len(), 900_001);
+
+        // Each tuple holds the one before twice: 2^30 leaves in 120 bytes.
+        let mut wide = b"\x80\x02)".to_vec();
+        wide.extend(b"2\x86".repeat(30));
+        wide.push(b'.');
+        assert_eq!(read(&wide).unwrap().nodes.len(), 31);
+
+        for endless in [&b"N"[..], b"(", b"N2\x94"] {
+            let program = endless.repeat(MAX_OBJECTS + 2);
+            assert!(message(&program).contains("a million objects"));
+        }
+    }
+
+    const OPCODES: &[u8] = b".(012NKMJGXTUBC)t]l}dqrhjcRbQaesu\x80\x85\x86\x87\x88\x89\x8a\x8c\x8d\x8e\x93\x94\x95\x00\x01\n";
+
+    proptest! {
+        #[test]
+        fn any_program_ends(program in prop::collection::vec(prop::sample::select(OPCODES), 0..200)) {
+            if let Ok(pickle) = read(&program) {
+                prop_assert!(pickle.length <= program.len());
+                prop_assert!(pickle.nodes.len() <= program.len());
+            }
+        }
+    }
+}
