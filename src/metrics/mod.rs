@@ -1,1 +1,19 @@
-//! To be written.
+//! How good a classifier is: scores to metrics, metrics to gates, epochs to a history.
+
+pub mod accuracy;
+pub mod calibration;
+pub mod confusion;
+pub mod evaluation;
+pub mod gates;
+pub mod history;
+pub mod junit;
+pub mod predictions;
+pub mod report;
+pub mod scores;
+
+pub use evaluation::Evaluation;
+pub use gates::{GateResult, Gates};
+pub use history::Epoch;
+pub use predictions::{Mistake, Outcome, Predictions};
+pub use report::ClassMetrics;
+pub use scores::{log_softmax, softmax, top_k};

@@ -1,0 +1,125 @@
+//! The course of a training run: one record an epoch, and its CSV form.
+
+use std::io::{Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// One epoch of training. Accuracies lie in 0..=1; a value that was not measured is NaN.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counted from 1, through all phases.
+    pub epoch: usize,
+    /// The recipe's name for the stretch of training that the epoch belongs to.
+    pub phase: String,
+    pub learning_rate: f64,
+    /// Mean cross-entropy in nats.
+    pub train_loss: f64,
+    pub train_accuracy: f64,
+    pub val_loss: f64,
+    pub val_accuracy: f64,
+    /// Training throughput.
+    pub images_per_second: f64,
+    /// Wall time of the whole epoch.
+    pub seconds: f64,
+}
+
+/// The epoch whose weights are kept: the first with the highest validation accuracy. `None`
+/// when none was measured.
+pub fn best(epochs: &[Epoch]) -> Option<&Epoch> {
+    let measured = epochs.iter().filter(|epoch| !epoch.val_accuracy.is_nan());
+    measured.reduce(|best, epoch| match epoch.val_accuracy > best.val_accuracy {
+        true => epoch,
+        false => best,
+    })
+}
+
+/// Writes a whole history as CSV with a header line.
+pub fn write(epochs: &[Epoch], sink: impl Write) -> std::io::Result<()> {
+    rows(epochs, sink, true)
+}
+
+/// Writes the row of one epoch, without a header, at the end of a history.
+pub fn append(epoch: &Epoch, sink: impl Write) -> std::io::Result<()> {
+    rows(std::slice::from_ref(epoch), sink, false)
+}
+
+fn rows(epochs: &[Epoch], sink: impl Write, header: bool) -> std::io::Result<()> {
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(header)
+        .from_writer(sink);
+    for epoch in epochs {
+        writer.serialize(epoch).map_err(std::io::Error::other)?;
+    }
+    writer.flush()
+}
+
+/// Reads a history back. Columns are found by name; those it doesn't know are passed over.
+///
+/// # Errors
+/// [`Error::Data`] naming the line and what is wrong with it. The caller adds the file's name.
+pub fn read(source: impl Read) -> Result<Vec<Epoch>> {
+    csv::Reader::from_reader(source)
+        .deserialize()
+        .map(|row| row.map_err(|cause| Error::Data(format!("no training history: {cause}")).into()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(number: usize, val_accuracy: f64) -> Epoch {
+        Epoch {
+            epoch: number,
+            phase: "head, \"frozen\"".into(),
+            learning_rate: 1e-4,
+            train_loss: 0.1 + 0.2,
+            train_accuracy: 0.5,
+            val_loss: 1.0 / 3.0,
+            val_accuracy,
+            images_per_second: 60.0,
+            seconds: 12.5,
+        }
+    }
+
+    #[test]
+    fn rows_come_back_bit_for_bit() {
+        let epochs = [epoch(1, 0.25), epoch(2, 0.5)];
+        let mut csv = Vec::new();
+        write(&epochs[..1], &mut csv).unwrap();
+        append(&epochs[1], &mut csv).unwrap();
+        assert!(csv.starts_with(b"epoch,phase,learning_rate,train_loss,train_accuracy,val_loss"));
+        assert_eq!(read(&csv[..]).unwrap(), epochs);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_nan() {
+        let mut csv = Vec::new();
+        write(&[epoch(1, f64::NAN)], &mut csv).unwrap();
+        assert!(read(&csv[..]).unwrap()[0].val_accuracy.is_nan());
+    }
+
+    #[test]
+    fn a_broken_row_is_named() {
+        let mut csv = Vec::new();
+        write(&[epoch(1, 0.5)], &mut csv).unwrap();
+        csv.extend(b"2,head,oops,1,1,1,1,1,1\n");
+        let error = read(&csv[..]).unwrap_err();
+        assert_eq!(crate::error::exit_code(&error), 3);
+        assert!(error.to_string().contains("line: 3"), "{error}");
+    }
+
+    #[test]
+    fn the_first_of_equals_is_best() {
+        let epochs = [
+            epoch(1, f64::NAN),
+            epoch(2, 0.5),
+            epoch(3, 0.9),
+            epoch(4, 0.9),
+        ];
+        assert_eq!(best(&epochs).unwrap().epoch, 3);
+        assert_eq!(best(&epochs[..1]), None);
+    }
+}
