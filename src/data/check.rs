@@ -1,1 +1,274 @@
-//! To be written.
+//! What is wrong with a data set folder, and whether it can be trained on.
+
+use serde::Serialize;
+
+use super::distinct::{Distinct, LeftOut, Why};
+use super::folder::{Folder, Layout, Part, Photo, some};
+use super::split::{SplitOptions, obstacles};
+use crate::error::shown;
+
+/// Shorter sides below this many pixels are reported.
+const TINY: u32 = 32;
+/// Largest class over smallest class beyond which the set is called imbalanced.
+const IMBALANCE: f64 = 10.0;
+
+/// A data set folder at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    pub folder: String,
+    pub trainable: bool,
+    pub photos: usize,
+    pub unreadable: usize,
+    /// Whether the folder comes with parts.
+    pub split: bool,
+    /// `None` without photos.
+    pub sizes: Option<Sizes>,
+    pub classes: Vec<Class>,
+    pub findings: Vec<Finding>,
+}
+
+/// Pixel sizes of the photos.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// Smallest and largest.
+    pub width: [u32; 2],
+    /// Smallest and largest.
+    pub height: [u32; 2],
+    pub median_shorter_side: u32,
+}
+
+/// Photos of a class, as found and with exact duplicates counted once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Class {
+    pub class: String,
+    pub photos: usize,
+    /// Without duplicates, leaks and conflicts.
+    pub distinct: usize,
+    /// Distinct photos in the parts that the folder comes with.
+    pub train: usize,
+    pub val: usize,
+    pub test: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub severity: Severity,
+    pub kind: &'static str,
+    pub message: String,
+    /// The files concerned, a line each.
+    pub files: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The set can't be trained on.
+    Error,
+    Warning,
+}
+
+/// Looks for whatever spoils a training or an evaluation.
+pub fn check(folder: &Folder, max_bad: f64) -> Report {
+    let distinct = Distinct::of(&folder.photos);
+    let mut findings = Vec::new();
+    let faults = folder.faults(max_bad);
+    let usable = !folder.photos.is_empty();
+    for message in faults {
+        findings.push(error("unusable", message));
+    }
+    if usable {
+        for message in obstacles(folder, &distinct, &SplitOptions::default()) {
+            findings.push(error("too-few", message));
+        }
+    }
+    let classes = classes(folder, &distinct);
+    findings.extend(unreadable(folder));
+    findings.extend(copies(folder, &distinct.left_out));
+    findings.extend(tiny(folder));
+    findings.extend(gaps(folder, &classes));
+    findings.extend(imbalance(&classes));
+    findings.extend(loose(folder));
+    Report {
+        folder: shown(&folder.root),
+        trainable: findings
+            .iter()
+            .all(|found| found.severity != Severity::Error),
+        photos: folder.photos.len(),
+        unreadable: folder.unreadable.len(),
+        split: matches!(folder.layout, Layout::Parts(_)),
+        sizes: sizes(&folder.photos),
+        classes,
+        findings,
+    }
+}
+
+fn error(kind: &'static str, message: String) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        kind,
+        message,
+        files: Vec::new(),
+    }
+}
+
+/// A warning about files; none when there are no files.
+fn warning(kind: &'static str, what: &str, files: Vec<String>) -> Option<Finding> {
+    (!files.is_empty()).then(|| Finding {
+        severity: Severity::Warning,
+        kind,
+        message: format!("{} {what}", files.len()),
+        files,
+    })
+}
+
+fn classes(folder: &Folder, distinct: &Distinct) -> Vec<Class> {
+    let mut photos = vec![0; folder.labels.len()];
+    for photo in folder.photos.iter() {
+        photos[photo.class] += 1;
+    }
+    let counts = distinct.counts(&folder.photos, folder.labels.len());
+    let rows = folder.labels.names().iter().zip(photos).zip(counts);
+    rows.map(|((name, photos), [train, val, test, open])| Class {
+        class: name.clone(),
+        photos,
+        distinct: train + val + test + open,
+        train,
+        val,
+        test,
+    })
+    .collect()
+}
+
+fn sizes(photos: &[Photo]) -> Option<Sizes> {
+    let range = |side: fn(&Photo) -> u32| {
+        let sides = || photos.iter().map(side);
+        Some([sides().min()?, sides().max()?])
+    };
+    let mut shorter: Vec<u32> = photos.iter().map(shorter_side).collect();
+    shorter.sort_unstable();
+    Some(Sizes {
+        width: range(|photo| photo.width)?,
+        height: range(|photo| photo.height)?,
+        median_shorter_side: *shorter.get(shorter.len() / 2)?,
+    })
+}
+
+fn shorter_side(photo: &Photo) -> u32 {
+    photo.width.min(photo.height)
+}
+
+fn unreadable(folder: &Folder) -> Option<Finding> {
+    let files = folder.unreadable.iter();
+    let files = files.map(|file| format!("{}: {}", folder.shown(&file.path), file.reason));
+    warning(
+        "unreadable",
+        "files can't be read and are skipped",
+        files.collect(),
+    )
+}
+
+fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
+    let name = |place: usize| folder.shown(&folder.photos[place].path);
+    let pairs = |twin: fn(Why) -> Option<usize>| {
+        let pair = |out: &LeftOut| {
+            let twin = twin(out.why)?;
+            Some(format!("{} = {}", name(out.photo), name(twin)))
+        };
+        left_out.iter().filter_map(pair).collect::<Vec<_>>()
+    };
+    let duplicates = pairs(|why| match why {
+        Why::Duplicate { of } => Some(of),
+        _ => None,
+    });
+    let leaks = pairs(|why| match why {
+        Why::Leak { into } => Some(into),
+        _ => None,
+    });
+    let conflicts = pairs(|why| match why {
+        Why::Conflict { with } => Some(with),
+        _ => None,
+    });
+    [
+        warning(
+            "duplicate",
+            "photos are exact copies of another in their class; each is used once",
+            duplicates,
+        ),
+        warning(
+            "leak",
+            "photos are also in a part that is evaluated; they are left out where they are \
+             trained on",
+            leaks,
+        ),
+        warning(
+            "conflict",
+            "photos are in two classes with the same bytes; none of them is used",
+            conflicts,
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn tiny(folder: &Folder) -> Option<Finding> {
+    let files = folder.photos.iter();
+    let files = files.filter(|photo| shorter_side(photo) < TINY);
+    let files = files.map(|photo| {
+        let name = folder.shown(&photo.path);
+        format!("{name}: {} x {}", photo.width, photo.height)
+    });
+    let what = format!("photos are tiny, shorter side below {TINY} pixels");
+    warning("tiny", &what, files.collect())
+}
+
+/// Classes that a given part has photos of, except for some.
+fn gaps(folder: &Folder, classes: &[Class]) -> Vec<Finding> {
+    let Layout::Parts(parts) = &folder.layout else {
+        return Vec::new();
+    };
+    let lacking = |part: Part| {
+        let count = |class: &Class| match part {
+            Part::Train => class.train,
+            Part::Val => class.val,
+            Part::Test => class.test,
+        };
+        let (empty, full): (Vec<&Class>, Vec<_>) =
+            classes.iter().partition(|class| count(class) == 0);
+        let names = empty.iter().map(|class| shown(&class.class));
+        (!empty.is_empty() && !full.is_empty() && part != Part::Train).then(|| Finding {
+            severity: Severity::Warning,
+            kind: "gap",
+            message: format!("{part} has no photos of {}", some(names)),
+            files: Vec::new(),
+        })
+    };
+    parts.keys().copied().filter_map(lacking).collect()
+}
+
+fn imbalance(classes: &[Class]) -> Option<Finding> {
+    let largest = classes.iter().max_by_key(|class| class.distinct)?;
+    let smallest = classes.iter().min_by_key(|class| class.distinct)?;
+    let ratio = largest.distinct as f64 / smallest.distinct as f64;
+    (smallest.distinct > 0 && ratio > IMBALANCE).then(|| Finding {
+        severity: Severity::Warning,
+        kind: "imbalance",
+        message: format!(
+            "{} has {ratio:.0} times as many photos as {} ({} and {}); consider --class-weights",
+            shown(&largest.class),
+            shown(&smallest.class),
+            largest.distinct,
+            smallest.distinct
+        ),
+        files: Vec::new(),
+    })
+}
+
+fn loose(folder: &Folder) -> Option<Finding> {
+    let files = folder.loose.iter().map(|path| folder.shown(path));
+    warning(
+        "loose",
+        "files are outside the class folders and are ignored",
+        files.collect(),
+    )
+}

@@ -1,5 +1,22 @@
 //! Photos as batches, decoded and transformed ahead by worker threads.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::content::{self, sha256};
+use super::folder::Photo;
+use crate::error::{Error, Result, shown};
+use crate::image::augment::{self, Augmentations};
+use crate::image::{Limits, Preprocessing, decode};
+
 /// A batch as the network takes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
@@ -11,4 +28,308 @@ pub struct Batch {
     pub size: usize,
     /// The photos' places in the list that the loader was given (N).
     pub indices: Vec<usize>,
+}
+
+/// What becomes of a photo on its way into a batch. The result depends on the photo and these
+/// values, never on the order or the number of workers.
+#[derive(Debug, Clone)]
+pub struct Transform {
+    pub limits: Limits,
+    pub preprocessing: Preprocessing,
+    /// Random transforms instead of the plain resize and crop. Their output has the side that
+    /// the preprocessing crops to.
+    pub augmentations: Option<Augmentations>,
+    pub seed: u64,
+    pub epoch: u64,
+}
+
+impl Transform {
+    /// Reads a photo and writes it as float32 planes (3, crop, crop).
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file when it is gone, unreadable, or has other bytes than when
+    /// the folder was scanned.
+    pub fn load(&self, photo: &Photo, planes: &mut [f32]) -> Result<()> {
+        let refuse = |why: String| {
+            let message = format!(
+                "{} changed since the folder was scanned ({why}); restore it or start anew",
+                shown(&photo.path)
+            );
+            Error::Data(message)
+        };
+        let bytes =
+            content::read(&photo.path, &self.limits).map_err(|cause| refuse(cause.to_string()))?;
+        if sha256(&[&bytes]) != photo.hash {
+            return Err(refuse("its bytes are others".into()).into());
+        }
+        let picture = decode(&bytes, &self.limits).map_err(|cause| refuse(cause.to_string()))?;
+        let picture = match &self.augmentations {
+            Some(augmentations) => {
+                let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
+                augmentations.apply(picture, &mut rng)
+            }
+            None => self.preprocessing.fit(&picture),
+        };
+        self.preprocessing.normalise(&picture, planes);
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.preprocessing.crop as usize
+    }
+}
+
+/// The places 0 to n in the random order of one epoch.
+pub fn epoch_order(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let key = sha256(&[b"epoch order", &seed.to_le_bytes(), &epoch.to_le_bytes()]);
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(&mut ChaCha8Rng::from_seed(key));
+    order
+}
+
+/// Batches in a given order, each made whole by one of several worker threads, a few ahead of
+/// the consumer. The batches are the same bit for bit for any number of workers.
+///
+/// Work starts with [`Loader::new`], so a loader that is made early is ready when it is needed.
+/// To resume in the middle of an epoch, give it the rest of the order.
+///
+/// The iterator ends after the last batch, or after the first error.
+pub struct Loader {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    waited: Duration,
+}
+
+impl Loader {
+    /// Batches of `batch_size` photos, the last one smaller if need be; `order` holds places in
+    /// `photos`. Neither number may be 0. At most `workers + 2` batches are held ready.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a 0 or for augmentations of another size than the preprocessing's,
+    /// [`Error::Environment`] when the system has no more threads.
+    pub fn new(
+        photos: Arc<[Photo]>,
+        order: Vec<usize>,
+        batch_size: usize,
+        transform: Transform,
+        workers: usize,
+    ) -> Result<Self> {
+        if batch_size == 0 || workers == 0 {
+            let message = "a loader needs a batch size and a number of workers of at least 1";
+            return Err(Error::Usage(message.into()).into());
+        }
+        if let Some(augmentations) = &transform.augmentations
+            && augmentations.size != transform.preprocessing.crop
+        {
+            let message = format!(
+                "the augmentations make pictures of {} pixels and the preprocessing {}",
+                augmentations.size, transform.preprocessing.crop
+            );
+            return Err(Error::Usage(message).into());
+        }
+        let batches = order.len().div_ceil(batch_size);
+        let mut loader = Self {
+            shared: Arc::new(Shared {
+                photos,
+                order,
+                batch_size,
+                batches,
+                transform,
+                ahead: workers + 2,
+                state: Mutex::default(),
+                room: Condvar::new(),
+                ready: Condvar::new(),
+            }),
+            workers: Vec::with_capacity(workers),
+            waited: Duration::ZERO,
+        };
+        for worker in 0..workers.min(batches) {
+            let shared = Arc::clone(&loader.shared);
+            let thread = std::thread::Builder::new()
+                .name(format!("loader-{worker}"))
+                .spawn(move || shared.work())
+                .map_err(|cause| {
+                    Error::Environment(format!("can't start loader thread {worker}: {cause}"))
+                })?;
+            loader.workers.push(thread);
+        }
+        Ok(loader)
+    }
+
+    /// The number of batches from first to last, taken ones included.
+    pub fn batches(&self) -> usize {
+        self.shared.batches
+    }
+
+    /// How long the consumer has waited for batches so far.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Gives the memory of a used batch back, for one to come.
+    pub fn recycle(&self, batch: Batch) {
+        self.shared.lock().spare.push(batch.pixels);
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = Instant::now();
+        let mut state = self.shared.lock();
+        if state.closed || state.taken == self.shared.batches {
+            return None;
+        }
+        let place = state.taken;
+        let outcome = loop {
+            if let Some(outcome) = state.done.remove(&place) {
+                break outcome;
+            }
+            state = wait(&self.shared.ready, state);
+        };
+        state.taken += 1;
+        state.closed |= outcome.is_err();
+        drop(state);
+        self.shared.room.notify_all();
+        self.waited += start.elapsed();
+        Some(outcome)
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.room.notify_all();
+        for worker in self.workers.drain(..) {
+            // Its panics were caught and delivered as errors.
+            worker.join().ok();
+        }
+    }
+}
+
+struct Shared {
+    photos: Arc<[Photo]>,
+    order: Vec<usize>,
+    batch_size: usize,
+    batches: usize,
+    transform: Transform,
+    /// How many batches may be finished or in work beyond those taken.
+    ahead: usize,
+    state: Mutex<State>,
+    /// Signals workers: a batch was taken, or the loader is closed.
+    room: Condvar,
+    /// Signals the consumer: a batch is done.
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Batches that a worker has begun.
+    begun: usize,
+    /// Batches that the consumer has taken.
+    taken: usize,
+    done: BTreeMap<usize, Result<Batch>>,
+    spare: Vec<Vec<f32>>,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Some((place, buffer)) = self.begin() {
+            let made = catch_unwind(AssertUnwindSafe(|| self.make(place, buffer)));
+            let outcome = match made {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => return,
+                Err(panic) => Err(self.explain(place, &*panic)),
+            };
+            self.lock().done.insert(place, outcome);
+            self.ready.notify_one();
+        }
+    }
+
+    /// Waits for room, then claims the next batch and memory for it; `None` when all are claimed.
+    fn begin(&self) -> Option<(usize, Vec<f32>)> {
+        let mut state = self.lock();
+        loop {
+            if state.closed || state.begun == self.batches {
+                return None;
+            }
+            if state.begun < state.taken + self.ahead {
+                break;
+            }
+            state = wait(&self.room, state);
+        }
+        state.begun += 1;
+        Some((state.begun - 1, state.spare.pop().unwrap_or_default()))
+    }
+
+    /// Makes a batch; `None` when the loader is closed meanwhile.
+    fn make(&self, place: usize, mut pixels: Vec<f32>) -> Option<Result<Batch>> {
+        let indices = self.order[self.range(place)].to_vec();
+        let size = self.transform.size();
+        let values = 3 * size * size;
+        pixels.resize(indices.len() * values, 0.0);
+        let mut labels = Vec::with_capacity(indices.len());
+        for (&index, planes) in indices.iter().zip(pixels.chunks_mut(values)) {
+            if self.lock().closed {
+                return None;
+            }
+            let photo = &self.photos[index];
+            if let Err(error) = self.transform.load(photo, planes) {
+                return Some(Err(error));
+            }
+            labels.push(photo.class as i64);
+        }
+        Some(Ok(Batch {
+            pixels,
+            labels,
+            size,
+            indices,
+        }))
+    }
+
+    fn range(&self, place: usize) -> Range<usize> {
+        let start = place * self.batch_size;
+        start..(start + self.batch_size).min(self.order.len())
+    }
+
+    fn explain(&self, place: usize, panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        let range = self.range(place);
+        anyhow::anyhow!(
+            "internal error while loading photos {} to {} of the epoch: {text}",
+            range.start,
+            range.end - 1
+        )
+    }
+}
+
+fn wait<'a>(signal: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    signal.wait(state).unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epochs_order_is_a_permutation_of_its_own() {
+        let order = epoch_order(100, 1, 2);
+        assert_eq!(order, epoch_order(100, 1, 2));
+        assert_ne!(order, epoch_order(100, 1, 3));
+        assert_ne!(order, epoch_order(100, 2, 2));
+        let mut places = order;
+        places.sort_unstable();
+        assert_eq!(places, (0..100).collect::<Vec<_>>());
+        assert!(epoch_order(0, 1, 2).is_empty());
+    }
 }

@@ -1,1 +1,356 @@
-//! To be written.
+//! Train, validation and test parts: stratified, seeded, and decided by content.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::content::sha256;
+use super::distinct::{Distinct, LeftOut, Why};
+use super::folder::{Folder, Part, Photo, some};
+use super::manifest::{Entry, Fractions, Manifest, SCHEMA};
+use crate::error::{Error, Result, shown};
+
+/// How to cut the parts that a folder doesn't come with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SplitOptions {
+    /// Share of each class for validation, above 0 and below 1.
+    pub val: f64,
+    /// Share of each class for the test, from 0 and below 1; 0 leaves the test part empty.
+    pub test: f64,
+    pub seed: u64,
+}
+
+impl Default for SplitOptions {
+    fn default() -> Self {
+        Self {
+            val: 0.15,
+            test: 0.15,
+            seed: 0,
+        }
+    }
+}
+
+/// The parts of a data set, as places in [`Folder::photos`], sorted by class and content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    pub train: Vec<usize>,
+    pub val: Vec<usize>,
+    pub test: Vec<usize>,
+    /// Photos in no part, and why; ascending.
+    pub left_out: Vec<LeftOut>,
+    pub manifest: Manifest,
+}
+
+impl Split {
+    /// Splits a folder. Parts that it comes with are kept; those it lacks are cut from the rest
+    /// (from `train`, or from everything), class by class.
+    ///
+    /// The photos of a class are put in the order of SHA-256(seed, content hash); the first
+    /// `test` share of them is tested on, the next `val` share validated on. So names, order and
+    /// machine don't matter, and a new photo moves at most one other over each border. Each part
+    /// that is cut gets at least one photo of every class.
+    ///
+    /// Identical files are used once. Copies in several parts stay in `test`, else in `val`;
+    /// copies with differing classes are not used at all. See [`Split::warnings`].
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for shares that leave nothing to train on, [`Error::Data`] for each of
+    /// the [`obstacles`].
+    pub fn make(folder: &Folder, options: &SplitOptions) -> Result<Self> {
+        options.validate()?;
+        let distinct = Distinct::of(&folder.photos);
+        let obstacles = obstacles(folder, &distinct, options);
+        if !obstacles.is_empty() {
+            return Err(Error::Data(obstacles.join("; ")).into());
+        }
+        let cuts = Cuts::of(folder, &distinct, options);
+        let mut parts: BTreeMap<Part, Vec<usize>> = BTreeMap::new();
+        for class in 0..folder.labels.len() {
+            let (given, mut pool): (Vec<usize>, Vec<usize>) = distinct
+                .kept
+                .iter()
+                .filter(|&&place| folder.photos[place].class == class)
+                .partition(|&&place| {
+                    matches!(folder.photos[place].part, Some(Part::Val | Part::Test))
+                });
+            for place in given {
+                let part = folder.photos[place].part.unwrap_or(Part::Train);
+                parts.entry(part).or_default().push(place);
+            }
+            let seed = options.seed.to_le_bytes();
+            pool.sort_by_cached_key(|&place| sha256(&[&seed, &folder.photos[place].hash]));
+            let (test, val) = cuts.sizes(pool.len());
+            let (cut, train) = pool.split_at(test + val);
+            let (test, val) = cut.split_at(test);
+            for (part, places) in [(Part::Train, train), (Part::Val, val), (Part::Test, test)] {
+                parts.entry(part).or_default().extend(places);
+            }
+        }
+        let mut take = |part| sorted(&folder.photos, parts.remove(&part).unwrap_or_default());
+        let (train, val, test) = (take(Part::Train), take(Part::Val), take(Part::Test));
+        let entries = |places: &[usize]| places.iter().map(|&place| entry(folder, place)).collect();
+        let manifest = Manifest {
+            schema: SCHEMA,
+            seed: options.seed,
+            fractions: Fractions {
+                val: options.val,
+                test: options.test,
+            },
+            labels: folder.labels.clone(),
+            train: entries(&train),
+            val: entries(&val),
+            test: entries(&test),
+        };
+        Ok(Self {
+            train,
+            val,
+            test,
+            left_out: distinct.left_out,
+            manifest,
+        })
+    }
+
+    /// Follows a manifest: photos are found by content and class, whatever their names, and are
+    /// put in the manifest's order. Photos that it doesn't list are left out.
+    ///
+    /// # Errors
+    /// Those of [`Manifest::read`], and [`Error::Data`] for differing classes or missing photos.
+    pub fn load(path: &Path, folder: &Folder) -> Result<Self> {
+        Self::follow(Manifest::read(path)?, folder).map_err(|what| {
+            let message = format!("{} doesn't fit the folder: {what}", shown(path));
+            Error::Data(message).into()
+        })
+    }
+
+    fn follow(manifest: Manifest, folder: &Folder) -> Result<Self, String> {
+        manifest
+            .same_classes(&folder.labels)
+            .map_err(|difference| {
+                format!(
+                    "{} {difference}; make a new split with `flowers data split`",
+                    shown(&folder.root)
+                )
+            })?;
+        let mut found: BTreeMap<(&[u8; 32], usize), usize> = BTreeMap::new();
+        for (place, photo) in folder.photos.iter().enumerate() {
+            found.entry((&photo.hash, photo.class)).or_insert(place);
+        }
+        let mut missing = Vec::new();
+        let mut listed: BTreeMap<&[u8; 32], usize> = BTreeMap::new();
+        let mut find = |part| -> Vec<usize> {
+            let mut places = Vec::new();
+            for entry in manifest.part(part) {
+                let class = folder.labels.id(&entry.class);
+                match class.and_then(|class| found.get(&(&entry.sha256, class))) {
+                    Some(&place) => {
+                        listed.insert(&folder.photos[place].hash, place);
+                        places.push(place);
+                    }
+                    None => missing.push(shown(&entry.file)),
+                }
+            }
+            places
+        };
+        let (train, val, test) = (find(Part::Train), find(Part::Val), find(Part::Test));
+        if !missing.is_empty() {
+            return Err(format!(
+                "{} of its photos are missing in {}, among them {}; restore them or make a new \
+                 split with `flowers data split`",
+                missing.len(),
+                shown(&folder.root),
+                some(missing)
+            ));
+        }
+        let mut left_out = Vec::new();
+        for (photo, Photo { hash, class, .. }) in folder.photos.iter().enumerate() {
+            let why = match listed.get(hash) {
+                Some(&place) if place == photo => continue,
+                Some(&of) if folder.photos[of].class == *class => Why::Duplicate { of },
+                Some(_) | None => Why::Unlisted,
+            };
+            left_out.push(LeftOut { photo, why });
+        }
+        Ok(Self {
+            train,
+            val,
+            test,
+            left_out,
+            manifest,
+        })
+    }
+
+    /// The photos of a part, as places in [`Folder::photos`].
+    pub fn part(&self, part: Part) -> &[usize] {
+        match part {
+            Part::Train => &self.train,
+            Part::Val => &self.val,
+            Part::Test => &self.test,
+        }
+    }
+
+    /// What was left out and why, a line for each reason.
+    pub fn warnings(&self, folder: &Folder) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut report = |what: &str, wanted: fn(Why) -> bool| {
+            let files: Vec<String> = self
+                .left_out
+                .iter()
+                .filter(|out| wanted(out.why))
+                .map(|out| folder.shown(&folder.photos[out.photo].path))
+                .collect();
+            if !files.is_empty() {
+                let count = files.len();
+                lines.push(format!("{count} {what}: {}", some(files)));
+            }
+        };
+        report("left out as exact duplicates", |why| {
+            matches!(why, Why::Duplicate { .. })
+        });
+        report("left out because val or test has the same photo", |why| {
+            matches!(why, Why::Leak { .. })
+        });
+        report("left out because the same photo is in two classes", |why| {
+            matches!(why, Why::Conflict { .. })
+        });
+        report("left out because the manifest doesn't list them", |why| {
+            why == Why::Unlisted
+        });
+        lines
+    }
+}
+
+impl SplitOptions {
+    fn validate(&self) -> Result<()> {
+        let Self { val, test, .. } = *self;
+        if val > 0.0 && test >= 0.0 && val + test < 1.0 {
+            return Ok(());
+        }
+        let message = format!(
+            "val {val} and test {test} are no shares to split by: val must be above 0, test at \
+             least 0, and their sum below 1"
+        );
+        Err(Error::Usage(message).into())
+    }
+}
+
+/// Why a folder can't be split for training, a line each: fewer than two classes, no photos to
+/// train on, or classes with too few distinct photos for the parts to be cut.
+pub(super) fn obstacles(
+    folder: &Folder,
+    distinct: &Distinct,
+    options: &SplitOptions,
+) -> Vec<String> {
+    let root = shown(&folder.root);
+    let mut obstacles = Vec::new();
+    if folder.labels.len() < 2 {
+        obstacles.push(format!(
+            "{root} has only one class, {}: training takes at least two",
+            folder.labels.names().iter().map(shown).collect::<String>()
+        ));
+    }
+    let counts = distinct.counts(&folder.photos, folder.labels.len());
+    let own = |count: &[usize; 4]| count[Part::Train as usize] + count[3];
+    if counts.iter().map(own).sum::<usize>() == 0 {
+        obstacles.push(format!("{root} has no photos to train on"));
+        return obstacles;
+    }
+    let needed = Cuts::of(folder, distinct, options).needed();
+    let short: Vec<String> = counts
+        .iter()
+        .zip(folder.labels.names())
+        .filter(|(count, _)| own(count) < needed)
+        .map(|(count, name)| format!("{} ({})", shown(name), own(count)))
+        .collect();
+    if !short.is_empty() {
+        obstacles.push(format!(
+            "too few distinct photos to train on, each class needs {needed}: {}; add photos or \
+             remove the class",
+            some(short)
+        ));
+    }
+    obstacles
+}
+
+/// The shares of a class's photos that become val and test; 0 for a part that is given.
+struct Cuts {
+    val: f64,
+    test: f64,
+}
+
+impl Cuts {
+    fn of(folder: &Folder, distinct: &Distinct, options: &SplitOptions) -> Self {
+        let share = |part, share| {
+            if distinct.has(&folder.photos, part) {
+                0.0
+            } else {
+                share
+            }
+        };
+        Self {
+            val: share(Part::Val, options.val),
+            test: share(Part::Test, options.test),
+        }
+    }
+
+    /// The fewest photos of a class that give one to each part.
+    fn needed(&self) -> usize {
+        1 + usize::from(self.val > 0.0) + usize::from(self.test > 0.0)
+    }
+
+    /// Numbers of test and val photos out of `n`, where `n` is at least [`Cuts::needed`].
+    ///
+    /// The two borders are rounded, not the two sizes: so one photo more moves a border by one
+    /// at most.
+    fn sizes(&self, n: usize) -> (usize, usize) {
+        let border = |share: f64| (n as f64 * share).round() as usize;
+        let least = |share: f64| usize::from(share > 0.0);
+        let (least_test, least_val) = (least(self.test), least(self.val));
+        let test = border(self.test)
+            .max(least_test)
+            .min(n.saturating_sub(1 + least_val));
+        let cut = border(self.test + self.val);
+        let cut = cut.max(test + least_val).min(n.saturating_sub(1));
+        (test, cut.saturating_sub(test))
+    }
+}
+
+fn sorted(photos: &[Photo], mut places: Vec<usize>) -> Vec<usize> {
+    places.sort_unstable_by_key(|&place| (photos[place].class, photos[place].hash));
+    places
+}
+
+fn entry(folder: &Folder, place: usize) -> Entry {
+    let photo = &folder.photos[place];
+    Entry {
+        sha256: photo.hash,
+        class: folder.labels.name(photo.class).unwrap_or_default().into(),
+        file: folder.shown(&photo.path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sizes_follow_the_shares_and_leave_one_for_each_part() {
+        let cuts = |val, test| Cuts { val, test };
+        assert_eq!(cuts(0.15, 0.15).sizes(100), (15, 15));
+        assert_eq!(cuts(0.15, 0.15).sizes(10), (2, 1));
+        assert_eq!(cuts(0.15, 0.15).sizes(3), (1, 1));
+        assert_eq!(cuts(0.15, 0.0).sizes(10), (0, 2));
+        assert_eq!(cuts(0.1, 0.8).sizes(3), (1, 1));
+        assert_eq!(cuts(0.0, 0.0).sizes(1), (0, 0));
+        assert_eq!(cuts(0.3, 0.3).needed(), 3);
+        assert_eq!(cuts(0.3, 0.0).needed(), 2);
+    }
+
+    #[test]
+    fn shares_that_leave_nothing_are_refused() {
+        for (val, test) in [(0.0, 0.1), (0.5, 0.5), (0.1, -0.1), (f64::NAN, 0.1)] {
+            let options = SplitOptions { val, test, seed: 0 };
+            let error = options.validate().unwrap_err();
+            assert_eq!(crate::error::exit_code(&error), 2);
+        }
+        assert!(SplitOptions::default().validate().is_ok());
+    }
+}

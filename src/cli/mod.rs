@@ -1,0 +1,3 @@
+//! The command line: clap definitions only.
+
+pub mod data;

@@ -1,0 +1,288 @@
+//! `flowers data`: check, split and sample.
+
+use serde::Serialize;
+
+use super::output::Output;
+use super::progress::Bar;
+use crate::cli::data::{CheckArgs, DataCommand, SampleArgs, SplitArgs};
+use crate::data::check::{self, Class, Report, Severity};
+use crate::data::sample::{self, SampleSet};
+use crate::data::{Folder, Part, ScanOptions, Split, SplitOptions};
+use crate::error::{Error, Result, shown};
+use crate::image::Limits;
+use crate::progress::Progress;
+
+/// Runs a `flowers data` verb with its results on standard output.
+///
+/// # Errors
+/// Those of the verb.
+pub fn run(command: &DataCommand) -> Result<()> {
+    let progress = Bar::new();
+    match command {
+        DataCommand::Check(args) => check(args, &mut Output::stdout(args.json), &progress),
+        DataCommand::Split(args) => split(args, &mut Output::stdout(args.json), &progress),
+        DataCommand::Sample(args) => sample(args, &mut Output::stdout(false), &progress),
+    }
+}
+
+/// `flowers data check`
+///
+/// # Errors
+/// [`Error::Data`] after the report when the set can't be trained on, and without one when it
+/// can't be indexed.
+pub fn check(args: &CheckArgs, output: &mut Output<'_>, progress: &dyn Progress) -> Result<()> {
+    let folder = Folder::index(&args.dir, &Limits::default(), progress)?;
+    let report = check::check(&folder, args.bad.max_bad);
+    output.json(&report)?;
+    output.text(described(&report))?;
+    if report.trainable {
+        return Ok(());
+    }
+    let errors: Vec<&str> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| finding.message.as_str())
+        .collect();
+    let message = format!(
+        "{} can't be trained on: {}",
+        report.folder,
+        errors.join("; ")
+    );
+    Err(Error::Data(message).into())
+}
+
+/// `flowers data split`
+///
+/// # Errors
+/// [`Error::Usage`] when the output exists already or the shares are none, and those of
+/// [`Folder::scan`], [`Split::make`] and the writing.
+pub fn split(args: &SplitArgs, output: &mut Output<'_>, progress: &dyn Progress) -> Result<()> {
+    if args.out.symlink_metadata().is_ok() {
+        let message = format!(
+            "{} exists already: choose another --out or remove it",
+            shown(&args.out)
+        );
+        return Err(Error::Usage(message).into());
+    }
+    let options = ScanOptions {
+        max_bad: args.bad.max_bad,
+        ..ScanOptions::default()
+    };
+    let folder = Folder::scan(&args.dir, &options, progress)?;
+    let options = SplitOptions {
+        val: args.val,
+        test: args.test,
+        seed: args.seed,
+    };
+    let split = Split::make(&folder, &options)?;
+    split.manifest.write(&args.out)?;
+    let summary = SplitSummary::of(&split, &folder, args)?;
+    output.json(&summary)?;
+    output.text(summary.described())
+}
+
+/// `flowers data sample`
+///
+/// # Errors
+/// Those of [`sample::write`].
+pub fn sample(args: &SampleArgs, output: &mut Output<'_>, progress: &dyn Progress) -> Result<()> {
+    let set = SampleSet {
+        classes: args.classes,
+        per_class: args.per_class,
+        size: args.size,
+        seed: args.seed,
+    };
+    sample::write(&set, &args.dir, progress)?;
+    output.text(format_args!(
+        "{} pictures of {} kinds of flowers in {}\nnext: flowers train {} --out run",
+        args.classes * args.per_class,
+        args.classes,
+        shown(&args.dir),
+        shown(&args.dir)
+    ))
+}
+
+/// Columns as wide as their widest cell, the first flush left and the others flush right.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let gap = width - cell.chars().count();
+            match column {
+                0 => line.extend([cell, " ".repeat(gap).as_str()]),
+                _ => line.extend(["  ", " ".repeat(gap).as_str(), cell]),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn described(report: &Report) -> String {
+    const FEW: usize = 5;
+    let mut text = class_table(report);
+    if let Some(sizes) = &report.sizes {
+        let [narrow, wide] = sizes.width;
+        let [low, high] = sizes.height;
+        let median = sizes.median_shorter_side;
+        text.push_str(&format!(
+            "\nsizes: {narrow} to {wide} pixels wide, {low} to {high} high, median shorter side \
+             {median}\n"
+        ));
+    }
+    if !report.findings.is_empty() {
+        text.push('\n');
+    }
+    for finding in &report.findings {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        text.push_str(&format!("{severity}: {}\n", finding.message));
+        for file in finding.files.iter().take(FEW) {
+            text.push_str(&format!("  {file}\n"));
+        }
+        if finding.files.len() > FEW {
+            let more = finding.files.len() - FEW;
+            text.push_str(&format!("  and {more} more (--json lists them all)\n"));
+        }
+    }
+    let count = |severity| {
+        let same = report.findings.iter().filter(|f| f.severity == severity);
+        same.count()
+    };
+    let verdict = match (report.trainable, count(Severity::Warning)) {
+        (true, 0) => "fit for training".to_owned(),
+        (true, warnings) => format!("fit for training, with {}", plural(warnings, "warning")),
+        (false, _) => format!(
+            "not fit for training: {}",
+            plural(count(Severity::Error), "error")
+        ),
+    };
+    text.push_str(&format!("\n{}: {verdict}", report.folder));
+    text
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
+fn class_table(report: &Report) -> String {
+    let cells = |name: String, photos: usize, class: [usize; 4]| {
+        let shown_counts = if report.split { 4 } else { 1 };
+        let mut row = vec![name, photos.to_string()];
+        row.extend(class.iter().take(shown_counts).map(usize::to_string));
+        row
+    };
+    let counts = |class: &Class| [class.distinct, class.train, class.val, class.test];
+    let heads = ["class", "photos", "distinct", "train", "val", "test"];
+    let shown_heads = if report.split { 6 } else { 3 };
+    let mut rows = vec![
+        heads[..shown_heads]
+            .iter()
+            .map(|&head| head.into())
+            .collect(),
+    ];
+    let mut total = [0; 4];
+    for class in &report.classes {
+        let counts = counts(class);
+        for (sum, count) in total.iter_mut().zip(counts) {
+            *sum += count;
+        }
+        rows.push(cells(shown(&class.class), class.photos, counts));
+    }
+    rows.push(cells("total".into(), report.photos, total));
+    table(&rows)
+}
+
+#[derive(Serialize)]
+struct SplitSummary {
+    file: String,
+    sha256: String,
+    classes: Vec<SplitClass>,
+    left_out: usize,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SplitClass {
+    class: String,
+    train: usize,
+    val: usize,
+    test: usize,
+}
+
+impl SplitSummary {
+    fn of(split: &Split, folder: &Folder, args: &SplitArgs) -> Result<Self> {
+        let count = |id: usize, part: Part| {
+            let places = split.part(part).iter();
+            places
+                .filter(|&&place| folder.photos[place].class == id)
+                .count()
+        };
+        let classes = folder.labels.names().iter().enumerate();
+        let classes = classes.map(|(id, name)| SplitClass {
+            class: name.clone(),
+            train: count(id, Part::Train),
+            val: count(id, Part::Val),
+            test: count(id, Part::Test),
+        });
+        Ok(Self {
+            file: shown(&args.out),
+            sha256: split.manifest.sha256()?,
+            classes: classes.collect(),
+            left_out: split.left_out.len(),
+            warnings: split.warnings(folder),
+        })
+    }
+
+    fn described(&self) -> String {
+        let row = |name: String, counts: [usize; 3]| {
+            let mut cells = vec![name];
+            cells.extend(counts.iter().map(usize::to_string));
+            cells
+        };
+        let heads = ["class", "train", "val", "test"];
+        let mut rows = vec![heads.iter().map(|&head| head.into()).collect()];
+        let mut total = [0; 3];
+        for class in &self.classes {
+            let counts = [class.train, class.val, class.test];
+            for (sum, count) in total.iter_mut().zip(counts) {
+                *sum += count;
+            }
+            rows.push(row(shown(&class.class), counts));
+        }
+        rows.push(row("total".into(), total));
+        let mut text = table(&rows);
+        for warning in &self.warnings {
+            text.push_str(&format!("warning: {warning}\n"));
+        }
+        text.push_str(&format!("\nwritten to {}", self.file));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_cells() {
+        let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
+        let text = table(&[
+            row(["class", "photos", "val"]),
+            row(["bärlauch", "7", "1000"]),
+        ]);
+        assert_eq!(text, "class     photos   val\nbärlauch       7  1000\n");
+    }
+}

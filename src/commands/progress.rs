@@ -1,0 +1,78 @@
+//! Progress bars on standard error, silent when it is no terminal.
+
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::progress::Progress;
+
+const TEMPLATE: &str = "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec:.dim} {eta:.dim}";
+
+/// A bar with position, rate and remaining time.
+pub struct Bar {
+    current: Mutex<ProgressBar>,
+}
+
+impl Bar {
+    pub fn new() -> Self {
+        Self {
+            current: Mutex::new(ProgressBar::hidden()),
+        }
+    }
+
+    fn current(&self) -> ProgressBar {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Default for Bar {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, what: &str, total: u64) {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+    }
+
+    fn advance(&self, units: u64) {
+        self.current().inc(units);
+    }
+
+    fn finish(&self) {
+        self.current().finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_counts_what_it_hears() {
+        let bar = Bar::new();
+        bar.begin("reading photos", 10);
+        bar.advance(3);
+        bar.advance(4);
+        assert_eq!(bar.current().position(), 7);
+        assert_eq!(bar.current().length(), Some(10));
+        bar.finish();
+        assert!(bar.current().is_finished());
+        bar.begin("drawing", 2);
+        assert_eq!(bar.current().position(), 0);
+    }
+
+    #[test]
+    fn the_template_is_well_formed() {
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+}
