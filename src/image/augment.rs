@@ -1,14 +1,57 @@
 //! Random transforms for training, each drawn from an explicit RNG.
 
 use image::RgbImage;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-/// One random transform.
+use super::Preprocessing;
+use super::transform::{Adjustment, Affine, Transform};
+
+/// One random transform: what its parameters are drawn from, uniformly unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Augmentation {
-    HorizontalFlip { probability: f32 },
+    /// A rectangle of random area and aspect ratio, resized to the size of the network's input
+    /// (torchvision's `RandomResizedCrop`).
+    RandomResizedCrop {
+        /// Part of the picture's area.
+        scale: [f64; 2],
+        /// Width over height; its logarithm is uniform.
+        ratio: [f64; 2],
+    },
+    HorizontalFlip {
+        probability: f64,
+    },
+    VerticalFlip {
+        probability: f64,
+    },
+    /// By up to so many degrees either way, black outside.
+    Rotation {
+        degrees: f32,
+    },
+    /// The four adjustments in random order (torchvision's `ColorJitter`).
+    ColorJitter {
+        /// The factor is within 1 - this and 1 + this; likewise the next two.
+        brightness: f32,
+        contrast: f32,
+        saturation: f32,
+        /// Either way, as a part of the colour circle.
+        hue: f32,
+    },
+    /// Rotation, shift, shear and zoom in one resampling, the edge repeated outside.
+    Affine {
+        /// Degrees either way.
+        rotation: f32,
+        /// Either way, as a part of the width and of the height, drawn for each.
+        shift: f32,
+        /// Either way, in pixels to the right for each pixel downwards.
+        shear: f32,
+        /// Factor, drawn for the width and for the height.
+        zoom: [f32; 2],
+    },
 }
 
 /// A list of random transforms that turns any picture into a `size` x `size` one.
@@ -19,13 +62,175 @@ pub struct Augmentations {
 }
 
 impl Augmentations {
+    /// The transforms of the recipe `classic`.
+    pub fn classic(size: u32) -> Self {
+        Self {
+            size,
+            steps: vec![
+                Augmentation::RandomResizedCrop {
+                    scale: [0.08, 1.0],
+                    ratio: [3.0 / 4.0, 4.0 / 3.0],
+                },
+                Augmentation::HorizontalFlip { probability: 0.5 },
+                Augmentation::VerticalFlip { probability: 0.5 },
+                Augmentation::Rotation { degrees: 30.0 },
+                Augmentation::ColorJitter {
+                    brightness: 0.2,
+                    contrast: 0.2,
+                    saturation: 0.2,
+                    hue: 0.1,
+                },
+            ],
+        }
+    }
+
+    /// The transforms of the recipe `two-phase`.
+    pub fn two_phase(size: u32) -> Self {
+        Self {
+            size,
+            steps: vec![
+                Augmentation::Affine {
+                    rotation: 40.0,
+                    shift: 0.2,
+                    shear: 0.2,
+                    zoom: [0.8, 1.2],
+                },
+                Augmentation::HorizontalFlip { probability: 0.5 },
+            ],
+        }
+    }
+
     /// Transforms a picture; the result depends on the picture and the RNG's state only.
-    pub fn apply(&self, _picture: RgbImage, _rng: &mut ChaCha8Rng) -> RgbImage {
-        todo!()
+    ///
+    /// Without a `RandomResizedCrop` among the steps, a picture that is not yet `size` x `size`
+    /// is brought there first by [`Preprocessing::fit`] with ImageNet's proportions.
+    pub fn apply(&self, picture: RgbImage, rng: &mut ChaCha8Rng) -> RgbImage {
+        let crops = |step: &_| matches!(step, Augmentation::RandomResizedCrop { .. });
+        let square = picture.dimensions() == (self.size, self.size);
+        let mut picture = if square || self.steps.iter().any(crops) {
+            picture
+        } else {
+            Preprocessing::imagenet(self.size).fit(&picture)
+        };
+        for step in &self.steps {
+            if let Some(transform) = step.draw(picture.dimensions(), self.size, rng) {
+                picture = transform.apply(picture);
+            }
+        }
+        picture
     }
 }
 
+impl Augmentation {
+    /// Draws the parameters for a picture of the given width and height, `None` when this time it
+    /// is left alone.
+    pub fn draw(
+        &self,
+        dimensions: (u32, u32),
+        size: u32,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Transform> {
+        match *self {
+            Self::RandomResizedCrop { scale, ratio } => {
+                Some(draw_crop(dimensions, scale, ratio, size, rng))
+            }
+            Self::HorizontalFlip { probability } => {
+                (rng.random::<f64>() < probability).then_some(Transform::HorizontalFlip)
+            }
+            Self::VerticalFlip { probability } => {
+                (rng.random::<f64>() < probability).then_some(Transform::VerticalFlip)
+            }
+            Self::Rotation { degrees } => Some(Transform::Rotation {
+                degrees: either_way(degrees, rng),
+            }),
+            Self::ColorJitter {
+                brightness,
+                contrast,
+                saturation,
+                hue,
+            } => {
+                let mut adjustments = vec![
+                    Adjustment::Brightness(1.0 + either_way(brightness, rng)),
+                    Adjustment::Contrast(1.0 + either_way(contrast, rng)),
+                    Adjustment::Saturation(1.0 + either_way(saturation, rng)),
+                    Adjustment::Hue(either_way(hue, rng)),
+                ];
+                adjustments.shuffle(rng);
+                Some(Transform::ColorJitter(adjustments))
+            }
+            Self::Affine {
+                rotation,
+                shift,
+                shear,
+                zoom: [low, high],
+            } => Some(Transform::Affine(Affine {
+                rotation: either_way(rotation, rng),
+                shift: [either_way(shift, rng), either_way(shift, rng)],
+                shear: either_way(shear, rng),
+                zoom: [between(low, high, rng), between(low, high, rng)],
+            })),
+        }
+    }
+}
+
+/// Follows torchvision's `RandomResizedCrop.get_params`: ten tries, then the largest centred
+/// rectangle of an allowed aspect ratio.
+fn draw_crop(
+    (width, height): (u32, u32),
+    scale: [f64; 2],
+    ratio: [f64; 2],
+    size: u32,
+    rng: &mut ChaCha8Rng,
+) -> Transform {
+    let crop = |left, top, width, height| Transform::ResizedCrop {
+        left,
+        top,
+        width,
+        height,
+        size,
+    };
+    let area = f64::from(width) * f64::from(height);
+    for _ in 0..10 {
+        let target = area * (scale[0] + (scale[1] - scale[0]) * rng.random::<f64>());
+        let aspect = ratio[0] * (ratio[1] / ratio[0]).powf(rng.random());
+        let w = (target * aspect).sqrt().round_ties_even() as u32;
+        let h = (target / aspect).sqrt().round_ties_even() as u32;
+        if (1..=width).contains(&w) && (1..=height).contains(&h) {
+            let top = rng.random_range(0..=height - h);
+            let left = rng.random_range(0..=width - w);
+            return crop(left, top, w, h);
+        }
+    }
+    let (mut w, mut h) = (width, height);
+    let aspect = f64::from(width) / f64::from(height);
+    if aspect < ratio[0] {
+        h = ((f64::from(w) / ratio[0]).round_ties_even() as u32).clamp(1, height.max(1));
+    } else if aspect > ratio[1] {
+        w = ((f64::from(h) * ratio[1]).round_ties_even() as u32).clamp(1, width.max(1));
+    }
+    crop(
+        (width - w.min(width)) / 2,
+        (height - h.min(height)) / 2,
+        w,
+        h,
+    )
+}
+
+fn between(low: f32, high: f32, rng: &mut ChaCha8Rng) -> f32 {
+    low + (high - low) * rng.random::<f32>()
+}
+
+fn either_way(limit: f32, rng: &mut ChaCha8Rng) -> f32 {
+    between(-limit, limit, rng)
+}
+
 /// The RNG of one picture in one epoch: the same whichever worker draws from it.
-pub fn rng(_seed: u64, _epoch: u64, _photo: &[u8; 32]) -> ChaCha8Rng {
-    todo!()
+///
+/// `photo` is the SHA-256 of the picture's file.
+pub fn rng(seed: u64, epoch: u64, photo: &[u8; 32]) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_le_bytes());
+    hash.update(epoch.to_le_bytes());
+    hash.update(photo);
+    ChaCha8Rng::from_seed(hash.finalize().into())
 }

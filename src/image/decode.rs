@@ -1,8 +1,14 @@
 //! Decoding with limits that hold before a pixel is allocated.
 
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::panic::catch_unwind;
 use std::path::Path;
 
-use image::RgbImage;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+
+use crate::error::shown;
 
 /// What a picture may cost at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +28,230 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Memory in bytes that a decoder may take: the pixels at 16-bit RGBA, and room for the
+    /// metadata of even the smallest picture.
+    fn decoder(&self) -> image::Limits {
+        let mut limits = image::Limits::no_limits();
+        limits.max_alloc = Some(self.max_pixels.saturating_mul(8).max(64 << 20));
+        limits
+    }
+}
+
+/// Why a file is no picture that can be used. The path is the caller's to add.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    #[error("the file is empty")]
+    #[error("the file is empty: copy it again or delete it")]
     Empty,
+    #[error("not a picture but {looks_like}: JPEG, PNG, WebP, GIF, BMP and TIFF can be read")]
+    NotAPicture { looks_like: &'static str },
+    #[error("{width}x{height} pixels are more than the {limit} allowed: scale the picture down")]
+    TooManyPixels { width: u32, height: u32, limit: u64 },
+    #[error("a file of more than the {limit} bytes allowed: compress or scale the picture down")]
+    TooManyBytes { limit: u64 },
+    #[error("broken {format} ({reason}): copy it again or convert it")]
+    Broken {
+        format: &'static str,
+        reason: String,
+    },
+    #[error("can't be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads and decodes a file; see [`decode`].
+pub fn read(path: &Path, limits: &Limits) -> Result<RgbImage, DecodeError> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() > limits.max_bytes {
+        return Err(DecodeError::TooManyBytes {
+            limit: limits.max_bytes,
+        });
+    }
+    let mut bytes = Vec::new();
+    file.by_ref()
+        .take(limits.max_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    decode(&bytes, limits)
 }
 
 /// Decodes the first frame of a picture to 8-bit RGB with its EXIF orientation applied.
-pub fn decode(_bytes: &[u8], _limits: &Limits) -> Result<RgbImage, DecodeError> {
-    todo!()
+///
+/// The format is told by the content. Colours follow Pillow's `convert("RGB")`: grey is
+/// repeated, palettes are resolved, alpha is dropped rather than composited, CMYK and YCCK are
+/// taken as Adobe's inverted inks. Two things Pillow would clip to white or black are scaled to
+/// 0..=255 instead: 16-bit samples (rounded) and float samples (of 0 to 1).
+///
+/// # Errors
+///
+/// The size of the file and the dimensions in its header are compared with `limits` before
+/// pixels are allocated. A picture that ends early is [`DecodeError::Broken`]; so is one on
+/// which a decoder panics.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if bytes.len() as u64 > limits.max_bytes {
+        return Err(DecodeError::TooManyBytes {
+            limit: limits.max_bytes,
+        });
+    }
+    let (format, name) = sniff(bytes).ok_or_else(|| DecodeError::NotAPicture {
+        looks_like: describe(bytes),
+    })?;
+    if format == ImageFormat::Jpeg && !reaches_end_of_image(bytes) {
+        return Err(broken(name, "cut short: no end-of-image marker"));
+    }
+    // The decoders are other people's parsers of hostile bytes: a panic there is one bad file.
+    catch_unwind(|| decode_as(format, name, bytes, limits))
+        .unwrap_or_else(|_| Err(broken(name, "the decoder failed on it")))
 }
 
-/// Reads and decodes a file.
-pub fn read(_path: &Path, _limits: &Limits) -> Result<RgbImage, DecodeError> {
-    todo!()
+fn decode_as(
+    format: ImageFormat,
+    name: &'static str,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<RgbImage, DecodeError> {
+    let fault = |error: ImageError| broken(name, &error.to_string());
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits.decoder());
+    let mut decoder = reader.into_decoder().map_err(fault)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        return Err(DecodeError::TooManyPixels {
+            width,
+            height,
+            limit: limits.max_pixels,
+        });
+    }
+    if width == 0 || height == 0 {
+        return Err(broken(name, "it has no pixels"));
+    }
+    limits
+        .decoder()
+        .reserve(decoder.total_bytes())
+        .map_err(fault)?;
+    // A picture with a damaged EXIF block is still a picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
+    picture.apply_orientation(orientation);
+    Ok(picture.into_rgb8())
+}
+
+fn broken(format: &'static str, reason: &str) -> DecodeError {
+    DecodeError::Broken {
+        format,
+        reason: shown(reason),
+    }
+}
+
+/// The allowed format that the first bytes announce, with its name.
+fn sniff(bytes: &[u8]) -> Option<(ImageFormat, &'static str)> {
+    let format = image::guess_format(bytes).ok()?;
+    let name = match format {
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Png => "PNG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Tiff => "TIFF",
+        _ => return None,
+    };
+    Some((format, name))
+}
+
+/// What a file without an allowed format seems to be, for the error message.
+fn describe(bytes: &[u8]) -> &'static str {
+    let head = &bytes[..bytes.len().min(1024)];
+    if let Some(brand) = bytes.get(4..12).and_then(|b| b.strip_prefix(b"ftyp")) {
+        return match brand {
+            b"heic" | b"heix" | b"hevc" | b"mif1" | b"msf1" => "a HEIC photo",
+            b"avif" | b"avis" => "an AVIF picture",
+            _ => "a video",
+        };
+    }
+    if head.starts_with(b"%PDF") {
+        return "a PDF document";
+    }
+    if head.starts_with(b"PK\x03\x04") {
+        return "a zip archive";
+    }
+    if head.iter().all(|&byte| byte == 0) {
+        return "zero bytes";
+    }
+    if head.contains(&0) {
+        return "unknown binary data";
+    }
+    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+    if text.contains("<svg") {
+        "an SVG drawing"
+    } else if text.contains("<html") || text.contains("<!doctype html") {
+        "an HTML page"
+    } else if text.contains(char::REPLACEMENT_CHARACTER) && bytes.len() < 1024 {
+        "unknown binary data"
+    } else {
+        "text"
+    }
+}
+
+/// Whether a JPEG has an end-of-image marker of its own (not that of an embedded thumbnail).
+///
+/// The decoder fills what a truncated file lacks with grey and calls it a success.
+fn reaches_end_of_image(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
+        rest = &rest[at..];
+        match *rest {
+            [_, 0xd9, ..] => return true,
+            // Fill bytes before a marker.
+            [_, 0xff, ..] => rest = &rest[1..],
+            // A stuffed zero in the entropy-coded data, and markers without a length.
+            [_, 0x00 | 0x01 | 0xd0..=0xd8, ..] => rest = &rest[2..],
+            [_, _, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                rest = rest.get(2 + length..).unwrap_or_default();
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_marker_of_a_thumbnail_is_not_the_end() {
+        let thumbnail = [0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9];
+        let mut jpeg = vec![0xff, 0xd8];
+        jpeg.extend(thumbnail);
+        jpeg.extend([0xff, 0xda, 0, 2, 1, 2, 0xff, 0x00, 3, 0xff, 0xd0, 4]);
+        assert!(!reaches_end_of_image(&jpeg));
+        jpeg.extend([0xff, 0xff, 0xd9]);
+        assert!(reaches_end_of_image(&jpeg));
+        assert!(!reaches_end_of_image(&[0xff]));
+        assert!(!reaches_end_of_image(&[0xff, 0xd8, 0xff]));
+    }
+
+    #[test]
+    fn strangers_are_described() {
+        let described = [
+            (&b"\0\0\0\x18ftypheic\0\0\0\0"[..], "a HEIC photo"),
+            (b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF picture"),
+            (b"%PDF-1.7", "a PDF document"),
+            (b"PK\x03\x04", "a zip archive"),
+            (b"\0\0\0", "zero bytes"),
+            (b"<!DOCTYPE html><p>404", "an HTML page"),
+            (b"<svg xmlns=", "an SVG drawing"),
+            (b"a rose is a rose", "text"),
+            (b"\x93\x01\x02\xf5", "unknown binary data"),
+        ];
+        for (bytes, expected) in described {
+            let error = decode(bytes, &Limits::default()).unwrap_err();
+            assert!(
+                matches!(error, DecodeError::NotAPicture { looks_like } if looks_like == expected),
+                "{error}"
+            );
+        }
+    }
 }

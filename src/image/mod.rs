@@ -1,8 +1,11 @@
 //! From bytes to pixels: bounded decoding, preprocessing and augmentation.
 
 pub mod augment;
+mod colour;
 pub mod decode;
 pub mod preprocess;
+mod resample;
+pub mod transform;
 
 pub use decode::{DecodeError, Limits, decode};
 pub use preprocess::Preprocessing;

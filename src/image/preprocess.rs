@@ -1,7 +1,14 @@
 //! The one way from a picture to the input of a network.
 
-use image::RgbImage;
+use fast_image_resize::{FilterType, ResizeAlg};
+use image::{RgbImage, imageops};
 use serde::{Deserialize, Serialize};
+
+use super::resample::{Region, resize};
+use crate::error::Error;
+
+/// The largest side that a model may ask for, in pixels.
+const MAX_SIDE: u32 = 4096;
 
 /// Resize, crop and normalisation of a model; travels in its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,6 +18,7 @@ pub struct Preprocessing {
     /// Side in pixels of the square centre crop.
     pub crop: u32,
     pub interpolation: Interpolation,
+    /// Whether the filter widens when shrinking, as Pillow's always does.
     pub antialias: bool,
     /// Per channel, in the scale 0 to 1.
     pub mean: [f32; 3],
@@ -25,13 +33,234 @@ pub enum Interpolation {
 }
 
 impl Preprocessing {
-    /// Resizes and crops to `crop` x `crop` pixels.
-    pub fn fit(&self, _picture: &RgbImage) -> RgbImage {
-        todo!()
+    /// What torchvision's ImageNet weights were evaluated with, at another size in proportion:
+    /// the shorter side to `size` * 256 / 224, then the central `size` x `size` pixels.
+    pub fn imagenet(size: u32) -> Self {
+        let resize = (u64::from(size) * 256 + 112) / 224;
+        Self {
+            resize: u32::try_from(resize).unwrap_or(u32::MAX),
+            crop: size,
+            interpolation: Interpolation::Bilinear,
+            antialias: true,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+        }
+    }
+
+    /// Refuses values that a model file may hold but no picture can be brought to.
+    pub fn validate(&self) -> Result<(), Error> {
+        for (name, value) in [("resize", self.resize), ("crop", self.crop)] {
+            if !(1..=MAX_SIDE).contains(&value) {
+                return Err(Error::Data(format!(
+                    "preprocessing: {name} is {value}, it must be 1 to {MAX_SIDE}"
+                )));
+            }
+        }
+        for mean in self.mean {
+            if !mean.is_finite() {
+                return Err(Error::Data(format!(
+                    "preprocessing: mean is {mean}, it must be a finite number"
+                )));
+            }
+        }
+        for std in self.std {
+            if !(std.is_finite() && std > 0.0) {
+                return Err(Error::Data(format!(
+                    "preprocessing: std is {std}, it must be positive and finite"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Resizes and crops to `crop` x `crop` pixels of 8-bit RGB.
+    ///
+    /// Follows torchvision's `CenterCrop(crop)(Resize(resize)(picture))` on PIL images, black
+    /// where the resized picture is smaller than the crop; values differ by at most 2 of 255.
+    /// Only the part that the crop keeps is computed, so an extreme aspect ratio costs nothing.
+    pub fn fit(&self, picture: &RgbImage) -> RgbImage {
+        let (width, height) = picture.dimensions();
+        let short = u64::from(width.min(height)).max(1);
+        let side = |length: u32| u64::from(self.resize) * u64::from(length) / short;
+        let x = Kept::of(width, side(width), self.crop);
+        let y = Kept::of(height, side(height), self.crop);
+        let region = Region {
+            left: x.start,
+            top: y.start,
+            width: x.length,
+            height: y.length,
+        };
+        let kept = resize(picture, region, x.pixels, y.pixels, self.algorithm());
+        if x.padding == 0 && y.padding == 0 && kept.dimensions() == (self.crop, self.crop) {
+            return kept;
+        }
+        let mut padded = RgbImage::new(self.crop, self.crop);
+        imageops::replace(&mut padded, &kept, x.padding.into(), y.padding.into());
+        padded
     }
 
     /// Writes a `crop` x `crop` picture as float32 planes (3, crop, crop), `(x / 255 - mean) / std`.
-    pub fn normalise(&self, _picture: &RgbImage, _planes: &mut [f32]) {
-        todo!()
+    ///
+    /// Equal to torchvision's `Normalize(mean, std)(ToTensor()(picture))`.
+    ///
+    /// # Panics
+    ///
+    /// If `planes` has not three values a pixel.
+    pub fn normalise(&self, picture: &RgbImage, planes: &mut [f32]) {
+        let pixels = picture.as_raw().len() / 3;
+        assert_eq!(planes.len(), 3 * pixels, "three planes of the picture");
+        if pixels == 0 {
+            return;
+        }
+        for (channel, plane) in planes.chunks_exact_mut(pixels).enumerate() {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            let table: [f32; 256] = std::array::from_fn(|x| (x as f32 / 255.0 - mean) / std);
+            for (value, pixel) in plane.iter_mut().zip(picture.as_raw().chunks_exact(3)) {
+                *value = table[usize::from(pixel[channel])];
+            }
+        }
+    }
+
+    fn algorithm(&self) -> ResizeAlg {
+        let filter = match self.interpolation {
+            Interpolation::Bilinear => FilterType::Bilinear,
+            // Pillow's bicubic has a = -0.5, which is Catmull-Rom.
+            Interpolation::Bicubic => FilterType::CatmullRom,
+        };
+        if self.antialias {
+            ResizeAlg::Convolution(filter)
+        } else {
+            ResizeAlg::Interpolation(filter)
+        }
+    }
+}
+
+/// What the centre crop keeps along one axis.
+struct Kept {
+    /// Interval of the original picture in its pixels.
+    start: f64,
+    length: f64,
+    /// Length after resizing.
+    pixels: u32,
+    /// Black pixels before it.
+    padding: u32,
+}
+
+impl Kept {
+    fn of(original: u32, resized: u64, crop: u32) -> Self {
+        let pixels = u32::try_from(resized).unwrap_or(u32::MAX).min(crop);
+        let scale = f64::from(original) / (resized.max(1) as f64);
+        // Python's round() goes to the even neighbour.
+        let offset = ((resized.saturating_sub(u64::from(crop))) as f64 / 2.0).round_ties_even();
+        Self {
+            start: offset * scale,
+            length: f64::from(pixels) * scale,
+            pixels,
+            padding: (crop - pixels) / 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+    use proptest::prelude::*;
+
+    #[test]
+    fn imagenet_keeps_the_proportion_of_the_crop() {
+        let sides = [224, 192, 128, 300, 1].map(|size| Preprocessing::imagenet(size).resize);
+        assert_eq!(sides, [256, 219, 146, 343, 1]);
+    }
+
+    #[test]
+    fn normalise_writes_planes() {
+        let preprocessing = Preprocessing {
+            mean: [0.0, 0.5, 1.0],
+            std: [1.0, 0.5, 0.25],
+            ..Preprocessing::imagenet(1)
+        };
+        let picture = RgbImage::from_fn(2, 1, |x, _| Rgb([0, 255, 255].map(|v| v * x as u8)));
+        let mut planes = [f32::NAN; 6];
+        preprocessing.normalise(&picture, &mut planes);
+        assert_eq!(planes, [0.0, 0.0, -1.0, 1.0, -4.0, 0.0]);
+    }
+
+    #[test]
+    fn crop_offsets_round_to_even() {
+        // 5 - 2 = 3 gives 1.5, 7 - 2 = 5 gives 2.5: both start at 2.
+        for resized in [5, 7] {
+            assert_eq!(Kept::of(resized, u64::from(resized), 2).start, 2.0);
+        }
+        let kept = Kept::of(4, 4, 7);
+        assert_eq!((kept.pixels, kept.padding), (4, 1));
+    }
+
+    #[test]
+    fn senseless_values_are_named() {
+        let good = Preprocessing::imagenet(224);
+        good.validate().unwrap();
+        let bad = [
+            (
+                Preprocessing {
+                    crop: 0,
+                    ..good.clone()
+                },
+                "crop is 0",
+            ),
+            (
+                Preprocessing {
+                    resize: 4097,
+                    ..good.clone()
+                },
+                "resize is 4097",
+            ),
+            (
+                Preprocessing {
+                    mean: [0.0, f32::NAN, 0.0],
+                    ..good.clone()
+                },
+                "mean is NaN",
+            ),
+            (
+                Preprocessing {
+                    std: [1.0, 1.0, 0.0],
+                    ..good.clone()
+                },
+                "std is 0",
+            ),
+        ];
+        for (preprocessing, complaint) in bad {
+            let error = preprocessing.validate().unwrap_err().to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_shape_fits(
+            (width, height) in prop_oneof![(1u32..60, 1u32..60), (1u32..3, 1u32..5000)],
+            resize in 1u32..80,
+            crop in 1u32..80,
+            bicubic: bool,
+            antialias: bool,
+            swap: bool,
+        ) {
+            let (width, height) = if swap { (height, width) } else { (width, height) };
+            let preprocessing = Preprocessing {
+                resize,
+                interpolation: if bicubic { Interpolation::Bicubic } else { Interpolation::Bilinear },
+                antialias,
+                ..Preprocessing::imagenet(crop)
+            };
+            let white = RgbImage::from_pixel(width, height, Rgb([255; 3]));
+            let fitted = preprocessing.fit(&white);
+            prop_assert_eq!(fitted.dimensions(), (crop, crop));
+            // A constant picture stays constant wherever it is not padded.
+            prop_assert!(fitted.iter().all(|&v| v == 255 || (v == 0 && resize < crop)));
+            prop_assert_eq!(fitted.get_pixel(crop / 2, crop / 2), &Rgb([255; 3]));
+        }
     }
 }

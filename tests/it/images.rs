@@ -1,1 +1,302 @@
-//! To be written.
+//! Decoding and preprocessing against Pillow and torchvision.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use flowers::image::preprocess::Interpolation;
+use flowers::image::{DecodeError, Limits, Preprocessing, decode, decode::read};
+use image::{ImageFormat, Rgb, RgbImage};
+use proptest::prelude::*;
+
+pub fn golden(name: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/images")
+        .join(name)
+}
+
+pub fn picture(name: &str) -> RgbImage {
+    read(&golden(name), &Limits::default()).unwrap()
+}
+
+/// Mean and largest absolute difference over all values.
+pub fn difference(a: &RgbImage, b: &RgbImage) -> (f64, u8) {
+    assert_eq!(a.dimensions(), b.dimensions());
+    let differences: Vec<u8> = a
+        .iter()
+        .zip(b.iter())
+        .map(|(a, b)| a.abs_diff(*b))
+        .collect();
+    let sum: f64 = differences.iter().map(|&d| f64::from(d)).sum();
+    let max = differences.iter().copied().max().unwrap();
+    (sum / differences.len() as f64, max)
+}
+
+#[test]
+fn every_colour_type_decodes_as_pillow_does() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(golden("")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let Some(source) = name.strip_suffix(".expected.png") else {
+            continue;
+        };
+        // The lossy formats leave the inverse transform's rounding to the decoder.
+        let (mean, max) = match Path::new(source).extension().unwrap().to_str().unwrap() {
+            "jpg" => (0.6, 4),
+            "webp" => (0.6, 3),
+            _ => (0.0, 0),
+        };
+        let found = difference(&picture(source), &picture(name));
+        println!("{source}: {found:?}");
+        assert!(found.0 <= mean && found.1 <= max, "{source}: {found:?}");
+        seen += 1;
+    }
+    assert_eq!(seen, 30);
+}
+
+#[test]
+fn a_cut_file_is_broken_in_every_format() {
+    let whole = [
+        "subsampled.jpg",
+        "progressive.jpg",
+        "rgba.png",
+        "animated.gif",
+        "lossy.webp",
+        "animated.webp",
+        "palette.bmp",
+        "lzw.tiff",
+    ];
+    for name in whole {
+        let bytes = std::fs::read(golden(name)).unwrap();
+        for length in [bytes.len() / 4, bytes.len() / 2, bytes.len() * 3 / 4] {
+            let decoded = decode(&bytes[..length], &Limits::default());
+            // The first of two frames is whole within three quarters of an animation.
+            if name.starts_with("animated") && length > bytes.len() / 2 {
+                continue;
+            }
+            let error = decoded.expect_err(name);
+            assert!(
+                matches!(error, DecodeError::Broken { .. }),
+                "{name}: {error}"
+            );
+            assert!(!error.to_string().contains('\n'));
+        }
+    }
+}
+
+#[test]
+fn the_name_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a picture.jpg");
+    std::fs::copy(golden("rgba.png"), &path).unwrap();
+    assert_eq!(
+        read(&path, &Limits::default()).unwrap(),
+        picture("rgba.png")
+    );
+    std::fs::write(&path, "roses are red").unwrap();
+    let error = read(&path, &Limits::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "not a picture but text: JPEG, PNG, WebP, GIF, BMP and TIFF can be read"
+    );
+    std::fs::write(&path, "").unwrap();
+    let error = read(&path, &Limits::default()).unwrap_err();
+    assert!(matches!(error, DecodeError::Empty));
+    let error = read(&folder.path().join("none"), &Limits::default()).unwrap_err();
+    assert!(matches!(error, DecodeError::Io(_)));
+}
+
+#[test]
+fn limits_hold_at_their_edge() {
+    let path = golden("rgba.png");
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    let limits = |max_pixels, max_bytes| Limits {
+        max_pixels,
+        max_bytes,
+    };
+    assert!(read(&path, &limits(24 * 16, bytes)).is_ok());
+    assert!(matches!(
+        read(&path, &limits(24 * 16 - 1, bytes)),
+        Err(DecodeError::TooManyPixels {
+            width: 24,
+            height: 16,
+            limit: 383
+        })
+    ));
+    let small = limits(24 * 16, bytes - 1);
+    assert!(matches!(
+        read(&path, &small),
+        Err(DecodeError::TooManyBytes { .. })
+    ));
+    assert!(matches!(
+        decode(&std::fs::read(&path).unwrap(), &small),
+        Err(DecodeError::TooManyBytes { .. })
+    ));
+}
+
+/// A header that promises 60000 x 60000 pixels, in each format.
+#[test]
+fn a_huge_header_is_refused_at_once() {
+    let side = 60_000_u32;
+    let patched = |name: &str, places: &[(usize, &[u8])]| {
+        let mut bytes = std::fs::read(golden(name)).unwrap();
+        for (at, value) in places {
+            bytes[*at..at + value.len()].copy_from_slice(value);
+        }
+        bytes
+    };
+    let big = side.to_be_bytes();
+    let little = side.to_le_bytes();
+    // The CRC of the patched PNG header is wrong: written again below.
+    let mut png = patched("one_pixel.png", &[(16, &big), (20, &big)]);
+    let crc = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&crc.to_be_bytes());
+    let jpeg = {
+        let mut bytes = std::fs::read(golden("grey.jpg")).unwrap();
+        let at = bytes.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        bytes[at + 5..at + 9].copy_from_slice(&[big[2], big[3], big[2], big[3]]);
+        bytes
+    };
+    let gif = patched("animated.gif", &[(6, &little[..2]), (8, &little[..2])]);
+    let bmp = patched("palette.bmp", &[(18, &little), (22, &little)]);
+    for (name, bytes) in [("png", png), ("jpeg", jpeg), ("gif", gif), ("bmp", bmp)] {
+        let start = Instant::now();
+        let error = decode(&bytes, &Limits::default()).expect_err(name);
+        assert!(
+            matches!(
+                error,
+                DecodeError::TooManyPixels {
+                    width: 60_000,
+                    height: 60_000,
+                    ..
+                }
+            ),
+            "{name}: {error}"
+        );
+        assert!(start.elapsed() < Duration::from_millis(100), "{name}");
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc: u32, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever happens to the bytes, the answer is a picture or an error, never a panic.
+    #[test]
+    fn damaged_files_never_panic(
+        file in prop::sample::select(vec![
+            "subsampled.jpg", "progressive.jpg", "cmyk.jpg", "exif6.jpg", "rgba.png", "palette.png",
+            "animated.gif", "lossy.webp", "animated.webp", "palette.bmp", "lzw.tiff", "float.tiff",
+        ]),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = std::fs::read(golden(file)).unwrap();
+        for (at, value) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let limits = Limits { max_pixels: 1_000_000, ..Limits::default() };
+        if let Ok(picture) = decode(&bytes, &limits) {
+            prop_assert!(u64::from(picture.width()) * u64::from(picture.height()) <= 1_000_000);
+        }
+    }
+}
+
+#[test]
+fn preprocessing_matches_torchvision() {
+    for name in ["landscape", "portrait", "small", "narrow", "one_pixel"] {
+        let source = picture(&format!("fit_{name}.png"));
+        for (resize, crop, interpolation, mode) in [
+            (32, 28, Interpolation::Bilinear, "bilinear"),
+            (33, 28, Interpolation::Bicubic, "bicubic"),
+            (24, 31, Interpolation::Bilinear, "bilinear"),
+            (80, 25, Interpolation::Bilinear, "bilinear"),
+        ] {
+            let preprocessing = Preprocessing {
+                resize,
+                interpolation,
+                ..Preprocessing::imagenet(crop)
+            };
+            let expected = picture(&format!("fit_{name}_{resize}_{crop}_{mode}.png"));
+            let (mean, max) = difference(&preprocessing.fit(&source), &expected);
+            println!("{name} {resize} {crop} {mode}: {mean} {max}");
+            assert!(
+                mean <= 0.1 && max <= 2,
+                "{name} {resize} {crop} {mode}: {mean} {max}"
+            );
+        }
+    }
+}
+
+#[test]
+fn antialias_can_be_turned_off() {
+    let source = picture("fit_landscape.png");
+    let smooth = Preprocessing {
+        resize: 32,
+        ..Preprocessing::imagenet(28)
+    };
+    let plain = Preprocessing {
+        antialias: false,
+        ..smooth.clone()
+    };
+    let expected = picture("fit_landscape_no_antialias.png");
+    let (mean, max) = difference(&plain.fit(&source), &expected);
+    assert!(mean <= 0.5 && max <= 2, "{mean} {max}");
+    assert!(difference(&smooth.fit(&source), &expected).0 > 1.0);
+}
+
+#[test]
+fn normalised_planes_match_torchvision() {
+    let preprocessing = Preprocessing {
+        resize: 32,
+        ..Preprocessing::imagenet(28)
+    };
+    let expected: Vec<f32> = std::fs::read(golden("normalised.f32"))
+        .unwrap()
+        .chunks_exact(4)
+        .map(|value| f32::from_le_bytes(value.try_into().unwrap()))
+        .collect();
+    let fitted = picture("fit_landscape_32_28_bilinear.png");
+    let mut planes = vec![f32::NAN; 3 * 28 * 28];
+    preprocessing.normalise(&fitted, &mut planes);
+    assert!(
+        planes
+            .iter()
+            .zip(&expected)
+            .all(|(a, b)| (a - b).abs() < 1e-6)
+    );
+}
+
+#[test]
+fn an_extreme_shape_costs_nothing() {
+    let start = Instant::now();
+    for (width, height) in [(1, 60_000), (60_000, 1)] {
+        let line = RgbImage::from_pixel(width, height, Rgb([9, 90, 200]));
+        let fitted = Preprocessing::imagenet(224).fit(&line);
+        assert!(fitted.pixels().all(|pixel| *pixel == Rgb([9, 90, 200])));
+    }
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn formats_outside_the_list_are_refused() {
+    for (bytes, name) in [
+        (&b"P6 1 1 255 abc"[..], "PNM"),
+        (b"\0\0\x01\0\x01\0", "ICO"),
+    ] {
+        assert!(image::guess_format(bytes).is_ok_and(|format| format != ImageFormat::Png));
+        let error = decode(bytes, &Limits::default()).expect_err(name);
+        assert!(matches!(error, DecodeError::NotAPicture { .. }), "{error}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Resizing a region of a picture with a separable filter.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+
+/// A rectangle in pixels of a picture, not necessarily on pixel borders.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Region {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+}
+
+/// Resizes a region to `width` x `height` pixels; near its border the filter also sees the pixels
+/// around it, as if the whole picture had been resized and then cropped.
+///
+/// An empty picture or size gives a black picture.
+pub(super) fn resize(
+    picture: &RgbImage,
+    region: Region,
+    width: u32,
+    height: u32,
+    algorithm: ResizeAlg,
+) -> RgbImage {
+    if picture.is_empty() || width == 0 || height == 0 {
+        return RgbImage::new(width, height);
+    }
+    // Along the rows first, as Pillow does: the rounding between the passes is then the same.
+    let rows = picture.height();
+    let (top, bottom) = reach(region.top, region.height, height, rows);
+    let band = Region {
+        top: top.into(),
+        height: (bottom - top).into(),
+        ..region
+    };
+    let narrowed = pass(picture, band, width, bottom - top, algorithm);
+    let rest = Region {
+        left: 0.0,
+        top: region.top - f64::from(top),
+        width: width.into(),
+        height: region.height,
+    };
+    pass(&narrowed, rest, width, height, algorithm)
+}
+
+/// The whole pixels of `0..limit` that a filter looks at to make `pixels` of an interval.
+fn reach(start: f64, length: f64, pixels: u32, limit: u32) -> (u32, u32) {
+    /// Bicubic, the widest filter in use, looks two pixels away, and one is for rounding.
+    const SUPPORT: f64 = 3.0;
+    let margin = SUPPORT * (length / f64::from(pixels)).max(1.0);
+    let first = (start - margin).floor().max(0.0) as u32;
+    let last = ((start + length + margin).ceil() as u32).min(limit);
+    (first.min(limit), last)
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the buffers have the stated sizes and the region is cut to the picture"
+)]
+fn pass(
+    picture: &RgbImage,
+    region: Region,
+    width: u32,
+    height: u32,
+    algorithm: ResizeAlg,
+) -> RgbImage {
+    let mut resized = RgbImage::new(width, height);
+    let (picture_width, picture_height) = picture.dimensions();
+    let (left, region_width) = clamp(region.left, region.width, picture_width);
+    let (top, region_height) = clamp(region.top, region.height, picture_height);
+    let source = ImageRef::new(
+        picture_width,
+        picture_height,
+        picture.as_raw(),
+        PixelType::U8x3,
+    )
+    .expect("a buffer of width x height x 3 bytes");
+    let mut target = Image::from_slice_u8(width, height, &mut resized, PixelType::U8x3)
+        .expect("a buffer of width x height x 3 bytes");
+    let options =
+        ResizeOptions::new()
+            .resize_alg(algorithm)
+            .crop(left, top, region_width, region_height);
+    Resizer::new()
+        .resize(&source, &mut target, &options)
+        .expect("a region inside the picture");
+    resized
+}
+
+/// Keeps rounding errors from pushing an interval out of `0..=limit`.
+fn clamp(start: f64, length: f64, limit: u32) -> (f64, f64) {
+    let start = start.clamp(0.0, f64::from(limit));
+    (start, length.min(f64::from(limit) - start))
+}
