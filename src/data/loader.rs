@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use super::content::{self, sha256};
 use super::folder::Photo;
 use crate::error::{Error, Result, shown};
-use crate::image::augment::{self, Augmentations};
+use crate::image::augment::{self, Augmentation, Augmentations};
 use crate::image::{Limits, Preprocessing, decode};
 
 /// A batch as the network takes it.
@@ -46,26 +46,33 @@ pub struct Transform {
 impl Transform {
     /// Reads a photo and writes it as float32 planes (3, crop, crop).
     ///
+    /// A random crop sees the whole picture; augmentations without one see what the
+    /// preprocessing makes of it, so that they start from what is evaluated later.
+    ///
     /// # Errors
     /// [`Error::Data`] naming the file when it is gone, unreadable, or has other bytes than when
     /// the folder was scanned.
     pub fn load(&self, photo: &Photo, planes: &mut [f32]) -> Result<()> {
-        let refuse = |why: String| {
-            let message = format!(
-                "{} changed since the folder was scanned ({why}); restore it or start anew",
-                shown(&photo.path)
-            );
-            Error::Data(message)
-        };
-        let bytes =
-            content::read(&photo.path, &self.limits).map_err(|cause| refuse(cause.to_string()))?;
+        let refuse = |why: String| Error::Data(format!("{}: {why}", shown(&photo.path)));
+        let bytes = content::read(&photo.path, &self.limits).map_err(|cause| {
+            refuse(format!(
+                "the photo can't be read any more ({cause}); restore it or start anew"
+            ))
+        })?;
         if sha256(&[&bytes]) != photo.hash {
-            return Err(refuse("its bytes are others".into()).into());
+            let why = "the photo changed since the folder was scanned; restore it or start anew";
+            return Err(refuse(why.into()).into());
         }
         let picture = decode(&bytes, &self.limits).map_err(|cause| refuse(cause.to_string()))?;
         let picture = match &self.augmentations {
             Some(augmentations) => {
                 let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
+                let whole = augmentations.steps.iter().any(crops);
+                let picture = if whole {
+                    picture
+                } else {
+                    self.preprocessing.fit(&picture)
+                };
                 augmentations.apply(picture, &mut rng)
             }
             None => self.preprocessing.fit(&picture),
@@ -77,6 +84,10 @@ impl Transform {
     fn size(&self) -> usize {
         self.preprocessing.crop as usize
     }
+}
+
+fn crops(step: &Augmentation) -> bool {
+    matches!(step, Augmentation::RandomResizedCrop { .. })
 }
 
 /// The places 0 to n in the random order of one epoch.

@@ -25,8 +25,8 @@ impl Set {
     fn small() -> Self {
         let set = Self::new();
         for content in 0..5 {
-            set.photo(&format!("daisy/{content}.png"), content);
-            set.photo(&format!("rose/{content}.png"), 100 + content);
+            set.photo(format!("daisy/{content}.png"), content);
+            set.photo(format!("rose/{content}.png"), 100 + content);
         }
         set
     }
