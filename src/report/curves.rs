@@ -1,0 +1,206 @@
+//! Loss and accuracy over the epochs of a training run.
+
+use super::axes::{Axes, Scale};
+use super::font;
+use super::raster;
+use super::svg::{Anchor, Ink, Rect, Svg, Text};
+use super::ticks::round_step;
+use crate::error::{Result, shown};
+use crate::metrics::Epoch;
+use crate::metrics::history::best;
+
+const WIDTH: f64 = 1000.0;
+const HEIGHT: f64 = 340.0;
+/// With more epochs than this, points would hide their line.
+const MOST_POINTS: usize = 40;
+
+/// Two panels, loss and accuracy, each with the train and validation curve, the best epoch,
+/// and the bounds of the phases where there are several. Values that were not measured are
+/// left out.
+pub fn curves_svg(epochs: &[Epoch]) -> String {
+    let mut svg = Svg::new(WIDTH, HEIGHT, "Training curves");
+    let panels: [Panel; 2] = [
+        Panel {
+            title: "Loss",
+            scale: Scale::Number,
+            left: 0.0,
+            train: |epoch| epoch.train_loss,
+            val: |epoch| epoch.val_loss,
+        },
+        Panel {
+            title: "Accuracy",
+            scale: Scale::Percent,
+            left: WIDTH / 2.0,
+            train: |epoch| epoch.train_accuracy,
+            val: |epoch| epoch.val_accuracy,
+        },
+    ];
+    for panel in panels {
+        panel.draw(&mut svg, epochs);
+    }
+    svg.finish()
+}
+
+/// [`curves_svg`] as a PNG.
+pub fn curves_png(epochs: &[Epoch]) -> Result<Vec<u8>> {
+    raster::png(&curves_svg(epochs))
+}
+
+struct Panel {
+    title: &'static str,
+    scale: Scale,
+    left: f64,
+    train: fn(&Epoch) -> f64,
+    val: fn(&Epoch) -> f64,
+}
+
+impl Panel {
+    fn draw(&self, svg: &mut Svg, epochs: &[Epoch]) {
+        let axes = self.axes(epochs);
+        axes.draw(svg, Scale::Count, self.scale, "Epoch");
+        self.draw_heading(svg, &axes);
+        draw_phases(svg, &axes, epochs);
+        if let Some(best) = best(epochs) {
+            let x = best.epoch as f64;
+            let line = [axes.point(x, axes.y.0), axes.point(x, axes.y.1)];
+            svg.line(&line, Ink::VAL, 1.0, true);
+        }
+        for (value, ink) in [(self.train, Ink::TRAIN), (self.val, Ink::VAL)] {
+            draw_curve(svg, &axes, epochs, value, ink);
+        }
+        self.draw_best(svg, &axes, epochs);
+    }
+
+    fn axes(&self, epochs: &[Epoch]) -> Axes {
+        let number = |epoch: Option<&Epoch>| epoch.map_or(1.0, |epoch| epoch.epoch as f64);
+        let (first, last) = (number(epochs.first()), number(epochs.last()));
+        let x = match first < last {
+            true => (first, last),
+            false => (first - 1.0, first + 1.0),
+        };
+        let measured = epochs
+            .iter()
+            .flat_map(|epoch| [(self.train)(epoch), (self.val)(epoch)]);
+        let measured = measured.filter(|value| value.is_finite());
+        let (low, high) = measured
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
+        Axes {
+            area: Rect {
+                x: self.left + 62.0,
+                y: 62.0,
+                width: WIDTH / 2.0 - 62.0 - 22.0,
+                height: HEIGHT - 62.0 - 50.0,
+            },
+            x,
+            y: self.range(low, high),
+        }
+    }
+
+    /// The values at the bottom and the top: round numbers around low..=high.
+    fn range(&self, low: f64, high: f64) -> (f64, f64) {
+        if low > high {
+            return (0.0, 1.0);
+        }
+        let low = if self.scale == Scale::Number {
+            low.min(0.0)
+        } else {
+            low
+        };
+        let step = round_step((high - low).max(1e-3) / 5.0);
+        let bottom = (low / step + 1e-9).floor() * step;
+        let top = ((high / step - 1e-9).ceil() * step).max(bottom + step);
+        match self.scale {
+            Scale::Percent => (bottom.max(0.0), top.min(1.0).max(bottom + 1e-3)),
+            _ => (bottom, top),
+        }
+    }
+
+    fn draw_heading(&self, svg: &mut Svg, axes: &Axes) {
+        svg.text(Text::at(axes.area.x - 42.0, 30.0, 15.0), self.title);
+        let mut right = axes.area.right();
+        for (name, ink) in [("validation", Ink::VAL), ("train", Ink::TRAIN)] {
+            let text = Text::at(right, 30.0, 12.0).anchor(Anchor::End);
+            svg.text(text.ink(Ink::MUTED), name);
+            right -= font::width(name, 12.0) + 6.0;
+            svg.line(&[(right - 18.0, 26.0), (right, 26.0)], ink, 2.5, false);
+            right -= 18.0 + 16.0;
+        }
+    }
+
+    /// Rings the validation value of the best epoch and says what it is.
+    fn draw_best(&self, svg: &mut Svg, axes: &Axes, epochs: &[Epoch]) {
+        let Some(best) = best(epochs) else { return };
+        let value = (self.val)(best);
+        if !value.is_finite() {
+            return;
+        }
+        let at = axes.point(best.epoch as f64, value);
+        svg.circle(at, 6.0, Ink::VAL);
+        svg.circle(at, 3.5, Ink::PAPER);
+        let value = match self.scale {
+            Scale::Percent => format!("{:.1}%", value * 100.0),
+            _ => format!("{value:.3}"),
+        };
+        let note = format!("best: epoch {}, {value}", best.epoch);
+        let half = font::width(&note, 11.0) / 2.0;
+        let x = at.0.clamp(axes.area.x + half, axes.area.right() - half);
+        let text = Text::at(x, axes.area.y - 6.0, 11.0).anchor(Anchor::Middle);
+        svg.text(text.ink(Ink::VAL), &note);
+    }
+}
+
+fn draw_curve(svg: &mut Svg, axes: &Axes, epochs: &[Epoch], value: fn(&Epoch) -> f64, ink: Ink) {
+    let points: Vec<Option<(f64, f64)>> = epochs
+        .iter()
+        .map(|epoch| {
+            Some(value(epoch))
+                .filter(|value| value.is_finite())
+                .map(|y| (epoch, y))
+        })
+        .map(|measured| measured.map(|(epoch, y)| axes.point(epoch.epoch as f64, y)))
+        .collect();
+    for run in points.split(Option::is_none) {
+        let run: Vec<(f64, f64)> = run.iter().copied().flatten().collect();
+        if run.len() > 1 {
+            svg.line(&run, ink, 2.0, false);
+        }
+        if run.len() == 1 || epochs.len() <= MOST_POINTS {
+            for point in run {
+                svg.circle(point, 2.8, ink);
+            }
+        }
+    }
+}
+
+/// A line between two phases, and the name of each where it fits.
+fn draw_phases(svg: &mut Svg, axes: &Axes, epochs: &[Epoch]) {
+    let phases: Vec<&[Epoch]> = epochs.chunk_by(|a, b| a.phase == b.phase).collect();
+    if phases.len() < 2 {
+        return;
+    }
+    let area = axes.area;
+    let mut left = area.x;
+    for (place, phase) in phases.iter().enumerate() {
+        let next = phases.get(place + 1).and_then(|next| next.first());
+        let right = next.map_or(area.right(), |next| {
+            axes.point(next.epoch as f64 - 0.5, 0.0).0
+        });
+        if next.is_some() {
+            svg.line(
+                &[(right, area.y), (right, area.bottom())],
+                Ink::MUTED,
+                1.0,
+                false,
+            );
+        }
+        let name = shown(phase.first().map_or("", |epoch| &epoch.phase));
+        let name = font::fitted(&name, 11.0, right - left - 8.0);
+        if name.chars().count() > 2 {
+            let text = Text::at(left + 5.0, area.bottom() - 7.0, 11.0);
+            svg.text(text.ink(Ink::MUTED), &name);
+        }
+        left = right;
+    }
+}
