@@ -143,11 +143,11 @@ pub fn poppy(canvas: &mut Canvas, head: &Head) {
     for i in order {
         let petal = Petal::new(
             canvas.dice.between(0.92, 1.06),
-            canvas.dice.between(1.3, 1.6),
-            0.6,
-            0.2,
+            canvas.dice.between(1.15, 1.45),
+            0.7,
+            0.3,
         )
-        .ruffle(0.035)
+        .ruffle(0.045)
         .veins(9);
         let turn = i as f32 * step + canvas.dice.spread(10.0);
         canvas.petal(&petal, head.at.pre_rotate(turn), &tint);

@@ -67,28 +67,43 @@ impl Canvas {
 
     /// Blurs what is drawn so far by halving it `octaves` times and enlarging it again.
     pub fn defocus(&mut self, octaves: u32) {
-        let mut small = self.pixmap.clone();
-        for _ in 0..octaves {
-            let half = small.width().div_ceil(2);
-            let Some(mut next) = Pixmap::new(half, half) else {
-                return;
-            };
-            cover(&mut next, &small, FilterQuality::Bilinear);
-            small = next;
+        let sharp = self.pixmap.clone();
+        self.coarsely(octaves, |canvas| cover(&mut canvas.pixmap, &sharp));
+    }
+
+    /// Lets `draw` fill the picture at a 2^`octaves`-th of its size and enlarges the result:
+    /// soft, and quick.
+    pub fn coarsely(&mut self, octaves: u32, draw: impl FnOnce(&mut Self)) {
+        let full = self.pixmap.width();
+        let Some(small) = coarse(full, octaves) else {
+            return;
+        };
+        self.pixmap = small;
+        draw(self);
+        // Doubling step by step is smoother than one large bilinear step.
+        for octave in (0..octaves).rev() {
+            if let Some(mut larger) = coarse(full, octave) {
+                cover(&mut larger, &self.pixmap);
+                self.pixmap = larger;
+            }
         }
-        cover(&mut self.pixmap, &small, FilterQuality::Bicubic);
     }
 }
 
+fn coarse(side: u32, octaves: u32) -> Option<Pixmap> {
+    let side = (side >> octaves).max(1);
+    Pixmap::new(side, side)
+}
+
 /// Fills a square `target` with `source`, scaled.
-fn cover(target: &mut Pixmap, source: &Pixmap, quality: FilterQuality) {
+fn cover(target: &mut Pixmap, source: &Pixmap) {
     let side = target.width() as f32;
     let scale = side / source.width() as f32;
     let paint = Paint {
         shader: Pattern::new(
             source.as_ref(),
             SpreadMode::Pad,
-            quality,
+            FilterQuality::Bilinear,
             1.0,
             Transform::from_scale(scale, scale),
         ),

@@ -27,7 +27,7 @@ impl Light {
         let angle = dice.between(-165.0, -15.0).to_radians();
         Self {
             towards: (angle.cos(), angle.sin()),
-            exposure: dice.between(0.78, 1.18),
+            exposure: dice.between(0.86, 1.17),
             warmth: dice.spread(0.14),
             contrast: dice.between(0.88, 1.16),
             slope: dice.between(0.0, 0.22),
@@ -60,8 +60,8 @@ impl Light {
             for channel in 0..3 {
                 let lit = pixel[channel] * gain * gains[channel];
                 let toned = (lit - 118.0) * self.contrast + 118.0;
-                let noise = grain + dice.spread(1.2 * self.noise);
-                out.0[channel] = (toned + noise).round().clamp(0.0, 255.0) as u8;
+                let noise = grain + dice.between(-self.noise, self.noise);
+                out.0[channel] = (toned + noise + 0.5).clamp(0.0, 255.0) as u8;
             }
         }
         photo

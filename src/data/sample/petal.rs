@@ -101,9 +101,16 @@ impl Canvas {
         let (lx, ly) = self.light.towards;
         let (sx, sy) = at.get_scale();
         let depth = 0.035 * sx.min(sy) * petal.length.min(petal.width);
-        for shift in [2.0, 1.0] {
+        // Of a small petal's finish nothing would be seen.
+        let fine = petal.width * sx.min(sy) > 7.0;
+        let shadows: &[(f32, f32)] = if fine {
+            &[(2.0, 0.13), (1.0, 0.13)]
+        } else {
+            &[(1.5, 0.2)]
+        };
+        for (shift, alpha) in shadows {
             let under = at.post_translate(-lx * depth * shift, -ly * depth * shift);
-            self.fill(&path, under, flat(BLACK.alpha(0.13)));
+            self.fill(&path, under, flat(BLACK.alpha(*alpha)));
         }
         let norm = at.sx.hypot(at.ky).max(1e-6);
         let facing = (at.sx * lx + at.ky * ly) / norm;
@@ -118,6 +125,9 @@ impl Canvas {
             ],
         );
         self.fill(&path, at, along);
+        if !fine {
+            return;
+        }
         self.curvature(petal, &path, at);
         self.veins(petal, at, &tint);
         let rim = petal.width.min(petal.length) * 0.03;
@@ -147,7 +157,7 @@ impl Canvas {
         if petal.veins == 0 {
             return;
         }
-        let colour = tint.heart.lit(0.85).alpha(0.3);
+        let colour = tint.heart.lit(0.85).alpha(0.22);
         for vein in 0..petal.veins {
             let across = if petal.veins == 1 {
                 0.0

@@ -298,9 +298,18 @@ const BED: Backdrop = Backdrop {
 const BACKDROPS: [&Backdrop; 7] = [&FOLIAGE, &GRASS, &SKY, &SOIL, &TABLE, &DUSK, &BED];
 
 fn backdrop(canvas: &mut Canvas) {
+    let scene = canvas.dice.pick(&BACKDROPS);
+    let octaves = canvas.dice.count(1, 3);
+    canvas.coarsely(octaves, |canvas| surroundings(canvas, scene));
+    if scene.bokeh {
+        bokeh(canvas, scene);
+    }
+}
+
+/// The backdrop's colours and blurs, which lie too far away to be sharp.
+fn surroundings(canvas: &mut Canvas, scene: &Backdrop) {
     let size = canvas.size();
     let still = Transform::identity();
-    let scene = canvas.dice.pick(&BACKDROPS);
     let tone = canvas.dice.between(0.82, 1.15);
     let stops = [
         (0.0, scene.top.lit(tone).alpha(1.0)),
@@ -315,7 +324,7 @@ fn backdrop(canvas: &mut Canvas) {
     );
     for _ in 0..canvas.dice.count(14, 30) {
         let colour = canvas.dice.pick(scene.blurs).lit(tone);
-        let centre = spot(canvas, size);
+        let centre = spot(canvas);
         let radius = size * canvas.dice.between(0.05, 0.26);
         let alpha = canvas.dice.between(0.3, 0.8);
         let stops = [
@@ -326,21 +335,18 @@ fn backdrop(canvas: &mut Canvas) {
         canvas.circle(still, centre, radius, radial(centre, radius, &stops));
     }
     if scene.blades {
-        blades(canvas, size);
-    }
-    let octaves = canvas.dice.count(1, 3);
-    canvas.defocus(octaves);
-    if scene.bokeh {
-        bokeh(canvas, scene, size);
+        blades(canvas);
     }
 }
 
-fn spot(canvas: &mut Canvas, size: f32) -> (f32, f32) {
+fn spot(canvas: &mut Canvas) -> (f32, f32) {
+    let size = canvas.size();
     let dice = &mut canvas.dice;
     (dice.between(0.0, size), dice.between(0.0, size))
 }
 
-fn blades(canvas: &mut Canvas, size: f32) {
+fn blades(canvas: &mut Canvas) {
+    let size = canvas.size();
     for _ in 0..canvas.dice.count(15, 45) {
         let colour = palette::green(&mut canvas.dice);
         let foot = canvas.dice.between(-0.1, 1.1) * size;
@@ -357,10 +363,11 @@ fn blades(canvas: &mut Canvas, size: f32) {
     }
 }
 
-fn bokeh(canvas: &mut Canvas, scene: &Backdrop, size: f32) {
+fn bokeh(canvas: &mut Canvas, scene: &Backdrop) {
+    let size = canvas.size();
     for _ in 0..canvas.dice.count(0, 12) {
         let colour = canvas.dice.pick(scene.blurs).mix(WHITE, 0.45);
-        let centre = spot(canvas, size);
+        let centre = spot(canvas);
         let radius = size * canvas.dice.between(0.015, 0.06);
         let alpha = canvas.dice.between(0.08, 0.3);
         canvas.circle(
