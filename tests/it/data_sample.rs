@@ -7,6 +7,7 @@ use flowers::data::sample::{KINDS, SampleSet, draw, write};
 use flowers::error::exit_code;
 use flowers::progress::{Progress, Silent};
 use image::RgbImage;
+use rayon::prelude::*;
 
 const SMALL: SampleSet = SampleSet {
     classes: 10,
@@ -174,6 +175,47 @@ fn numbers_out_of_range_are_refused_with_the_range() {
     assert!(!dir.exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_to_an_empty_folder_is_followed() {
+    let parent = tempfile::tempdir().unwrap();
+    let (folder, link) = (parent.path().join("folder"), parent.path().join("link"));
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    let set = SampleSet {
+        classes: 2,
+        per_class: 1,
+        ..SMALL
+    };
+    write(&set, &link, &Silent).unwrap();
+    assert_eq!(files(&folder).len(), 2);
+    assert!(link.is_symlink());
+}
+
+#[test]
+fn a_folder_without_a_name_is_refused() {
+    for dir in ["/", "..", "."] {
+        let refused = write(&SMALL, Path::new(dir), &Silent).unwrap_err();
+        assert_eq!(exit_code(&refused), 2, "{dir}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(60))]
+    #[test]
+    fn every_picture_has_its_size_and_is_no_flat_field(
+        kind in 0..KINDS.len(),
+        seed: u64,
+        index in 0..1_000_000usize,
+        size in 1..72u32,
+    ) {
+        let picture = draw(&KINDS[kind], seed, index, size);
+        proptest::prop_assert_eq!(picture.dimensions(), (size, size));
+        let shades: HashSet<_> = picture.pixels().map(|pixel| pixel.0).collect();
+        proptest::prop_assert!(shades.len() as u32 >= size);
+    }
+}
+
 /// Stands in for an interruption: the folder is filled by someone else while pictures are drawn.
 struct Meddler<'a>(&'a Path);
 
@@ -236,10 +278,10 @@ fn nearest<'a>(
 /// histograms nor the nearest single histogram reaches 75%. Chance is 10%.
 #[test]
 fn a_colour_histogram_can_not_classify_the_kinds() {
-    const TRAIN: usize = 24;
-    const TEST: usize = 12;
+    const TRAIN: usize = 20;
+    const TEST: usize = 10;
     let histograms: Vec<Vec<Vec<f32>>> = KINDS
-        .iter()
+        .par_iter()
         .map(|kind| {
             (0..TRAIN + TEST)
                 .map(|i| histogram(&draw(kind, 0, i, 96)))

@@ -56,8 +56,8 @@ pub fn rose(canvas: &mut Canvas, head: &Head) {
 /// The rolled rim of a rose's petal: a dark line inside a bright one.
 fn lip(canvas: &mut Canvas, petal: &Petal, at: Transform, tint: &Tint) {
     for (t, width, colour) in [
-        (0.9, 0.05, tint.body.lit(0.62).alpha(0.35)),
-        (0.97, 0.035, tint.edge.lit(1.25).alpha(0.6)),
+        (0.9, 0.05, tint.body.lit(0.62).alpha(0.26)),
+        (0.97, 0.035, tint.edge.lit(1.2).alpha(0.4)),
     ] {
         let (from, to) = (petal.point(t - 0.12, -0.85), petal.point(t - 0.12, 0.85));
         let tip = petal.point(t, 0.0);

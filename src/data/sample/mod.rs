@@ -206,8 +206,8 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-/// Draws picture `index` of `kind`, `size` pixels square: the same arguments always give the
-/// same picture.
+/// Draws picture `index` of `kind`: 8-bit RGB, `size` pixels square. The same arguments always
+/// give the same picture.
 pub fn draw(kind: &Kind, seed: u64, index: usize, size: u32) -> RgbImage {
     let dice = Dice::new(seed, kind.name, index as u64);
     let Some(pixmap) = Pixmap::new(size, size) else {
@@ -226,7 +226,9 @@ pub fn draw(kind: &Kind, seed: u64, index: usize, size: u32) -> RgbImage {
 /// and not an empty folder; [`Error::Environment`] when it can't be written.
 pub fn write(set: &SampleSet, dir: &Path, progress: &dyn Progress) -> Result<()> {
     check(set, dir)?;
-    let parent = match dir.parent() {
+    // A link to an empty folder stays a link.
+    let target = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let parent = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
@@ -244,7 +246,7 @@ pub fn write(set: &SampleSet, dir: &Path, progress: &dyn Progress) -> Result<()>
     let part = builder.tempdir_in(parent).map_err(failed)?;
     fill(set, part.path(), progress).map_err(failed)?;
     // An empty folder is replaced; one that was filled meanwhile makes this fail.
-    fs::rename(part.path(), dir).map_err(failed)?;
+    fs::rename(part.path(), &target).map_err(failed)?;
     Ok(())
 }
 
@@ -269,8 +271,12 @@ fn check(set: &SampleSet, dir: &Path) -> Result<(), Error> {
     }
     let refusal = match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => "is not empty",
-        Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => "is a file",
-        _ => return Ok(()),
+        Ok(false) => return Ok(()),
+        Err(cause) => match cause.kind() {
+            io::ErrorKind::NotFound => return Ok(()),
+            io::ErrorKind::NotADirectory => "is a file",
+            _ => "can't be read",
+        },
     };
     Err(Error::Usage(format!(
         "{} {refusal}; name a new folder, nothing is overwritten",

@@ -121,8 +121,8 @@ pub fn iris(canvas: &mut Canvas, head: &Head) {
     let spread = canvas.dice.between(0.85, 1.15);
     for (turn, width, bend, light) in [
         (-90.0, 0.72, 0.0, 0.85),
-        (-118.0, 0.62, 0.3, 1.0),
-        (-62.0, 0.62, -0.3, 1.0),
+        (-128.0, 0.66, 0.38, 1.0),
+        (-52.0, 0.66, -0.38, 1.0),
     ] {
         let petal = Petal::new(canvas.dice.between(0.92, 1.04), width, 0.9, 0.32)
             .bend(bend)
@@ -134,7 +134,7 @@ pub fn iris(canvas: &mut Canvas, head: &Head) {
     let beard = Colour::hsv(canvas.dice.between(28.0, 55.0), 0.85, 0.92);
     let droop = canvas.dice.between(0.3, 0.55);
     for (turn, length, bend) in [(172.0, 0.98, -droop), (8.0, 0.98, droop), (90.0, 0.92, 0.0)] {
-        let petal = Petal::new(length * canvas.dice.between(0.94, 1.04), 0.68, 1.15, 0.3)
+        let petal = Petal::new(length * canvas.dice.between(0.94, 1.04), 0.76, 1.1, 0.28)
             .bend(bend)
             .ruffle(0.025)
             .veins(7);
