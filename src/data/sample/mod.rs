@@ -2,6 +2,7 @@
 //!
 //! The kinds share their colours, backgrounds and light; what tells them apart is shape.
 
+mod backdrop;
 mod blossoms;
 mod canvas;
 mod dice;
@@ -12,6 +13,7 @@ mod petal;
 mod rays;
 mod scene;
 mod spikes;
+mod stem;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

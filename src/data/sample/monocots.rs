@@ -5,7 +5,8 @@ use resvg::tiny_skia::Transform;
 use super::canvas::{Canvas, flat};
 use super::palette::{self, Colour, Tint, WHITE};
 use super::petal::Petal;
-use super::scene::{Head, Stem};
+use super::scene::Head;
+use super::stem::Stem;
 
 /// Six recurved pointed tepals, long stamens with turned anthers and a pistil.
 pub fn lily(canvas: &mut Canvas, head: &Head) {
