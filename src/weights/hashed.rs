@@ -1,0 +1,49 @@
+//! The SHA-256 of a file, computed while it is read.
+
+use std::io::{self, Read};
+
+use sha2::{Digest, Sha256};
+
+/// A reader that hashes what passes through it.
+pub struct Hashed<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R> Hashed<R> {
+    pub fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hash: Sha256::new(),
+        }
+    }
+
+    /// The hash of all that was read, in lower-case hex.
+    pub fn finish(self) -> String {
+        let hash = self.hash.finalize();
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_fips_180() {
+        let mut source = Hashed::new(&b"abc"[..]);
+        io::copy(&mut source, &mut io::sink()).unwrap();
+        assert_eq!(
+            source.finish(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}
