@@ -1,1 +1,192 @@
-//! To be written.
+//! The model file: weights, and a manifest with all that is needed to use them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result, shown};
+use crate::image::Preprocessing;
+use crate::labels::Labels;
+use crate::models::Head;
+use crate::weights::hashed::Hashed;
+use crate::weights::{StateDict, safetensors};
+
+/// The version of [`Manifest`] that is written, and the newest that is read.
+pub const SCHEMA: u32 = 1;
+
+/// Where in the metadata of the safetensors file the manifest is.
+const KEY: &str = "flowers.manifest";
+
+/// The largest crop that a model may ask for, in pixels: an input of 200 MB.
+const MAX_CROP: u32 = 4096;
+
+/// What a model is, apart from its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub schema: u32,
+    /// Of the program that wrote the file.
+    pub flowers_version: String,
+    /// A name of the registry of architectures, e.g. `resnet18`.
+    pub architecture: String,
+    pub head: Head,
+    /// The classes in the order of the logits.
+    pub labels: Labels,
+    pub preprocessing: Preprocessing,
+    /// The resolved training configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Value>,
+    /// Of the split manifest that the model was trained with, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Value>,
+    /// Fields that this version does not know; kept when the model is written again.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// A trained model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bundle {
+    pub manifest: Manifest,
+    pub weights: StateDict,
+}
+
+impl Manifest {
+    /// A manifest of the current schema without a history.
+    pub fn new(
+        architecture: impl Into<String>,
+        head: Head,
+        labels: Labels,
+        preprocessing: Preprocessing,
+    ) -> Self {
+        Self {
+            schema: SCHEMA,
+            flowers_version: env!("CARGO_PKG_VERSION").into(),
+            architecture: architecture.into(),
+            head,
+            labels,
+            preprocessing,
+            recipe: None,
+            metrics: None,
+            split_sha256: None,
+            quantization: None,
+            unknown: Map::new(),
+        }
+    }
+
+    /// Reads the JSON of a manifest and checks its values.
+    fn parse(text: &str) -> Result<Self> {
+        let json: Value = serde_json::from_str(text).map_err(|cause| damaged(&cause))?;
+        // The version goes first: a newer schema may have changed everything else.
+        let schema = json.get("schema").and_then(Value::as_u64);
+        let schema = schema.ok_or_else(|| damaged(&"it has no schema version"))?;
+        if schema > SCHEMA.into() {
+            let writer = json.get("flowers_version").and_then(Value::as_str);
+            let writer = shown(writer.unwrap_or("a newer version"));
+            return Err(Error::Data(format!(
+                "its schema is version {schema}, written by flowers {writer}; \
+                 this is flowers {}, which reads up to version {SCHEMA}: update flowers",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .into());
+        }
+        let manifest: Self = serde_json::from_value(json).map_err(|cause| damaged(&cause))?;
+        match manifest.fault() {
+            Some(fault) => Err(damaged(&fault)),
+            None => Ok(manifest),
+        }
+    }
+
+    /// The first value that no model can have.
+    fn fault(&self) -> Option<String> {
+        let Preprocessing {
+            resize,
+            crop,
+            mean,
+            std,
+            ..
+        } = &self.preprocessing;
+        let dropout = self.head.dropout;
+        if self.schema == 0 {
+            Some("schema version 0 never was".into())
+        } else if self.labels.is_empty() {
+            Some("it has no labels".into())
+        } else if self.head.hidden == Some(0) {
+            Some("the hidden layer of the head has no units".into())
+        } else if !(0.0..1.0).contains(&dropout) {
+            Some(format!("a dropout of {dropout} is not between 0 and 1"))
+        } else if *crop == 0 || *crop > MAX_CROP {
+            Some(format!(
+                "a crop of {crop} pixels is not between 1 and {MAX_CROP}"
+            ))
+        } else if resize < crop || *resize > 2 * MAX_CROP {
+            Some(format!(
+                "pictures can't be resized to {resize} and cropped to {crop} pixels"
+            ))
+        } else if mean.iter().chain(std).any(|value| !value.is_finite())
+            || std.iter().any(|value| *value <= 0.0)
+        {
+            Some(format!(
+                "mean {mean:?} and std {std:?} can't normalise a picture"
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+impl Bundle {
+    /// Reads a model file, and gives the SHA-256 of its bytes in hex beside it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file: unreadable, damaged, no model of flowers, of a newer
+    /// schema, or with values in its manifest that no model can have.
+    pub fn read(path: &Path) -> Result<(Self, String)> {
+        Self::open(path).with_context(|| shown(path))
+    }
+
+    fn open(path: &Path) -> Result<(Self, String)> {
+        let unreadable = |cause| Error::Data(format!("can't be read: {cause}"));
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let mut source = Hashed::new(BufReader::with_capacity(1 << 16, file));
+        let (weights, notes) = safetensors::read_from(&mut source, length)?;
+        let text = notes.get(KEY).ok_or_else(|| {
+            Error::Data(
+                "these are weights, not a model of flowers: they have no labels; \
+                 make a model of them with `flowers train DATA --weights FILE`"
+                    .into(),
+            )
+        })?;
+        let manifest = Manifest::parse(text)?;
+        Ok((Self { manifest, weights }, source.finish()))
+    }
+
+    /// Writes a model file, whole or not at all. The same model gives the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when it can't be written, [`Error::Data`] for a manifest that
+    /// could not be read again.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        if let Some(fault) = self.manifest.fault() {
+            return Err(damaged(&fault));
+        }
+        let text = serde_json::to_string(&self.manifest)?;
+        safetensors::write(path, &self.weights, &BTreeMap::from([(KEY.into(), text)]))
+    }
+}
+
+fn damaged(cause: &dyn std::fmt::Display) -> anyhow::Error {
+    Error::Data(format!("the model's manifest is damaged: {cause}")).into()
+}
+
+#[cfg(test)]
+mod tests;
