@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use zip::ZipArchive;
+use zip::read::ZipReadOptions;
 use zip::result::ZipError;
 
 use super::pickle::{Global, Id, Node, ORDERED_DICT, Pickle};
@@ -143,21 +144,20 @@ pub fn read_legacy(file: &[u8]) -> Result<StateDict> {
 }
 
 fn member(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Vec<u8>> {
-    let damaged = |cause: &dyn std::fmt::Display| {
-        broken(format!(
-            "member {} is missing or damaged: {cause}",
-            shown(name)
-        ))
+    let mut read = || -> Result<Vec<u8>, ZipError> {
+        // PyTorch can be told to save without checksums; it then writes zeros.
+        let unchecked = archive.by_name(name)?.crc32() == 0;
+        let options = ZipReadOptions::new().ignore_crc32(unchecked);
+        let mut member = archive.by_name_with_options(name, options)?;
+        // The size in the directory may lie: memory grows only with the bytes that are there.
+        let mut bytes = Vec::new();
+        member.read_to_end(&mut bytes)?;
+        Ok(bytes)
     };
-    let mut member = archive
-        .by_name(name)
-        .map_err(|cause: ZipError| damaged(&cause))?;
-    // The size in the directory may lie: memory grows only with the bytes that are there.
-    let mut bytes = Vec::new();
-    member
-        .read_to_end(&mut bytes)
-        .map_err(|cause| damaged(&cause))?;
-    Ok(bytes)
+    read().map_err(|cause| {
+        let name = shown(name);
+        broken(format!("member {name} is missing or damaged: {cause}"))
+    })
 }
 
 /// The elements that tensors look at.

@@ -70,6 +70,10 @@ save("module", state, state, protocols=(2, 3, 4, 5))
 parameters = {"weight": nn.Parameter(torch.rand(2, 2)), "frozen": nn.Parameter(torch.rand(3), False)}
 save("parameters", parameters, parameters, protocols=(2, 4))
 
+torch.serialization.set_crc32_options(False)
+save("no_checksums", types, types, legacy=False)
+torch.serialization.set_crc32_options(True)
+
 base = torch.arange(60.0).reshape(3, 4, 5)
 views = {
     "base": base,
