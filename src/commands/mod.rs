@@ -1,5 +1,30 @@
 //! One file a verb: arguments to validated configuration, call, print.
 
+mod compute;
 pub mod data;
+mod eval;
+mod evaluation;
+mod info;
 pub mod output;
+mod predict;
 pub mod progress;
+mod table;
+mod train;
+mod watch;
+
+use crate::cli::{Cli, Command};
+use crate::error::Result;
+
+/// Runs a command with its results on standard output.
+///
+/// # Errors
+/// Those of the command; [`crate::error::exit_code`] turns them into an exit code.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Train(args) => train::run(*args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Data(command) => data::run(&command),
+        Command::Info(args) => info::run(&args),
+    }
+}

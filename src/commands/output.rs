@@ -1,4 +1,4 @@
-//! Results on standard output: text for people or JSON for programs.
+//! Results on standard output, text for people or JSON for programs; notes on standard error.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -69,6 +69,11 @@ impl<'a> Output<'a> {
             }),
         }
     }
+}
+
+/// Writes a line to standard error. Nobody reading it is no reason to fail.
+pub fn note(line: impl Display) {
+    writeln!(io::stderr(), "{line}").ok();
 }
 
 #[cfg(test)]

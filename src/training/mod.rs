@@ -1,1 +1,25 @@
-//! To be written.
+//! Fine-tuning: a graph with autograd, recipes, the loop, and runs that survive a crash.
+
+mod checkpoint;
+mod device;
+pub mod evaluate;
+mod fit;
+mod network;
+pub mod observe;
+mod optimizer;
+pub mod recipe;
+mod run;
+mod schedule;
+mod settings;
+mod start;
+mod tensors;
+
+pub use checkpoint::{Checkpoint, State};
+pub use device::resolve as resolve_device;
+pub use fit::{Job, fit};
+pub use network::{Mode, Network};
+pub use optimizer::{Algorithm, Optimizer};
+pub use run::Run;
+pub use schedule::{Plateau, Schedule, Scheduler};
+pub use settings::{Config, DeviceChoice, Settings};
+pub use start::Start;

@@ -6,5 +6,6 @@ mod data_sample;
 mod data_set;
 mod images;
 mod metrics;
+mod models;
 mod report;
 mod weights;

@@ -1,0 +1,72 @@
+//! Arguments of `flowers eval`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::data::MaxBad;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A DIR/<class>/* folder is split again as it was for training, and the split is checked against \
+the one the model remembers, so that no photo is tested that was learned from. For a folder that \
+was not trained on, use --split all.
+
+Examples:
+  flowers eval run/model.safetensors photos
+  flowers eval run/model.safetensors photos --min-accuracy 0.9 --junit eval.xml
+  flowers eval run/model.safetensors photos --baseline run/metrics.json --max-regression 0.01
+  flowers eval run/model.safetensors new-photos --split all --json
+
+Exit code: 1 when a threshold is missed, after the full report.")]
+pub struct EvalArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// Data set folder
+    pub data: PathBuf,
+    /// Photos to measure on
+    #[arg(long, value_enum, default_value_t = EvalPart::Test)]
+    pub split: EvalPart,
+    /// Split manifest to follow, e.g. split.json of the run
+    #[arg(long, value_name = "FILE")]
+    pub split_manifest: Option<PathBuf>,
+    /// Least accuracy, 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    pub min_accuracy: Option<f64>,
+    /// Least macro F1, 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    pub min_macro_f1: Option<f64>,
+    /// Earlier metrics.json to compare with
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Largest loss of accuracy or macro F1 against the baseline
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.01,
+        requires = "baseline"
+    )]
+    pub max_regression: f64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Write the thresholds and classes as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write report.html, confusion_matrix.png and metrics.json to a new folder
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub bad: MaxBad,
+    #[command(flatten)]
+    pub compute: super::Compute,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EvalPart {
+    Train,
+    Val,
+    Test,
+    /// Every photo of the folder
+    All,
+}

@@ -1,0 +1,168 @@
+//! What `train` and `eval` have in common: measure a model on photos, and report it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::bundle::Manifest;
+use crate::data::loader::Transform;
+use crate::data::{Folder, Loader, Part, Photo, Split};
+use crate::error::{Result, shown};
+use crate::files;
+use crate::image::{Limits, decode};
+use crate::metrics::calibration::bins;
+use crate::metrics::{Epoch, Evaluation, GateResult, Mistake, Predictions};
+use crate::progress::Progress;
+use crate::report::{ClassSplit, MistakePhoto, ReportData, Thumbnail, confusion_png};
+use crate::training::{Network, evaluate};
+
+/// Wrong predictions that a report shows.
+const MISTAKES: usize = 24;
+const BATCH: usize = 32;
+
+/// A model measured on photos.
+pub struct Measured {
+    pub evaluation: Evaluation,
+    predictions: Predictions,
+    photos: Arc<[Photo]>,
+    /// The photos' places, in the order of the predictions.
+    places: Vec<usize>,
+}
+
+/// What a report tells beside the measurement.
+pub struct Context<'a> {
+    pub title: String,
+    pub facts: Vec<String>,
+    pub manifest: &'a Manifest,
+    pub folder: &'a Folder,
+    pub split: Option<&'a Split>,
+    pub history: Vec<Epoch>,
+    pub gates: Vec<GateResult>,
+    /// The command line that makes the report again.
+    pub command: Vec<String>,
+}
+
+/// Runs a model over photos whose classes are ids of the model's labels.
+///
+/// # Errors
+/// [`crate::error::Error::Data`] when there is no photo or one has become unreadable.
+pub fn measure(
+    network: &Network,
+    manifest: &Manifest,
+    photos: &Arc<[Photo]>,
+    places: Vec<usize>,
+    workers: usize,
+    progress: &dyn Progress,
+) -> Result<Measured> {
+    let transform = Transform {
+        limits: Limits::default(),
+        preprocessing: manifest.preprocessing.clone(),
+        augmentations: None,
+        seed: 0,
+        epoch: 0,
+    };
+    progress.begin("evaluating", places.len() as u64);
+    let mut loader = Loader::new(
+        Arc::clone(photos),
+        places.clone(),
+        BATCH,
+        transform,
+        workers,
+    )?;
+    let mut each = |images| {
+        progress.advance(images as u64);
+        Ok(())
+    };
+    let never = AtomicBool::new(false);
+    let predictions =
+        evaluate::predictions(network, &mut loader, &manifest.labels, &never, &mut each)?;
+    progress.finish();
+    Ok(Measured {
+        evaluation: Evaluation::of(&predictions)?,
+        predictions,
+        photos: Arc::clone(photos),
+        places,
+    })
+}
+
+impl Measured {
+    /// Writes `metrics.json`, `confusion_matrix.png` and `report.html` to a folder.
+    pub fn write(&self, folder: &Path, context: &Context<'_>) -> Result<()> {
+        let write = |name: &str, content: &[u8]| {
+            files::write_atomically(&folder.join(name), |sink| sink.write_all(content))
+        };
+        let metrics = serde_json::to_string_pretty(&self.evaluation)? + "\n";
+        write("metrics.json", metrics.as_bytes())?;
+        write("confusion_matrix.png", &confusion_png(&self.evaluation)?)?;
+        write("report.html", self.report(context)?.html()?.as_bytes())
+    }
+
+    fn report(&self, context: &Context<'_>) -> Result<ReportData> {
+        let mistakes = self.predictions.worst_mistakes(MISTAKES);
+        Ok(ReportData {
+            title: context.title.clone(),
+            facts: context.facts.clone(),
+            evaluation: self.evaluation.clone(),
+            reliability: bins(self.predictions.outcomes()),
+            gates: context.gates.clone(),
+            history: context.history.clone(),
+            mistakes: mistakes
+                .into_iter()
+                .map(|m| self.shown(m, context))
+                .collect(),
+            split: context
+                .split
+                .map_or_else(Vec::new, |split| counts(split, context.folder)),
+            unreadable: context.folder.unreadable.clone(),
+            config: context.manifest.recipe.clone().unwrap_or_default(),
+            command: context.command.clone(),
+        })
+    }
+
+    fn shown(&self, mistake: Mistake, context: &Context<'_>) -> MistakePhoto {
+        let path = &self.photos[self.places[mistake.index]].path;
+        let picture = decode::read(path, &Limits::default()).ok();
+        MistakePhoto {
+            mistake,
+            file: path
+                .strip_prefix(&context.folder.root)
+                .unwrap_or(path)
+                .into(),
+            thumbnail: picture.and_then(|picture| Thumbnail::of(&picture).ok()),
+        }
+    }
+
+    /// The measurement as a person reads it.
+    pub fn text(&self) -> String {
+        let e = &self.evaluation;
+        let [low, high] = e.accuracy_interval;
+        format!(
+            "{}\naccuracy {:.4} (95% interval {low:.4} to {high:.4}, {} photos), top-3 {:.4}, \
+             loss {:.4}, calibration error {:.4}",
+            e.classification_report(4),
+            e.accuracy,
+            e.n,
+            e.top3_accuracy,
+            e.loss,
+            e.ece
+        )
+    }
+}
+
+fn counts(split: &Split, folder: &Folder) -> Vec<ClassSplit> {
+    let count = |id: usize, part: Part| {
+        let places = split.part(part).iter();
+        places
+            .filter(|&&place| folder.photos[place].class == id)
+            .count()
+    };
+    let classes = folder.labels.names().iter().enumerate();
+    classes
+        .map(|(id, class)| ClassSplit {
+            class: shown(class),
+            train: count(id, Part::Train),
+            val: count(id, Part::Val),
+            test: count(id, Part::Test),
+        })
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! `flowers info`: architectures, recipes, and model files.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::output::Output;
+use super::table::table;
+use crate::bundle::{Bundle, Manifest};
+use crate::cli::info::InfoArgs;
+use crate::error::{Error, Result, shown};
+use crate::graph::Graph;
+use crate::models::{self, ARCHITECTURES, Architecture, Options};
+use crate::training::recipe::RECIPES;
+
+/// Runs `flowers info`.
+///
+/// # Errors
+/// [`Error::Usage`] for something that is neither an architecture nor a file, [`Error::Data`]
+/// for a broken model file.
+pub fn run(args: &InfoArgs) -> Result<()> {
+    let mut output = Output::stdout(args.json);
+    let Some(subject) = &args.subject else {
+        return overview(&mut output);
+    };
+    let known = ARCHITECTURES.iter().find(|known| known.name == subject);
+    match known {
+        Some(architecture) => described(architecture, args, &mut output),
+        None if Path::new(subject).exists() => model(Path::new(subject), &mut output),
+        None => {
+            let names: Vec<_> = ARCHITECTURES.iter().map(|known| known.name).collect();
+            let message = format!(
+                "{} is neither a model file nor an architecture ({})",
+                shown(subject),
+                names.join(", ")
+            );
+            Err(Error::Usage(message).into())
+        }
+    }
+}
+
+fn overview(output: &mut Output<'_>) -> Result<()> {
+    let mut rows = vec![vec![
+        "architecture".to_string(),
+        "pixels".into(),
+        "parameters".into(),
+        "MACs".into(),
+        "".into(),
+    ]];
+    let mut list = Vec::new();
+    for architecture in ARCHITECTURES {
+        let graph = architecture.graph(&architecture.imagenet())?;
+        rows.push(vec![
+            architecture.name.into(),
+            architecture.image_size.to_string(),
+            millions(graph.parameter_count()),
+            millions(graph.macs()),
+            architecture.summary.into(),
+        ]);
+        list.push(json!({
+            "name": architecture.name,
+            "summary": architecture.summary,
+            "image_size": architecture.image_size,
+            "parameters": graph.parameter_count(),
+            "macs": graph.macs(),
+        }));
+    }
+    let recipes: Vec<_> = RECIPES
+        .iter()
+        .map(|recipe| json!({"name": recipe.name, "summary": recipe.summary}))
+        .collect();
+    output.json(&json!({"architectures": list, "recipes": recipes}))?;
+    output.text(table(&rows))?;
+    for recipe in RECIPES {
+        output.text(format_args!("recipe {}: {}", recipe.name, recipe.summary))?;
+    }
+    Ok(())
+}
+
+/// A row of an architecture's table.
+#[derive(Serialize)]
+struct Layer<'a> {
+    name: &'a str,
+    op: &'static str,
+    shape: &'a [usize],
+    parameters: u64,
+    macs: u64,
+}
+
+fn layers(graph: &Graph) -> Vec<Layer<'_>> {
+    let layer = |node: &'_ crate::graph::Node| -> u64 {
+        let learned = node
+            .op
+            .slots()
+            .into_iter()
+            .filter(|slot| slot.role.is_learned());
+        learned
+            .map(|slot| slot.shape.iter().product::<usize>() as u64)
+            .sum()
+    };
+    graph
+        .nodes()
+        .iter()
+        .map(|node| Layer {
+            name: &node.name,
+            op: node.op.name(),
+            shape: &node.shape,
+            parameters: layer(node),
+            macs: node.op.macs(&node.shape),
+        })
+        .collect()
+}
+
+fn described(architecture: &Architecture, args: &InfoArgs, output: &mut Output<'_>) -> Result<()> {
+    let options = Options {
+        classes: args.classes as usize,
+        image_size: args
+            .image_size
+            .map_or(architecture.image_size, |size| size as usize),
+        head: architecture.default_head(),
+    };
+    let graph = architecture.graph(&options)?;
+    let layers = layers(&graph);
+    output.json(&json!({
+        "name": architecture.name,
+        "summary": architecture.summary,
+        "image_size": options.image_size,
+        "parameters": graph.parameter_count(),
+        "macs": graph.macs(),
+        "freeze_until": graph.layers(),
+        "layers": layers,
+    }))?;
+    let mut rows = vec![
+        ["layer", "operator", "output", "parameters", "MACs"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for layer in &layers {
+        let shape: Vec<String> = layer.shape.iter().map(usize::to_string).collect();
+        rows.push(vec![
+            layer.name.into(),
+            layer.op.into(),
+            shape.join("x"),
+            counted(layer.parameters),
+            counted(layer.macs),
+        ]);
+    }
+    rows.push(vec![
+        "total".into(),
+        "".into(),
+        "".into(),
+        counted(graph.parameter_count()),
+        counted(graph.macs()),
+    ]);
+    output.text(table(&rows))?;
+    output.text(format_args!(
+        "{}: {}",
+        architecture.name, architecture.summary
+    ))?;
+    output.text(format_args!(
+        "--freeze-until takes: {}",
+        graph.layers().join(", ")
+    ))
+}
+
+fn model(path: &Path, output: &mut Output<'_>) -> Result<()> {
+    let (bundle, sha256) = Bundle::read(path)?;
+    let manifest = &bundle.manifest;
+    let options = Options {
+        classes: manifest.labels.len(),
+        image_size: manifest.preprocessing.crop as usize,
+        head: manifest.head.clone(),
+    };
+    let graph = models::find(&manifest.architecture)?.graph(&options)?;
+    output.json(&json!({
+        "file": shown(path),
+        "sha256": sha256,
+        "parameters": graph.parameter_count(),
+        "macs": graph.macs(),
+        "manifest": manifest,
+    }))?;
+    output.text(facts(path, manifest, &graph, &sha256))
+}
+
+fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> String {
+    let labels: Vec<String> = manifest.labels.names().iter().map(shown).collect();
+    let input = &manifest.preprocessing;
+    let head = match manifest.head.hidden {
+        Some(units) => format!("{units} hidden units, then {} classes", labels.len()),
+        None => format!("{} classes", labels.len()),
+    };
+    let text =
+        |value: Option<&serde_json::Value>| value.map_or("unknown".into(), |v| v.to_string());
+    let metric = |key: &str| text(manifest.metrics.as_ref().map(|metrics| &metrics[key]));
+    let lines = [
+        ("file", shown(path)),
+        ("sha256", sha256.into()),
+        ("architecture", manifest.architecture.clone()),
+        ("parameters", counted(graph.parameter_count())),
+        ("MACs", counted(graph.macs())),
+        ("classifier", head),
+        ("labels", labels.join(", ")),
+        (
+            "input",
+            format!(
+                "shorter side to {}, {}x{} centre crop, mean {:?}, std {:?}",
+                input.resize, input.crop, input.crop, input.mean, input.std
+            ),
+        ),
+        ("best epoch", metric("epoch")),
+        ("val accuracy", metric("val_accuracy")),
+        (
+            "split",
+            manifest.split_sha256.clone().unwrap_or("unknown".into()),
+        ),
+        (
+            "written by",
+            format!("flowers {}", shown(&manifest.flowers_version)),
+        ),
+    ];
+    let rows: Vec<String> = lines
+        .iter()
+        .map(|(key, value)| format!("{key:<13} {value}"))
+        .collect();
+    rows.join("\n")
+}
+
+fn millions(count: u64) -> String {
+    format!("{:.1} M", count as f64 / 1e6)
+}
+
+/// A count with its thousands apart.
+fn counted(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,189 @@
+//! `flowers predict`: pictures in, classes out.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use walkdir::WalkDir;
+
+use super::compute;
+use super::output::Output;
+use crate::bundle::Bundle;
+use crate::cli::predict::PredictArgs;
+use crate::data::loader::Batch;
+use crate::error::{Error, Result, shown};
+use crate::image::{Limits, Preprocessing, decode};
+use crate::labels::Labels;
+use crate::metrics::{softmax, top_k};
+use crate::training::{Network, evaluate};
+
+/// Pictures that are decoded and run together.
+const BATCH: usize = 32;
+
+#[derive(Serialize)]
+struct Answer {
+    file: String,
+    class: String,
+    confidence: f64,
+    top_predictions: Vec<Guess>,
+}
+
+#[derive(Serialize)]
+struct Guess {
+    class: String,
+    confidence: f64,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    file: String,
+    error: String,
+}
+
+/// Runs `flowers predict`.
+///
+/// # Errors
+/// [`Error::Data`] for a model that can't be used, and after all answers when some files could
+/// not be read.
+pub fn run(args: &PredictArgs) -> Result<()> {
+    let (bundle, _) = Bundle::read(&args.model)?;
+    let files = listed(&args.files)?;
+    let device = compute::set_up(&args.compute)?;
+    let network = evaluate::network_of(&bundle, device)?;
+    let manifest = &bundle.manifest;
+    let mut output = Output::stdout(args.json);
+    let mut failures = 0;
+    for files in files.chunks(BATCH) {
+        let pictures = pixels(files, &manifest.preprocessing);
+        let mut rows = scores(&network, &pictures, &manifest.preprocessing)?.into_iter();
+        for (file, picture) in files.iter().zip(&pictures) {
+            match picture {
+                Ok(_) => {
+                    let logits = rows.next().unwrap_or_default();
+                    answer(file, &logits, &manifest.labels, args.top_k, &mut output)?;
+                }
+                Err(why) => {
+                    failures += 1;
+                    fail(file, why, &mut output)?;
+                }
+            }
+        }
+    }
+    if failures > 0 {
+        let message = format!("{failures} of {} files could not be read", files.len());
+        return Err(Error::Data(message).into());
+    }
+    Ok(())
+}
+
+/// The files as given, and those inside folders in the order of their paths.
+fn listed(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let before = files.len();
+        let entries = WalkDir::new(path).follow_links(true).sort_by_file_name();
+        let visible = |entry: &walkdir::DirEntry| {
+            entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
+        };
+        for entry in entries.into_iter().filter_entry(visible) {
+            let entry = entry.map_err(|cause| {
+                Error::Data(format!("can't look into {}: {cause}", shown(path)))
+            })?;
+            if entry.file_type().is_file() {
+                files.push(entry.into_path());
+            }
+        }
+        if files.len() == before {
+            let message = format!("there is no file in {}", shown(path));
+            return Err(Error::Data(message).into());
+        }
+    }
+    Ok(files)
+}
+
+/// Each file as normalised float32 planes (3, crop, crop), or why it can't be read.
+fn pixels(files: &[PathBuf], preprocessing: &Preprocessing) -> Vec<Result<Vec<f32>, String>> {
+    let side = preprocessing.crop as usize;
+    let limits = Limits::default();
+    let load = |file: &PathBuf| {
+        let picture = decode::read(file, &limits).map_err(|cause| cause.to_string())?;
+        let mut planes = vec![0.0; 3 * side * side];
+        preprocessing.normalise(&preprocessing.fit(&picture), &mut planes);
+        Ok(planes)
+    };
+    files.par_iter().map(load).collect()
+}
+
+/// Logits of the pictures that could be read, a row each.
+fn scores(
+    network: &Network,
+    pictures: &[Result<Vec<f32>, String>],
+    preprocessing: &Preprocessing,
+) -> Result<Vec<Vec<f32>>> {
+    let read: Vec<&[f32]> = pictures.iter().flatten().map(Vec::as_slice).collect();
+    if read.is_empty() {
+        return Ok(Vec::new());
+    }
+    let batch = Batch {
+        pixels: read.concat(),
+        labels: vec![0; read.len()],
+        size: preprocessing.crop as usize,
+        indices: (0..read.len()).collect(),
+    };
+    let logits = evaluate::logits(network, &batch)?;
+    let classes = logits.len() / read.len();
+    Ok(logits.chunks(classes.max(1)).map(<[f32]>::to_vec).collect())
+}
+
+fn answer(
+    file: &Path,
+    logits: &[f32],
+    labels: &Labels,
+    k: u32,
+    output: &mut Output<'_>,
+) -> Result<()> {
+    let probabilities = softmax(logits);
+    let guesses: Vec<Guess> = top_k(logits, k as usize)
+        .into_iter()
+        .map(|id| Guess {
+            class: labels.name(id).unwrap_or_default().into(),
+            confidence: probabilities[id],
+        })
+        .collect();
+    let Some(first) = guesses.first() else {
+        return Err(Error::Data("the model has no classes".into()).into());
+    };
+    let others: Vec<String> = guesses[1..]
+        .iter()
+        .map(|guess| format!("{} {:.3}", shown(&guess.class), guess.confidence))
+        .collect();
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!("  ({})", others.join(", "))
+    };
+    output.text(format_args!(
+        "{}: {} {:.3}{others}",
+        shown(file),
+        shown(&first.class),
+        first.confidence
+    ))?;
+    output.json(&Answer {
+        file: shown(file),
+        class: first.class.clone(),
+        confidence: first.confidence,
+        top_predictions: guesses,
+    })
+}
+
+fn fail(file: &Path, why: &str, output: &mut Output<'_>) -> Result<()> {
+    output.text(format_args!("{}: error: {why}", shown(file)))?;
+    output.json(&Failure {
+        file: shown(file),
+        error: why.into(),
+    })
+}

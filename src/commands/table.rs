@@ -1,0 +1,40 @@
+//! Text tables.
+
+/// Columns as wide as their widest cell, the first flush left and the others flush right.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let gap = width - cell.chars().count();
+            match column {
+                0 => line.extend([cell, " ".repeat(gap).as_str()]),
+                _ => line.extend(["  ", " ".repeat(gap).as_str(), cell]),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_cells() {
+        let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
+        let text = table(&[
+            row(["class", "photos", "val"]),
+            row(["bärlauch", "7", "1000"]),
+        ]);
+        assert_eq!(text, "class     photos   val\nbärlauch       7  1000\n");
+    }
+}

@@ -1,0 +1,328 @@
+//! `flowers train`: configuration, data, training, and the report of the best model.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::compute;
+use super::evaluation::{Context, measure};
+use super::output::{Output, note};
+use super::progress::Bar;
+use super::watch::{Watch, stop_flag};
+use crate::bundle::{Bundle, Manifest};
+use crate::cli::train::TrainArgs;
+use crate::data::{Folder, ScanOptions, Split, SplitOptions};
+use crate::error::{Error, Result, shown};
+use crate::files;
+use crate::image::Limits;
+use crate::training::observe::{Csv, Log, Observer, TensorBoard};
+use crate::training::{Checkpoint, Job, Network, Run, Settings, Start, State, evaluate, fit};
+use crate::weights::StateDict;
+
+/// Runs `flowers train`.
+///
+/// # Errors
+/// [`Error::Interrupted`] when it was stopped, and those of each step.
+pub fn run(args: TrainArgs) -> Result<()> {
+    match &args.resume {
+        Some(folder) => resume(folder, &args),
+        None => {
+            let (Some(data), Some(out)) = (&args.data, &args.out) else {
+                let message = "a data set folder and --out are needed, or --resume";
+                return Err(Error::Usage(message.into()).into());
+            };
+            let made = !out.exists();
+            let done = start(data, out, &args);
+            if done.is_err() && made {
+                // Succeeds only while the folder is empty: nothing of a run is lost.
+                std::fs::remove_dir(out).ok();
+            }
+            done
+        }
+    }
+}
+
+fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
+    let file = match &args.config {
+        Some(path) => settings(path)?,
+        None => Settings::default(),
+    };
+    let config = args.settings.clone().over(file).resolve()?;
+    Run::create(out)?;
+    let progress = Bar::new();
+    let device = compute::with_threads(config.device, config.threads)?;
+    let origin = Start::locate(&config, &progress)?;
+    if let Start::Scratch {
+        warning: Some(warning),
+    } = &origin
+    {
+        note(warning);
+    }
+    let folder = scan(data, config.max_bad, &progress)?;
+    let split = match &args.split {
+        Some(path) => Split::load(path, &folder)?,
+        None => {
+            let options = SplitOptions {
+                val: config.val,
+                test: config.test,
+                seed: config.seed,
+            };
+            Split::make(&folder, &options)?
+        }
+    };
+    let options = config.model_options(folder.labels.len())?;
+    let graph = config.architecture()?.graph(&options)?;
+    let (weights, from) = origin.parameters(&config, &graph)?;
+    let network = Network::new(graph, &weights, device)?;
+    let manifest = Manifest {
+        recipe: Some(serde_json::to_value(&config)?),
+        split_sha256: Some(split.manifest.sha256()?),
+        ..Manifest::new(
+            config.arch.clone(),
+            options.head,
+            folder.labels.clone(),
+            (config.architecture()?.preprocessing)(config.image_size as u32),
+        )
+    };
+    let run = Run::begin(out, config, manifest, data)?;
+    split.manifest.write(&run.file("split.json"))?;
+    for warning in warnings(&folder, &split) {
+        note(format_args!("warning: {warning}"));
+    }
+    note(format_args!(
+        "{}: {} classes, {} photos to train on, {} to validate, {} to test; {} from {from}",
+        shown(data),
+        folder.labels.len(),
+        split.train.len(),
+        split.val.len(),
+        split.test.len(),
+        run.config().arch,
+    ));
+    let position = Position {
+        network,
+        state: State::default(),
+        optimizer: None,
+    };
+    train(&run, &folder, &split, position, args)
+}
+
+fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
+    if args.settings != Settings::default() {
+        let message =
+            "--resume continues with the run's own configuration; leave out other options";
+        return Err(Error::Usage(message.into()).into());
+    }
+    let (run, checkpoint) = Run::resume(out)?;
+    let Checkpoint {
+        header,
+        network,
+        optimizer,
+    } = checkpoint;
+    let data = args.data.clone().unwrap_or(header.data);
+    let config = run.config();
+    let device = compute::with_threads(config.device, config.threads)?;
+    let folder = scan(&data, config.max_bad, &Bar::new())?;
+    let path = run.file("split.json");
+    let split = Split::load(&path, &folder)?;
+    if run.manifest().split_sha256 != Some(split.manifest.sha256()?) {
+        let message = format!(
+            "{} is not the split that the run began with; restore it or start the run anew",
+            shown(&path)
+        );
+        return Err(Error::Data(message).into());
+    }
+    let options = config.model_options(run.manifest().labels.len())?;
+    let graph = config.architecture()?.graph(&options)?;
+    let network = Network::new(graph, &network, device)?;
+    note(format_args!(
+        "resuming {} after {} epochs and {} batches",
+        shown(out),
+        header.state.history.len(),
+        header.state.batch
+    ));
+    let position = Position {
+        network,
+        state: header.state,
+        optimizer: Some(optimizer),
+    };
+    train(&run, &folder, &split, position, args)
+}
+
+/// Where training starts from.
+struct Position {
+    network: Network,
+    state: State,
+    optimizer: Option<StateDict>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    run: String,
+    model: String,
+    report: String,
+    best_epoch: usize,
+    val_accuracy: f64,
+    seconds: f64,
+    evaluation: crate::metrics::Evaluation,
+}
+
+fn train(
+    run: &Run,
+    folder: &Folder,
+    split: &Split,
+    position: Position,
+    args: &TrainArgs,
+) -> Result<()> {
+    let started = Instant::now();
+    let Position {
+        mut network,
+        state,
+        optimizer,
+    } = position;
+    let mut observers = observers(run)?;
+    let stop = stop_flag()?;
+    let job = Job {
+        run,
+        photos: folder.photos.clone(),
+        train: &split.train,
+        val: &split.val,
+        limits: Limits::default(),
+        stop: &stop,
+    };
+    let state = fit(&job, &mut network, state, optimizer, &mut observers)?;
+    let elapsed = started.elapsed();
+    let best = state
+        .best()
+        .ok_or_else(|| Error::Data("the run has no epoch".into()))?;
+
+    let (bundle, _) = Bundle::read(&run.model())?;
+    let network = evaluate::network_of(&bundle, network.device())?;
+    let (part, places) = if split.test.is_empty() {
+        ("val", split.val.clone())
+    } else {
+        ("test", split.test.clone())
+    };
+    let workers = run.config().workers;
+    let manifest = &bundle.manifest;
+    let measured = measure(
+        &network,
+        manifest,
+        &folder.photos,
+        places,
+        workers,
+        &Bar::new(),
+    )?;
+    let context = Context {
+        title: name_of(run.folder()),
+        facts: vec![
+            run.config().arch.clone(),
+            format!("recipe {}", run.config().recipe),
+            shown(run.data()),
+            format!("measured on {part}"),
+        ],
+        manifest,
+        folder,
+        split: Some(split),
+        history: state.history.clone(),
+        gates: Vec::new(),
+        command: again(run),
+    };
+    measured.write(run.folder(), &context)?;
+
+    let report = run.file("report.html");
+    let mut output = Output::stdout(args.json);
+    output.json(&Summary {
+        run: shown(run.folder()),
+        model: shown(run.model()),
+        report: shown(&report),
+        best_epoch: best.epoch,
+        val_accuracy: best.val_accuracy,
+        seconds: elapsed.as_secs_f64(),
+        evaluation: measured.evaluation.clone(),
+    })?;
+    output.text(format_args!(
+        "Training complete in {}\nBest val Acc: {:.4} (epoch {})\n\nOn the {part} photos:\n{}\n\n\
+         model   {}\nreport  {}",
+        minutes(elapsed),
+        best.val_accuracy,
+        best.epoch,
+        measured.text(),
+        shown(run.model()),
+        shown(&report),
+    ))
+}
+
+fn settings(path: &Path) -> Result<Settings> {
+    let text = String::from_utf8(files::read(path)?)
+        .map_err(|_| Error::Usage(format!("{} is not text", shown(path))))?;
+    Settings::from_toml(&text)
+        .map_err(|cause| Error::Usage(format!("{}: {cause}", shown(path))).into())
+}
+
+fn scan(data: &Path, max_bad: f64, progress: &Bar) -> Result<Folder> {
+    let options = ScanOptions {
+        max_bad,
+        ..ScanOptions::default()
+    };
+    Folder::scan(data, &options, progress)
+}
+
+fn warnings(folder: &Folder, split: &Split) -> Vec<String> {
+    let mut warnings = split.warnings(folder);
+    if let Some(first) = folder.unreadable.first() {
+        warnings.push(format!(
+            "{} unreadable files are left out, e.g. {} ({})",
+            folder.unreadable.len(),
+            folder.shown(&first.path),
+            first.reason
+        ));
+    }
+    warnings
+}
+
+fn observers(run: &Run) -> Result<Vec<Box<dyn Observer>>> {
+    let epochs = run
+        .config()
+        .phases()?
+        .iter()
+        .map(|phase| phase.epochs)
+        .sum();
+    let log = run.file("train.log");
+    let sink = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .map_err(|cause| Error::Environment(format!("can't write {}: {cause}", shown(&log))))?;
+    Ok(vec![
+        Box::new(Watch::new(epochs)),
+        Box::new(Log::new(sink, epochs)),
+        Box::new(Csv(run.file("history.csv"))),
+        Box::new(TensorBoard::create(run.folder())?),
+    ])
+}
+
+fn name_of(folder: &Path) -> String {
+    folder.file_name().map_or_else(|| shown(folder), shown)
+}
+
+/// The command line that repeats a run.
+fn again(run: &Run) -> Vec<String> {
+    let file = |path: PathBuf| shown(path);
+    vec![
+        "flowers".into(),
+        "train".into(),
+        shown(run.data()),
+        "--out".into(),
+        "NEW_RUN".into(),
+        "--config".into(),
+        file(run.file("config.toml")),
+        "--split".into(),
+        file(run.file("split.json")),
+    ]
+}
+
+fn minutes(elapsed: Duration) -> String {
+    format!("{}m {:02}s", elapsed.as_secs() / 60, elapsed.as_secs() % 60)
+}

@@ -1,0 +1,3 @@
+//! Programs for libtorch that are written from Rust.
+
+pub mod torchscript;

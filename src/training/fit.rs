@@ -1,0 +1,330 @@
+//! The training loop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+use tch::Tensor;
+
+use super::checkpoint::State;
+use super::evaluate;
+use super::network::{Mode, Network};
+use super::observe::{Event, Observer};
+use super::optimizer::Optimizer;
+use super::recipe::{Frozen, Phase};
+use super::run::Run;
+use super::schedule::Schedule;
+use super::tensors::{self, torch};
+use crate::data::folder::Photo;
+use crate::data::loader::{Loader, Transform, epoch_order};
+use crate::error::{Error, Result, shown};
+use crate::image::Limits;
+use crate::metrics::{Epoch, Evaluation};
+use crate::weights::StateDict;
+
+/// What to train on, and who may stop it.
+pub struct Job<'a> {
+    pub run: &'a Run,
+    pub photos: Arc<[Photo]>,
+    /// Places of the photos to learn from.
+    pub train: &'a [usize],
+    /// Places of the photos that choose the best epoch.
+    pub val: &'a [usize],
+    pub limits: Limits,
+    /// Set by Ctrl-C: the batch is finished, the run saved.
+    pub stop: &'a AtomicBool,
+}
+
+/// Trains a network from `state` on, which is the default one for a new run, and leaves the best
+/// model and the last checkpoint in the run's folder.
+///
+/// # Errors
+/// [`Error::Interrupted`] after saving when the job is stopped; [`Error::Gate`] when the loss is
+/// no number any more; [`Error::Data`] and [`Error::Environment`] as photos, memory and disk
+/// have it. The last checkpoint stays whatever happens.
+pub fn fit(
+    job: &Job<'_>,
+    network: &mut Network,
+    mut state: State,
+    mut saved_optimizer: Option<StateDict>,
+    observer: &mut dyn Observer,
+) -> Result<State> {
+    let config = job.run.config();
+    let phases = config.phases()?;
+    while let Some(phase) = phases.get(state.phase) {
+        network.freeze_until(first_trained(phase, network, config.architecture()?.head)?)?;
+        let parameters = network.trainable();
+        let mut optimizer = Optimizer::new(config.optimizer, parameters, config.weight_decay)?;
+        if let Some(saved) = saved_optimizer.take() {
+            optimizer.restore(&saved, state.steps)?;
+        }
+        observer.hear(&Event::Phase { phase })?;
+        let patience = config.early_stop;
+        while state.phase_epoch < phase.epochs && (patience == 0 || state.stale < patience) {
+            let started = Instant::now();
+            let trained = train_epoch(job, phase, network, &mut optimizer, &mut state, observer)?;
+            let validated = validate(job, network, observer)
+                .or_else(|error| stopped(job, error, &state, network, &optimizer))?;
+            let seconds = started.elapsed().as_secs_f64();
+            let row = Epoch {
+                epoch: state.history.len() + 1,
+                phase: phase.name.into(),
+                learning_rate: trained.learning_rate,
+                train_loss: state.running.loss(),
+                train_accuracy: state.running.accuracy(),
+                val_loss: validated.loss,
+                val_accuracy: validated.accuracy,
+                images_per_second: trained.images as f64 / trained.elapsed.as_secs_f64(),
+                waiting: trained.waited.as_secs_f64() / trained.elapsed.as_secs_f64(),
+                seconds,
+            };
+            if state.end_epoch(row) {
+                job.run.save_best(&state, network)?;
+            }
+            job.run.save_checkpoint(&state, network, &optimizer)?;
+            observer.hear(&Event::Epoch {
+                history: &state.history,
+            })?;
+        }
+        state.end_phase();
+    }
+    Ok(state)
+}
+
+/// Figures of an epoch's training half since it started or was resumed.
+struct Trained {
+    learning_rate: f64,
+    images: u64,
+    elapsed: Duration,
+    /// Time in which the network waited for photos.
+    waited: Duration,
+}
+
+fn train_epoch(
+    job: &Job<'_>,
+    phase: &Phase,
+    network: &Network,
+    optimizer: &mut Optimizer,
+    state: &mut State,
+    observer: &mut dyn Observer,
+) -> Result<Trained> {
+    let config = job.run.config();
+    let epoch = state.history.len();
+    let order = order(job.train, config.batch_size, config.seed, epoch);
+    let batches = order.len().div_ceil(config.batch_size);
+    let schedule = Schedule {
+        scheduler: config.scheduler,
+        peak: phase.learning_rate,
+        epochs: phase.epochs,
+        steps_per_epoch: batches,
+        warmup: config.warmup,
+        plateau: state.plateau,
+    };
+    let rest = order[(state.batch * config.batch_size).min(order.len())..].to_vec();
+    let images = rest.len() as u64;
+    let mut loader = loader(job, rest, Some(epoch as u64))?;
+    let class_weights = class_weights(job, network)?;
+    observer.hear(&Event::Training {
+        epoch: epoch + 1,
+        phase,
+        images: order.len(),
+        done: state.batch * config.batch_size,
+    })?;
+
+    let started = Instant::now();
+    let mut saved = Instant::now();
+    let mut learning_rate = schedule.learning_rate(optimizer.taken() as usize);
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        learning_rate = schedule.learning_rate(optimizer.taken() as usize);
+        tch::manual_seed(step_seed(config.seed, epoch, state.batch));
+        let (pixels, labels) = tensors::of_batch(&batch, network.device())?;
+        let logits = network.forward(&pixels, Mode::Train)?;
+        let smoothing = config.label_smoothing;
+        let loss = cross_entropy(&logits, &labels, class_weights.as_ref(), smoothing)?;
+        let value = torch(f64::try_from(&loss))?;
+        if !value.is_finite() {
+            return Err(diverged(job, epoch + 1, state.batch + 1, value));
+        }
+        optimizer.step(&loss, learning_rate)?;
+
+        let count = batch.labels.len() as u64;
+        state.running.loss += value * count as f64;
+        state.running.correct += correct(&logits, &labels)?;
+        state.running.seen += count;
+        state.batch += 1;
+        state.steps = optimizer.taken();
+        loader.recycle(batch);
+        observer.hear(&Event::Batch {
+            images: count as usize,
+            running: &state.running,
+        })?;
+
+        let minutes = config.checkpoint_minutes;
+        if job.stop.load(Ordering::Relaxed) {
+            job.run.save_checkpoint(state, network, optimizer)?;
+            return Err(interrupted(job));
+        }
+        if minutes > 0.0 && saved.elapsed().as_secs_f64() > minutes * 60.0 {
+            job.run.save_checkpoint(state, network, optimizer)?;
+            saved = Instant::now();
+        }
+    }
+    Ok(Trained {
+        learning_rate,
+        images,
+        elapsed: started.elapsed(),
+        waited: loader.waited(),
+    })
+}
+
+fn validate(job: &Job<'_>, network: &Network, observer: &mut dyn Observer) -> Result<Evaluation> {
+    let mut loader = loader(job, job.val.to_vec(), None)?;
+    observer.hear(&Event::Validating {
+        images: job.val.len(),
+    })?;
+    let labels = &job.run.manifest().labels;
+    let mut each = |images| observer.hear(&Event::Validated { images });
+    let predictions = evaluate::predictions(network, &mut loader, labels, job.stop, &mut each)?;
+    Evaluation::of(&predictions)
+}
+
+/// Saves a run that was stopped in its validation; other errors pass through.
+fn stopped<T>(
+    job: &Job<'_>,
+    error: anyhow::Error,
+    state: &State,
+    network: &Network,
+    optimizer: &Optimizer,
+) -> Result<T> {
+    match error.downcast_ref() {
+        Some(Error::Interrupted(_)) => {
+            job.run.save_checkpoint(state, network, optimizer)?;
+            Err(interrupted(job))
+        }
+        _ => Err(error),
+    }
+}
+
+fn loader(job: &Job<'_>, order: Vec<usize>, augmented_epoch: Option<u64>) -> Result<Loader> {
+    let config = job.run.config();
+    let preprocessing = job.run.manifest().preprocessing.clone();
+    let augmentations = match augmented_epoch {
+        Some(_) => Some((config.recipe()?.augmentations)(preprocessing.crop)),
+        None => None,
+    };
+    let transform = Transform {
+        limits: job.limits,
+        preprocessing,
+        augmentations,
+        seed: config.seed,
+        epoch: augmented_epoch.unwrap_or_default(),
+    };
+    Loader::new(
+        Arc::clone(&job.photos),
+        order,
+        config.batch_size,
+        transform,
+        config.workers,
+    )
+}
+
+/// The photos of an epoch in random order. A last batch of one photo, whose statistics would
+/// mean nothing to a normalisation, is left out.
+fn order(photos: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<usize> {
+    let order = epoch_order(photos.len(), seed, epoch as u64);
+    let mut order: Vec<usize> = order.into_iter().map(|place| photos[place]).collect();
+    if order.len() > 1 && order.len() % batch_size == 1 {
+        order.pop();
+    }
+    order
+}
+
+/// Place of the first node that a phase trains.
+fn first_trained(phase: &Phase, network: &Network, head: &str) -> Result<usize> {
+    let layer = match &phase.frozen {
+        Frozen::Nothing => return Ok(0),
+        Frozen::Backbone => head,
+        Frozen::Until(layer) => layer,
+    };
+    network
+        .graph()
+        .layer(layer)
+        .with_context(|| format!("the network has no layer {layer}"))
+}
+
+/// Inverse class frequencies with mean 1 over the photos, float32 `(classes)`.
+fn class_weights(job: &Job<'_>, network: &Network) -> Result<Option<Tensor>> {
+    if !job.run.config().class_weights {
+        return Ok(None);
+    }
+    let mut counts = vec![0usize; job.run.manifest().labels.len()];
+    for &place in job.train {
+        counts[job.photos[place].class] += 1;
+    }
+    let share = job.train.len() as f32 / counts.len() as f32;
+    let weights: Vec<f32> = counts.iter().map(|&n| share / n.max(1) as f32).collect();
+    let weights = torch(Tensor::f_from_slice(&weights))?;
+    torch(weights.f_to_device(network.device())).map(Some)
+}
+
+fn cross_entropy(
+    logits: &Tensor,
+    labels: &Tensor,
+    weights: Option<&Tensor>,
+    label_smoothing: f64,
+) -> Result<Tensor> {
+    const NO_IGNORED_CLASS: i64 = -100;
+    torch(logits.f_cross_entropy_loss(
+        labels,
+        weights,
+        tch::Reduction::Mean,
+        NO_IGNORED_CLASS,
+        label_smoothing,
+    ))
+}
+
+fn correct(logits: &Tensor, labels: &Tensor) -> Result<u64> {
+    let hits = torch(
+        logits
+            .f_argmax(-1, false)
+            .and_then(|guess| guess.f_eq_tensor(labels)),
+    )?;
+    let hits = torch(
+        hits.f_sum(tch::Kind::Int64)
+            .and_then(|sum| i64::try_from(&sum)),
+    )?;
+    Ok(hits as u64)
+}
+
+/// The seed of a step's dropout: libtorch's generator has no state to save, so every step
+/// starts it anew.
+fn step_seed(seed: u64, epoch: usize, batch: usize) -> i64 {
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update((epoch as u64).to_le_bytes())
+        .chain_update((batch as u64).to_le_bytes())
+        .finalize();
+    let mut first = [0u8; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_le_bytes(first)
+}
+
+fn interrupted(job: &Job<'_>) -> anyhow::Error {
+    let folder = shown(job.run.folder());
+    Error::Interrupted(format!(
+        "stopped and saved; continue with: flowers train --resume {folder}"
+    ))
+    .into()
+}
+
+fn diverged(job: &Job<'_>, epoch: usize, batch: usize, loss: f64) -> anyhow::Error {
+    Error::Gate(format!(
+        "the loss became {loss} in epoch {epoch}, batch {batch}: train again with a lower --lr or \
+         some --warmup; the last good checkpoint stays in {}",
+        shown(job.run.folder())
+    ))
+    .into()
+}

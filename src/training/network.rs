@@ -1,0 +1,268 @@
+//! Runs any graph over libtorch tensors, with or without autograd.
+
+use anyhow::Context;
+use tch::{Device, Kind, Tensor};
+
+use super::tensors::{self, channels_last, torch};
+use crate::error::{Error, Result, shown};
+use crate::graph::{Activation, Conv2d, Graph, Node, Op, Padding, Role};
+use crate::weights::StateDict;
+
+/// A graph with its parameters on a device. Feature maps and convolution weights are kept in
+/// channels-last order, which the CPU's kernels are fastest on.
+pub struct Network {
+    graph: Graph,
+    /// The tensors of each node, in the order of its slots.
+    tensors: Vec<Vec<Tensor>>,
+    /// Place of the last node that reads each node's value.
+    last_use: Vec<usize>,
+    /// Nodes before this place are frozen: no gradient, running statistics as they are.
+    thawed_from: usize,
+    device: Device,
+}
+
+/// How a forward pass treats dropout and normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Dropout acts, normalisation uses and updates batch statistics, gradients are tracked.
+    Train,
+    /// Dropout does nothing, normalisation uses running statistics, no gradients.
+    Evaluate,
+}
+
+impl Network {
+    /// Moves parameters to a device. Everything is trainable until [`Network::freeze_until`].
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the state dict lacks a parameter of the graph or has it in another
+    /// shape; [`Error::Environment`] when memory runs out.
+    pub fn new(graph: Graph, weights: &StateDict, device: Device) -> Result<Self> {
+        let mut held: Vec<Vec<Tensor>> = graph.nodes().iter().map(|_| Vec::new()).collect();
+        for parameter in graph.parameters() {
+            let stored = weights.get(&parameter.name).ok_or_else(|| {
+                Error::Data(format!("the weights lack {}", shown(&parameter.name)))
+            })?;
+            if stored.shape != parameter.shape {
+                let message = format!(
+                    "{} has shape {:?}, the network needs {:?}",
+                    parameter.name, stored.shape, parameter.shape
+                );
+                return Err(Error::Data(message).into());
+            }
+            let tensor = tensors::to_device(stored, device)?;
+            held[parameter.node].push(tensor);
+        }
+        let mut last_use: Vec<usize> = (0..held.len()).collect();
+        for (place, node) in graph.nodes().iter().enumerate() {
+            for &input in &node.inputs {
+                last_use[input] = place;
+            }
+        }
+        last_use[graph.output()] = usize::MAX;
+        let mut network = Self {
+            graph,
+            tensors: held,
+            last_use,
+            thawed_from: 0,
+            device,
+        };
+        network.freeze_until(0)?;
+        Ok(network)
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Freezes every node before `place`: its parameters get no gradient and its normalisation
+    /// keeps its running statistics. Thaws the rest.
+    pub fn freeze_until(&mut self, place: usize) -> Result<()> {
+        self.thawed_from = place;
+        for (node, tensors) in self.tensors.iter().enumerate() {
+            for (slot, tensor) in self.graph.nodes()[node].op.slots().iter().zip(tensors) {
+                if slot.role.is_learned() {
+                    torch(tensor.f_set_requires_grad(node >= place).map(drop))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensors that an optimizer moves, with their `state_dict` names and roles.
+    pub fn trainable(&self) -> Vec<(String, Role, Tensor)> {
+        self.named()
+            .filter(|(node, _, role, _)| role.is_learned() && *node >= self.thawed_from)
+            .map(|(_, name, role, tensor)| (name, role, tensor.shallow_clone()))
+            .collect()
+    }
+
+    /// Copies every parameter and buffer to host memory.
+    pub fn state_dict(&self) -> Result<StateDict> {
+        self.named()
+            .map(|(_, name, _, tensor)| Ok((name, tensors::to_host(tensor)?)))
+            .collect()
+    }
+
+    /// Every tensor with the place of its node, its name, and its role.
+    fn named(&self) -> impl Iterator<Item = (usize, String, Role, &Tensor)> {
+        self.graph.parameters().scan(0, |slot, parameter| {
+            let tensors = &self.tensors[parameter.node];
+            let tensor = &tensors[*slot];
+            *slot = (*slot + 1) % tensors.len();
+            Some((parameter.node, parameter.name, parameter.role, tensor))
+        })
+    }
+
+    /// Logits of a batch: float32 `(n, 3, size, size)`, normalised, to float32 `(n, classes)`.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when memory runs out.
+    pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor> {
+        let nodes = self.graph.nodes();
+        let mut values: Vec<Option<Tensor>> = nodes.iter().map(|_| None).collect();
+        for (place, node) in nodes.iter().enumerate() {
+            let mode = if place < self.thawed_from {
+                Mode::Evaluate
+            } else {
+                mode
+            };
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            for &input in &node.inputs {
+                let value = if self.last_use[input] == place {
+                    values[input].take()
+                } else {
+                    values[input].as_ref().map(Tensor::shallow_clone)
+                };
+                inputs.push(value.context("a graph's inputs come before their use")?);
+            }
+            let run = || match node.op {
+                Op::Input => torch(pixels.f_to_device(self.device)).and_then(|x| channels_last(&x)),
+                _ => self.apply(place, node, inputs, mode),
+            };
+            let value = match mode {
+                Mode::Train => run(),
+                Mode::Evaluate => tch::no_grad(run),
+            };
+            values[place] = Some(value.with_context(|| node.name.clone())?);
+        }
+        values[self.graph.output()]
+            .take()
+            .context("a graph's output is one of its nodes")
+    }
+
+    fn apply(&self, place: usize, node: &Node, x: Vec<Tensor>, mode: Mode) -> Result<Tensor> {
+        let tensors = &self.tensors[place];
+        let training = mode == Mode::Train;
+        let mut first = x
+            .first()
+            .context("an operator has an input")?
+            .shallow_clone();
+        let value = match &node.op {
+            Op::Conv2d(conv) => return convolve(&first, tensors, conv),
+            Op::BatchNorm2d(norm) => {
+                let [weight, bias, mean, variance, batches] = &tensors[..] else {
+                    anyhow::bail!("a normalisation has five tensors");
+                };
+                if training {
+                    torch(batches.shallow_clone().f_add_scalar_(1).map(drop))?;
+                }
+                first.f_batch_norm(
+                    Some(weight),
+                    Some(bias),
+                    Some(mean),
+                    Some(variance),
+                    training,
+                    norm.momentum,
+                    norm.eps,
+                    true,
+                )
+            }
+            Op::Linear(_) => first.f_linear(&tensors[0], tensors.get(1)),
+            Op::Activation(kind) => self.activate(node, &mut first, *kind),
+            Op::MaxPool2d(pool) => first.f_max_pool2d(
+                [pool.kernel as i64; 2],
+                [pool.stride as i64; 2],
+                [pool.padding as i64; 2],
+                [1; 2],
+                false,
+            ),
+            Op::AvgPool2d(pool) => first.f_avg_pool2d(
+                [pool.kernel as i64; 2],
+                [pool.stride as i64; 2],
+                [pool.padding as i64; 2],
+                false,
+                true,
+                None,
+            ),
+            Op::GlobalAvgPool => first.f_adaptive_avg_pool2d([1, 1]),
+            // The output of a normalisation is needed by nobody else's backward pass.
+            Op::Add if self.owns_normalised(node) => first.f_add_(&x[1]),
+            Op::Add => first.f_add(&x[1]),
+            Op::Mul => first.f_mul(&x[1]),
+            Op::Concat => Tensor::f_cat(&x, 1),
+            Op::Flatten => first.f_flatten(1, -1),
+            Op::Dropout { probability } => first.f_dropout(*probability, training),
+            Op::Softmax => first.f_softmax(-1, Kind::Float),
+            Op::Input => anyhow::bail!("the input is not computed"),
+        };
+        torch(value)
+    }
+
+    fn activate(
+        &self,
+        node: &Node,
+        x: &mut Tensor,
+        kind: Activation,
+    ) -> Result<Tensor, tch::TchError> {
+        let producer = &self.graph.nodes()[node.inputs[0]].op;
+        let in_place = self.is_only_use(node.inputs[0])
+            && matches!(producer, Op::BatchNorm2d(_) | Op::Add | Op::Linear(_));
+        match kind {
+            Activation::Relu if in_place => x.f_relu_(),
+            Activation::Relu => x.f_relu(),
+            Activation::Relu6 if in_place => x.f_relu6_(),
+            Activation::Relu6 => x.f_relu6(),
+            Activation::Hardswish => x.f_hardswish(),
+            Activation::Hardsigmoid => x.f_hardsigmoid(),
+            Activation::Silu => x.f_silu(),
+            Activation::Sigmoid => x.f_sigmoid(),
+        }
+    }
+
+    /// Whether a sum's first input comes from a normalisation and is used by the sum alone.
+    fn owns_normalised(&self, node: &Node) -> bool {
+        let input = node.inputs[0];
+        input != node.inputs[1]
+            && self.is_only_use(input)
+            && matches!(self.graph.nodes()[input].op, Op::BatchNorm2d(_))
+    }
+
+    fn is_only_use(&self, value: usize) -> bool {
+        let uses = self.graph.nodes().iter().flat_map(|node| &node.inputs);
+        uses.filter(|&&input| input == value).count() == 1
+    }
+}
+
+fn convolve(x: &Tensor, tensors: &[Tensor], conv: &Conv2d) -> Result<Tensor> {
+    let Padding { before, after } = conv.padding;
+    let (before, after) = (before as i64, after as i64);
+    let padded;
+    let (x, padding) = if before == after {
+        (x, before)
+    } else {
+        padded = torch(x.f_constant_pad_nd([before, after, before, after]))?;
+        (&padded, 0)
+    };
+    torch(x.f_conv2d(
+        &tensors[0],
+        tensors.get(1),
+        [conv.stride as i64; 2],
+        [padding; 2],
+        [conv.dilation as i64; 2],
+        conv.groups as i64,
+    ))
+}

@@ -1,0 +1,59 @@
+//! Listeners of a training run. They hear of everything and change nothing.
+
+mod csv;
+mod log;
+mod tensorboard;
+
+pub use csv::Csv;
+pub use log::{Log, lines};
+pub use tensorboard::TensorBoard;
+
+use super::checkpoint::Running;
+use super::recipe::Phase;
+use crate::error::Result;
+use crate::metrics::Epoch;
+
+/// What happens in a run, in order.
+pub enum Event<'a> {
+    Phase {
+        phase: &'a Phase,
+    },
+    /// An epoch's training begins, or goes on after `done` of its images.
+    Training {
+        epoch: usize,
+        phase: &'a Phase,
+        images: usize,
+        done: usize,
+    },
+    /// A batch was learned from.
+    Batch {
+        images: usize,
+        running: &'a Running,
+    },
+    Validating {
+        images: usize,
+    },
+    Validated {
+        images: usize,
+    },
+    /// An epoch is over, its checkpoint written; the last row of the history is its own.
+    Epoch {
+        history: &'a [Epoch],
+    },
+}
+
+/// Something that listens.
+pub trait Observer {
+    /// Hears of an event.
+    ///
+    /// # Errors
+    /// What it writes can't be written.
+    fn hear(&mut self, event: &Event<'_>) -> Result<()>;
+}
+
+impl Observer for Vec<Box<dyn Observer>> {
+    fn hear(&mut self, event: &Event<'_>) -> Result<()> {
+        self.iter_mut()
+            .try_for_each(|observer| observer.hear(event))
+    }
+}

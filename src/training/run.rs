@@ -1,0 +1,153 @@
+//! A run's folder: what training leaves behind, and what resuming finds there.
+
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{Checkpoint, Header, State};
+use super::network::Network;
+use super::optimizer::Optimizer;
+use super::settings::Config;
+use crate::bundle::{Bundle, Manifest};
+use crate::error::{Error, Result, shown};
+use crate::files;
+
+/// An open run folder.
+pub struct Run {
+    folder: PathBuf,
+    config: Config,
+    /// What the model file says of itself, but for its metrics.
+    manifest: Manifest,
+    /// The data set's folder.
+    data: PathBuf,
+}
+
+impl Run {
+    /// Makes a folder for a new run and tries to write to it, before any long work starts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the folder already holds something, [`Error::Environment`] when it
+    /// can't be written to.
+    pub fn create(folder: &Path) -> Result<()> {
+        let taken = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+        if taken || folder.is_file() {
+            let message = format!(
+                "{} already holds files; choose another --out, or continue its run with \
+                 --resume {}",
+                shown(folder),
+                shown(folder)
+            );
+            return Err(Error::Usage(message).into());
+        }
+        files::create_folder(folder)?;
+        let probe = tempfile::Builder::new()
+            .prefix(".flowers-")
+            .tempfile_in(folder);
+        probe.map(drop).map_err(|cause| {
+            Error::Environment(format!("can't write to {}: {cause}", shown(folder))).into()
+        })
+    }
+
+    /// The run of a folder that [`Run::create`] made. Writes down its configuration.
+    pub fn begin(folder: &Path, config: Config, manifest: Manifest, data: &Path) -> Result<Self> {
+        let run = Self::of(folder, config, manifest, data)?;
+        let config = run.config.to_toml()?;
+        files::write_atomically(&run.file("config.toml"), |sink| {
+            sink.write_all(config.as_bytes())
+        })?;
+        Ok(run)
+    }
+
+    /// Opens an interrupted run where it last was saved.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when there is no usable checkpoint.
+    pub fn resume(folder: &Path) -> Result<(Self, Checkpoint)> {
+        let path = folder.join("last.ckpt");
+        if !path.exists() {
+            let message = format!(
+                "{} has no checkpoint (last.ckpt) to resume from; start the run anew",
+                shown(folder)
+            );
+            return Err(Error::Data(message).into());
+        }
+        let checkpoint = Checkpoint::read(&path)?;
+        let header = &checkpoint.header;
+        let (config, manifest) = (header.config.clone(), header.manifest.clone());
+        let run = Self::of(folder, config, manifest, &header.data)?;
+        Ok((run, checkpoint))
+    }
+
+    fn of(folder: &Path, config: Config, manifest: Manifest, data: &Path) -> Result<Self> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path)
+                .map_err(|cause| Error::Environment(format!("{}: {cause}", shown(path))))
+        };
+        Ok(Self {
+            folder: absolute(folder)?,
+            config,
+            manifest,
+            data: absolute(data)?,
+        })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The data set's folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A file of the run by name.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The best model so far.
+    pub fn model(&self) -> PathBuf {
+        self.file("model.safetensors")
+    }
+
+    pub(super) fn save_checkpoint(
+        &self,
+        state: &State,
+        network: &Network,
+        optimizer: &Optimizer,
+    ) -> Result<()> {
+        let header = Header::new(
+            state.clone(),
+            self.config.clone(),
+            self.manifest.clone(),
+            &self.data,
+        );
+        Checkpoint::write(&self.file("last.ckpt"), &header, network, optimizer)
+    }
+
+    /// Writes the network as the run's model. Nothing in the file depends on the clock, so equal
+    /// runs give equal files.
+    pub(super) fn save_best(&self, state: &State, network: &Network) -> Result<()> {
+        let metrics = state.best().map(|best| {
+            serde_json::json!({
+                "epoch": best.epoch,
+                "val_accuracy": best.val_accuracy,
+                "val_loss": best.val_loss,
+            })
+        });
+        let bundle = Bundle {
+            manifest: Manifest {
+                metrics,
+                ..self.manifest.clone()
+            },
+            weights: network.state_dict()?,
+        };
+        bundle.write(&self.model())
+    }
+}

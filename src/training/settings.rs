@@ -1,0 +1,396 @@
+//! What a training run can be told: on the command line, in a TOML file, and as resolved.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::optimizer::Algorithm;
+use super::recipe::{self, Recipe};
+use super::schedule::Scheduler;
+use crate::error::{Error, Result};
+use crate::models::{self, Architecture, Head};
+
+/// The options of `flowers train` that may also stand in a `--config` file, under the same
+/// names. What is left out comes from the recipe.
+#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[command(next_help_heading = "Training")]
+pub struct Settings {
+    /// Network to train; `flowers info` lists them [default: resnet18]
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+    /// Named set of defaults: classic or two-phase [default: classic]
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Option<String>,
+    /// Where the network starts: imagenet, none (from scratch), auto (imagenet if it can be
+    /// had, else from scratch), or a .pth or .safetensors file [default: imagenet]
+    #[arg(long, value_name = "WEIGHTS")]
+    pub weights: Option<String>,
+    /// Passes over the training photos, in each phase of the recipe
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Photos in a step
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Peak learning rate
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    #[arg(long)]
+    pub optimizer: Option<Algorithm>,
+    #[arg(long)]
+    pub scheduler: Option<Scheduler>,
+    /// Epochs in which the learning rate rises from zero
+    #[arg(long, value_name = "EPOCHS")]
+    pub warmup: Option<f64>,
+    /// Decay of weights (not of biases and normalisations)
+    #[arg(long, value_name = "DECAY")]
+    pub weight_decay: Option<f64>,
+    /// Probability that the loss spreads over all classes
+    #[arg(long, value_name = "SHARE")]
+    pub label_smoothing: Option<f64>,
+    /// Probability that a feature in front of the classifier is dropped
+    #[arg(long, value_name = "SHARE")]
+    pub dropout: Option<f64>,
+    /// Train this layer and what follows it; `flowers info ARCH` lists layers, `none` trains all
+    #[arg(long, value_name = "LAYER")]
+    pub freeze_until: Option<String>,
+    /// Weigh classes in the loss by the inverse of their number of photos
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub class_weights: Option<bool>,
+    /// End a phase when validation has not improved for this many epochs; 0 never does
+    #[arg(long, value_name = "PATIENCE")]
+    pub early_stop: Option<usize>,
+    /// Side of the pictures in pixels [default: the network's own, e.g. 224]
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<usize>,
+    /// Threads that decode photos [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Threads that compute [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Where to compute [default: auto]
+    #[arg(long)]
+    pub device: Option<DeviceChoice>,
+    /// Seed of everything random [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Share of photos for validation, if the folder has no val part [default: 0.15]
+    #[arg(long, value_name = "SHARE")]
+    pub val: Option<f64>,
+    /// Share of photos for testing, if the folder has no test part [default: 0.15]
+    #[arg(long, value_name = "SHARE")]
+    pub test: Option<f64>,
+    /// Share of unreadable photos above which nothing is trained [default: 0.01]
+    #[arg(long, value_name = "SHARE")]
+    pub max_bad: Option<f64>,
+    /// Minutes between checkpoints within an epoch; 0 for only at its end [default: 10]
+    #[arg(long, value_name = "MINUTES")]
+    pub checkpoint_minutes: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceChoice {
+    /// CUDA or Apple's GPU if there is one, else the CPU
+    Auto,
+    Cpu,
+    Cuda,
+    Mps,
+}
+
+/// A complete, checked configuration. As TOML it is a `--config` file that repeats the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Config {
+    pub arch: String,
+    pub recipe: String,
+    pub weights: String,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub lr: f64,
+    pub optimizer: Algorithm,
+    pub scheduler: Scheduler,
+    pub warmup: f64,
+    pub weight_decay: f64,
+    pub label_smoothing: f64,
+    pub dropout: f64,
+    pub freeze_until: String,
+    pub class_weights: bool,
+    pub early_stop: usize,
+    pub image_size: usize,
+    pub workers: usize,
+    pub threads: usize,
+    pub device: DeviceChoice,
+    pub seed: u64,
+    pub val: f64,
+    pub test: f64,
+    pub max_bad: f64,
+    pub checkpoint_minutes: f64,
+}
+
+/// What `--freeze-until` is called when nothing is frozen.
+const NOTHING: &str = "none";
+
+impl Settings {
+    /// Reads a `--config` file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an unknown key or a value of the wrong type.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|cause| Error::Usage(one_line(&cause.to_string())).into())
+    }
+
+    /// These settings, and those of `below` where they say nothing.
+    pub fn over(self, below: Self) -> Self {
+        macro_rules! pick {
+            ($($field:ident),*) => { Self { $($field: self.$field.or(below.$field)),* } };
+        }
+        pick!(
+            arch,
+            recipe,
+            weights,
+            epochs,
+            batch_size,
+            lr,
+            optimizer,
+            scheduler,
+            warmup,
+            weight_decay,
+            label_smoothing,
+            dropout,
+            freeze_until,
+            class_weights,
+            early_stop,
+            image_size,
+            workers,
+            threads,
+            device,
+            seed,
+            val,
+            test,
+            max_bad,
+            checkpoint_minutes
+        )
+    }
+
+    /// Fills in the recipe's and the machine's defaults and checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the option and the values it takes.
+    pub fn resolve(self) -> Result<Config> {
+        let recipe = recipe::find(self.recipe.as_deref().unwrap_or("classic"))?;
+        let architecture = models::find(self.arch.as_deref().unwrap_or("resnet18"))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let freeze_until = if recipe.freezes {
+            architecture.fine_tune_from
+        } else {
+            NOTHING
+        };
+        let config = Config {
+            arch: architecture.name.into(),
+            recipe: recipe.name.into(),
+            weights: self.weights.unwrap_or_else(|| "imagenet".into()),
+            epochs: self.epochs.unwrap_or(recipe.epochs),
+            batch_size: self.batch_size.unwrap_or(32),
+            lr: self.lr.unwrap_or(1e-4),
+            optimizer: self.optimizer.unwrap_or(Algorithm::Adam),
+            scheduler: self.scheduler.unwrap_or(recipe.scheduler),
+            warmup: self.warmup.unwrap_or(0.0),
+            weight_decay: self.weight_decay.unwrap_or(0.0),
+            label_smoothing: self.label_smoothing.unwrap_or(0.0),
+            dropout: self
+                .dropout
+                .or(recipe.dropout)
+                .unwrap_or(architecture.dropout),
+            freeze_until: self.freeze_until.unwrap_or_else(|| freeze_until.into()),
+            class_weights: self.class_weights.unwrap_or(false),
+            early_stop: self.early_stop.unwrap_or(0),
+            image_size: self.image_size.unwrap_or(architecture.image_size),
+            workers: self.workers.unwrap_or(cores),
+            threads: self.threads.unwrap_or(cores),
+            device: self.device.unwrap_or(DeviceChoice::Auto),
+            seed: self.seed.unwrap_or(0),
+            val: self.val.unwrap_or(0.15),
+            test: self.test.unwrap_or(0.15),
+            max_bad: self.max_bad.unwrap_or(0.01),
+            checkpoint_minutes: self.checkpoint_minutes.unwrap_or(10.0),
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<()> {
+        let share = |x: f64| (0.0..1.0).contains(&x);
+        let at_least_zero = |x: f64| x.is_finite() && x >= 0.0;
+        let checks = [
+            (self.epochs >= 1, "epochs", "at least 1"),
+            (
+                (2..=4096).contains(&self.batch_size),
+                "batch-size",
+                "2 to 4096",
+            ),
+            (
+                self.lr.is_finite() && self.lr > 0.0,
+                "lr",
+                "a positive number",
+            ),
+            (at_least_zero(self.warmup), "warmup", "0 or more epochs"),
+            (
+                self.warmup <= self.epochs as f64,
+                "warmup",
+                "at most the number of epochs",
+            ),
+            (
+                at_least_zero(self.weight_decay),
+                "weight-decay",
+                "0 or more",
+            ),
+            (
+                share(self.label_smoothing),
+                "label-smoothing",
+                "from 0 to below 1",
+            ),
+            (share(self.dropout), "dropout", "from 0 to below 1"),
+            (
+                (32..=1024).contains(&self.image_size),
+                "image-size",
+                "32 to 1024 pixels",
+            ),
+            ((1..=256).contains(&self.workers), "workers", "1 to 256"),
+            ((1..=1024).contains(&self.threads), "threads", "1 to 1024"),
+            (
+                share(self.val) && self.val > 0.0,
+                "val",
+                "above 0 and below 1",
+            ),
+            (share(self.test), "test", "from 0 to below 1"),
+            (
+                self.val + self.test < 1.0,
+                "val",
+                "with --test below 1, to leave photos to train on",
+            ),
+            (
+                (0.0..=1.0).contains(&self.max_bad),
+                "max-bad",
+                "from 0 to 1",
+            ),
+            (
+                at_least_zero(self.checkpoint_minutes),
+                "checkpoint-minutes",
+                "0 or more",
+            ),
+        ];
+        for (holds, option, takes) in checks {
+            if !holds {
+                return Err(Error::Usage(format!("--{option} must be {takes}")).into());
+            }
+        }
+        if let Some(layer) = self.frozen_until() {
+            let options = self.model_options(2)?;
+            let graph = self.architecture()?.graph(&options)?;
+            if graph.layer(layer).is_none() {
+                let message = format!(
+                    "{} has no layer {layer:?} to freeze until; it has {}",
+                    self.arch,
+                    graph.layers().join(", ")
+                );
+                return Err(Error::Usage(message).into());
+            }
+        }
+        Ok(())
+    }
+
+    pub fn architecture(&self) -> Result<&'static Architecture> {
+        models::find(&self.arch)
+    }
+
+    pub fn recipe(&self) -> Result<&'static Recipe> {
+        recipe::find(&self.recipe)
+    }
+
+    /// The layer before which everything is frozen, if anything is.
+    pub fn frozen_until(&self) -> Option<&str> {
+        (self.freeze_until != NOTHING).then_some(self.freeze_until.as_str())
+    }
+
+    /// The network to build for this many classes.
+    pub fn model_options(&self, classes: usize) -> Result<models::Options> {
+        Ok(models::Options {
+            classes,
+            image_size: self.image_size,
+            head: Head {
+                hidden: self.recipe()?.hidden,
+                dropout: self.dropout,
+            },
+        })
+    }
+
+    /// The configuration as a `--config` file.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolved_config_is_a_config_file() {
+        let settings = Settings {
+            recipe: Some("two-phase".into()),
+            arch: Some("mobilenet_v2".into()),
+            ..Settings::default()
+        };
+        let config = settings.resolve().unwrap();
+        let again = Settings::from_toml(&config.to_toml().unwrap()).unwrap();
+        assert_eq!(again.resolve().unwrap(), config);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let line = Settings {
+            epochs: Some(3),
+            ..Settings::default()
+        };
+        let file = Settings {
+            epochs: Some(9),
+            lr: Some(0.5),
+            ..Settings::default()
+        };
+        let both = line.over(file);
+        assert_eq!((both.epochs, both.lr), (Some(3), Some(0.5)));
+    }
+
+    #[test]
+    fn mistakes_name_the_option() {
+        let wrong = |settings: Settings| settings.resolve().unwrap_err().to_string();
+        let lr = Settings {
+            lr: Some(-1.0),
+            ..Settings::default()
+        };
+        assert_eq!(wrong(lr), "--lr must be a positive number");
+        let layer = Settings {
+            freeze_until: Some("layer9".into()),
+            ..Settings::default()
+        };
+        assert!(wrong(layer).contains("layer4"));
+        let arch = Settings {
+            arch: Some("vgg".into()),
+            ..Settings::default()
+        };
+        assert!(wrong(arch).contains("mobilenet_v2"));
+        assert!(
+            Settings::from_toml("epoch = 3")
+                .unwrap_err()
+                .to_string()
+                .contains("epoch")
+        );
+    }
+}

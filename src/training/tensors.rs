@@ -1,0 +1,84 @@
+//! Between host memory and libtorch, and from libtorch's errors to ours.
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::data::loader::Batch;
+use crate::error::{Error, Result};
+use crate::weights;
+use crate::weights::Values;
+
+/// Turns a libtorch error into one of ours: what it says about memory becomes advice.
+pub fn torch<T>(result: Result<T, TchError>) -> Result<T> {
+    result.map_err(|cause| {
+        let text = cause.to_string();
+        let line = text.lines().next().unwrap_or_default().to_string();
+        let lower = text.to_lowercase();
+        if lower.contains("alloc") || lower.contains("out of memory") {
+            let remedy = "use a smaller --batch-size or --image-size";
+            Error::Environment(format!("out of memory: {remedy} ({line})")).into()
+        } else {
+            anyhow::anyhow!("libtorch: {line}")
+        }
+    })
+}
+
+/// A tensor in host memory as a libtorch tensor; four-dimensional ones in channels-last order.
+pub fn to_device(tensor: &weights::Tensor, device: Device) -> Result<Tensor> {
+    let shape: Vec<i64> = tensor.shape.iter().map(|&side| side as i64).collect();
+    let flat = match &tensor.values {
+        Values::F32(values) => Tensor::f_from_slice(values),
+        Values::I64(values) => Tensor::f_from_slice(values),
+        Values::I32(values) => Tensor::f_from_slice(values),
+        Values::I8(values) => Tensor::f_from_slice(values),
+        Values::U8(values) => Tensor::f_from_slice(values),
+    };
+    let here = torch(flat.and_then(|flat| flat.f_reshape(&shape)))?;
+    let there = torch(here.f_to_device(device))?;
+    if shape.len() == 4 {
+        channels_last(&there)
+    } else {
+        Ok(there)
+    }
+}
+
+/// A float32 or int64 libtorch tensor in host memory, row-major.
+pub fn to_host(tensor: &Tensor) -> Result<weights::Tensor> {
+    let shape: Vec<usize> = tensor.size().iter().map(|&side| side as usize).collect();
+    let count = shape.iter().product();
+    let here = torch(tensor.f_detach().and_then(|t| t.f_to_device(Device::Cpu)))?;
+    let here = torch(here.f_contiguous())?;
+    let values = match here.kind() {
+        Kind::Int64 => {
+            let mut values = vec![0i64; count];
+            torch(here.f_copy_data(&mut values, count))?;
+            Values::I64(values)
+        }
+        _ => {
+            let mut values = vec![0f32; count];
+            torch(here.f_copy_data(&mut values, count))?;
+            Values::F32(values)
+        }
+    };
+    Ok(weights::Tensor { shape, values })
+}
+
+/// The same `(n, c, h, w)` tensor with the channels innermost in memory.
+pub fn channels_last(x: &Tensor) -> Result<Tensor> {
+    torch(
+        x.f_permute([0, 2, 3, 1])
+            .and_then(|x| x.f_contiguous())
+            .and_then(|x| x.f_permute([0, 3, 1, 2])),
+    )
+}
+
+/// The pixels `(n, 3, size, size)` float32 and labels `(n)` int64 of a batch.
+pub fn of_batch(batch: &Batch, device: Device) -> Result<(Tensor, Tensor)> {
+    let (n, size) = (batch.labels.len() as i64, batch.size as i64);
+    let pixels = torch(Tensor::f_from_slice(&batch.pixels))?;
+    let pixels = torch(pixels.f_reshape([n, 3, size, size]))?;
+    let labels = torch(Tensor::f_from_slice(&batch.labels))?;
+    Ok((
+        torch(pixels.f_to_device(device))?,
+        torch(labels.f_to_device(device))?,
+    ))
+}

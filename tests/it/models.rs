@@ -1,0 +1,192 @@
+//! Networks and optimizers against PyTorch: golden values by `tests/golden/models.py`.
+
+use flowers::graph::{Graph, Role};
+use flowers::models::{self, Options};
+use flowers::training::{Algorithm, Mode, Network, Optimizer};
+use flowers::weights::{self, StateDict, Tensor, Values};
+use serde_json::Value;
+use tch::{Device, Kind};
+
+/// Largest difference of a logit.
+const TOLERANCE: f64 = 1e-4;
+
+#[test]
+fn every_architecture_gives_pytorchs_logits() {
+    let golden: Value = serde_json::from_str(include_str!("../golden/models/logits.json")).unwrap();
+    let cases = golden.as_array().unwrap();
+    let tested: Vec<&str> = cases
+        .iter()
+        .map(|case| case["name"].as_str().unwrap())
+        .collect();
+    for architecture in models::ARCHITECTURES {
+        assert!(
+            tested.contains(&architecture.name),
+            "{} has no golden values",
+            architecture.name
+        );
+    }
+    for case in cases {
+        let (name, size) = (
+            case["name"].as_str().unwrap(),
+            case["size"].as_u64().unwrap() as usize,
+        );
+        let logits = network(name, size, 10)
+            .forward(&pictures(2, size), Mode::Evaluate)
+            .unwrap();
+        let worst = difference(&logits, &case["logits"]);
+        assert!(
+            worst <= TOLERANCE,
+            "{name} at {size} pixels differs by {worst}"
+        );
+    }
+}
+
+#[test]
+fn training_steps_are_pytorchs() {
+    let golden: Value = serde_json::from_str(include_str!("../golden/models/steps.json")).unwrap();
+    let algorithms = [
+        ("adam", Algorithm::Adam, 1e-3),
+        ("adamw", Algorithm::Adamw, 1e-3),
+        ("sgd", Algorithm::Sgd, 1e-2),
+    ];
+    for (name, algorithm, rate) in algorithms {
+        let network = network("resnet18", 64, 10);
+        let mut optimizer = Optimizer::new(algorithm, network.trainable(), 0.01).unwrap();
+        let (x, y) = (pictures(4, 64), tch::Tensor::from_slice(&[0i64, 3, 3, 9]));
+        for (step, expected) in golden[name]["losses"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .enumerate()
+        {
+            let logits = network.forward(&x, Mode::Train).unwrap();
+            let reduction = tch::Reduction::Mean;
+            let loss = logits.cross_entropy_loss::<tch::Tensor>(&y, None, reduction, -100, 0.1);
+            let (actual, expected) = (loss.double_value(&[]), expected.as_f64().unwrap());
+            // Rounding grows from step to step: Adam divides by tiny second moments.
+            let tolerance = [1e-5, 1e-3, 2e-2, 2e-2, 2e-2][step];
+            assert!(
+                (actual - expected).abs() < tolerance,
+                "{name} step {step}: {actual} {expected}"
+            );
+            optimizer.step(&loss, rate).unwrap();
+        }
+        let state = network.state_dict().unwrap();
+        assert_eq!(
+            state["bn1.num_batches_tracked"].values,
+            Values::I64(vec![5])
+        );
+    }
+}
+
+#[test]
+fn freezing_keeps_parameters_and_statistics() {
+    let mut network = network("resnet18", 64, 10);
+    let layer4 = network.graph().layer("layer4").unwrap();
+    network.freeze_until(layer4).unwrap();
+    let before = network.state_dict().unwrap();
+    let trainable = network.trainable();
+    assert!(
+        trainable
+            .iter()
+            .all(|(name, ..)| name.starts_with("layer4") || name.starts_with("fc"))
+    );
+    let mut optimizer = Optimizer::new(Algorithm::Adam, trainable, 0.0).unwrap();
+    let logits = network.forward(&pictures(4, 64), Mode::Train).unwrap();
+    optimizer
+        .step(&logits.square().sum(Kind::Float), 1e-3)
+        .unwrap();
+    let after = network.state_dict().unwrap();
+    for (name, tensor) in &before {
+        let moved = &after[name] != tensor;
+        let thawed = name.starts_with("layer4") || name.starts_with("fc");
+        assert_eq!(moved, thawed, "{name}");
+    }
+}
+
+#[test]
+fn real_imagenet_mobilenet_gives_torchvisions_logits() {
+    let Some(folder) = std::env::var_os("FLOWERS_REAL_WEIGHTS") else {
+        println!("skipped: FLOWERS_REAL_WEIGHTS names no folder; `make test-real` does");
+        return;
+    };
+    let file = std::path::Path::new(&folder).join("mobilenet_v2-b0353104.pth");
+    let architecture = models::find("mobilenet_v2").unwrap();
+    let graph = architecture.graph(&architecture.imagenet()).unwrap();
+    let network = Network::new(graph, &weights::read(&file).unwrap(), Device::Cpu).unwrap();
+    let logits = network.forward(&pictures(2, 224), Mode::Evaluate).unwrap();
+    let golden = include_str!("../golden/models/imagenet_mobilenet_v2.json");
+    let worst = difference(&logits, &serde_json::from_str(golden).unwrap());
+    assert!(worst <= TOLERANCE, "logits differ by {worst}");
+}
+
+fn network(name: &str, image_size: usize, classes: usize) -> Network {
+    let architecture = models::find(name).unwrap();
+    let options = Options {
+        classes,
+        image_size,
+        head: architecture.default_head(),
+    };
+    let graph = architecture.graph(&options).unwrap();
+    let weights = generated(&graph);
+    Network::new(graph, &weights, Device::Cpu).unwrap()
+}
+
+/// The parameters that the golden values were computed with.
+fn generated(graph: &Graph) -> StateDict {
+    let parameters = graph.parameters().map(|parameter| {
+        let count = parameter.shape.iter().product();
+        let fan_in = parameter.shape.iter().skip(1).product::<usize>() as f64;
+        let scaled = |u: f64| match parameter.role {
+            Role::RunningVariance => 0.5 + u,
+            Role::Scale => 0.3 + 0.4 * u,
+            Role::Weight => (2.0 * u - 1.0) * (6.0 / fan_in).sqrt(),
+            _ => 0.2 * u - 0.1,
+        };
+        let tensor = if parameter.role == Role::BatchesTracked {
+            Tensor {
+                shape: vec![],
+                values: Values::I64(vec![0]),
+            }
+        } else {
+            let values = uniform(&parameter.name, count).map(|u| scaled(u) as f32);
+            Tensor::f32(parameter.shape.clone(), values.collect())
+        };
+        (parameter.name, tensor)
+    });
+    parameters.collect()
+}
+
+fn pictures(count: i64, size: usize) -> tch::Tensor {
+    let side = size as i64;
+    let values = uniform(&format!("pictures{size}"), count as usize * 3 * size * size);
+    let values: Vec<f32> = values.map(|u| (4.0 * u - 2.0) as f32).collect();
+    tch::Tensor::from_slice(&values).reshape([count, 3, side, side])
+}
+
+/// Numbers in [0, 1) that depend on the name only: SplitMix64 from the FNV-1a hash of the name.
+fn uniform(name: &str, count: usize) -> impl Iterator<Item = f64> + use<> {
+    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (1..=count as u64).map(move |place| {
+        let mut z = seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        (z >> 40) as f64 / (1u64 << 24) as f64
+    })
+}
+
+fn difference(logits: &tch::Tensor, golden: &Value) -> f64 {
+    let rows = golden.as_array().unwrap();
+    let expected: Vec<f64> = rows
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|value| value.as_f64().unwrap())
+        .collect();
+    let actual = Vec::<f64>::try_from(logits.to_kind(Kind::Double).flatten(0, -1)).unwrap();
+    assert_eq!(actual.len(), expected.len());
+    let differences = actual.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, f64::max)
+}
