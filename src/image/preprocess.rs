@@ -76,7 +76,7 @@ impl Preprocessing {
     /// Resizes and crops to `crop` x `crop` pixels of 8-bit RGB.
     ///
     /// Follows torchvision's `CenterCrop(crop)(Resize(resize)(picture))` on PIL images, black
-    /// where the resized picture is smaller than the crop; values differ by at most 2 of 255.
+    /// where the resized picture is smaller than the crop; values differ by at most 1 of 255.
     /// Only the part that the crop keeps is computed, so an extreme aspect ratio costs nothing.
     pub fn fit(&self, picture: &RgbImage) -> RgbImage {
         let (width, height) = picture.dimensions();

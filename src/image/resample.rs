@@ -16,7 +16,8 @@ pub(super) struct Region {
 /// Resizes a region to `width` x `height` pixels; near its border the filter also sees the pixels
 /// around it, as if the whole picture had been resized and then cropped.
 ///
-/// An empty picture or size gives a black picture.
+/// An empty picture or size gives a black picture. The order of the two passes, and with it the
+/// rounding between them, is that of Pillow 13.
 pub(super) fn resize(
     picture: &RgbImage,
     region: Region,
@@ -27,7 +28,9 @@ pub(super) fn resize(
     if picture.is_empty() || width == 0 || height == 0 {
         return RgbImage::new(width, height);
     }
-    // Along the rows first, as Pillow does: the rounding between the passes is then the same.
+    if columns_first(picture, region, width, height) {
+        return pass(picture, region, width, height, algorithm);
+    }
     let rows = picture.height();
     let (top, bottom) = reach(region.top, region.height, height, rows);
     let band = Region {
@@ -45,6 +48,18 @@ pub(super) fn resize(
     pass(&narrowed, rest, width, height, algorithm)
 }
 
+/// Whether Pillow 13 would begin with the vertical pass: when resizing the whole picture takes off
+/// more than twice as many rows as columns. Earlier versions always began with the horizontal one.
+fn columns_first(picture: &RgbImage, region: Region, width: u32, height: u32) -> bool {
+    let lost = |original: u32, kept: u32, part: f64| {
+        let original = f64::from(original);
+        original - (original * f64::from(kept) / part).round()
+    };
+    let columns = lost(picture.width(), width, region.width);
+    let rows = lost(picture.height(), height, region.height);
+    rows > 0.0 && rows > 2.0 * columns
+}
+
 /// The whole pixels of `0..limit` that a filter looks at to make `pixels` of an interval.
 fn reach(start: f64, length: f64, pixels: u32, limit: u32) -> (u32, u32) {
     /// Bicubic, the widest filter in use, looks two pixels away, and one is for rounding.
@@ -55,6 +70,7 @@ fn reach(start: f64, length: f64, pixels: u32, limit: u32) -> (u32, u32) {
     (first.min(limit), last)
 }
 
+/// Resizes both ways, the vertical pass first, or one way where nothing changes in the other.
 #[expect(
     clippy::expect_used,
     reason = "the buffers have the stated sizes and the region is cut to the picture"

@@ -11,7 +11,7 @@ use super::resample::{Region, resize};
 pub enum Transform {
     /// Crops a rectangle and resizes it to `size` x `size`, bilinear with antialiasing.
     ///
-    /// torchvision's `resized_crop` on PIL images; values differ by at most 2 of 255.
+    /// torchvision's `resized_crop` on PIL images; values differ by at most 1 of 255.
     ResizedCrop {
         left: u32,
         top: u32,
