@@ -14,7 +14,6 @@ fn check(transform: Transform, name: &str, mean: f64, max: u8) {
         &transform.apply(picture("augment.png")),
         &picture(&format!("{name}.png")),
     );
-    println!("{name}: {found:?}");
     assert!(found.0 <= mean && found.1 <= max, "{name}: {found:?}");
 }
 
@@ -39,7 +38,7 @@ fn crops_match_torchvision() {
             size: 28,
         };
         let name = format!("crop_{left}_{top}_{width}_{height}");
-        check(crop, &name, 0.1, 2);
+        check(crop, &name, 0.1, 1);
     }
 }
 

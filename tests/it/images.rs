@@ -40,18 +40,18 @@ fn every_colour_type_decodes_as_pillow_does() {
         let Some(source) = name.strip_suffix(".expected.png") else {
             continue;
         };
-        // The lossy formats leave the inverse transform's rounding to the decoder.
-        let (mean, max) = match Path::new(source).extension().unwrap().to_str().unwrap() {
-            "jpg" => (0.6, 4),
-            "webp" => (0.6, 3),
+        // JPEG leaves the inverse transform and the chroma upsampling to the decoder; the TIFF
+        // decoder truncates where Pillow rounds when it multiplies the inks.
+        let (mean, max) = match source {
+            "cmyk.tiff" => (0.5, 1),
+            _ if source.ends_with(".jpg") => (0.6, 8),
             _ => (0.0, 0),
         };
         let found = difference(&picture(source), &picture(name));
-        println!("{source}: {found:?}");
         assert!(found.0 <= mean && found.1 <= max, "{source}: {found:?}");
         seen += 1;
     }
-    assert_eq!(seen, 30);
+    assert_eq!(seen, 27);
 }
 
 #[test]
@@ -159,7 +159,29 @@ fn a_huge_header_is_refused_at_once() {
     };
     let gif = patched("animated.gif", &[(6, &little[..2]), (8, &little[..2])]);
     let bmp = patched("palette.bmp", &[(18, &little), (22, &little)]);
-    for (name, bytes) in [("png", png), ("jpeg", jpeg), ("gif", gif), ("bmp", bmp)] {
+    let less_one = (side - 1).to_le_bytes();
+    let webp = patched(
+        "animated.webp",
+        &[(24, &less_one[..3]), (27, &less_one[..3])],
+    );
+    let tiff = {
+        let mut bytes = std::fs::read(golden("float.tiff")).unwrap();
+        // Width, height, rows per strip.
+        for tag in [0x00, 0x01, 0x16] {
+            let entry = [tag, 1, 3, 0, 1, 0, 0, 0];
+            let at = bytes.windows(8).position(|w| w == entry).unwrap();
+            bytes[at + 8..at + 10].copy_from_slice(&little[..2]);
+        }
+        bytes
+    };
+    for (name, bytes) in [
+        ("png", png),
+        ("jpeg", jpeg),
+        ("gif", gif),
+        ("bmp", bmp),
+        ("webp", webp),
+        ("tiff", tiff),
+    ] {
         let start = Instant::now();
         let error = decode(&bytes, &Limits::default()).expect_err(name);
         assert!(
@@ -230,9 +252,8 @@ fn preprocessing_matches_torchvision() {
             };
             let expected = picture(&format!("fit_{name}_{resize}_{crop}_{mode}.png"));
             let (mean, max) = difference(&preprocessing.fit(&source), &expected);
-            println!("{name} {resize} {crop} {mode}: {mean} {max}");
             assert!(
-                mean <= 0.1 && max <= 2,
+                mean <= 0.1 && max <= 1,
                 "{name} {resize} {crop} {mode}: {mean} {max}"
             );
         }
