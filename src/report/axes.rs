@@ -73,7 +73,7 @@ impl Scale {
         };
         let decimals = (-(step.log10() + 1e-9).floor()).clamp(0.0, 9.0) as usize;
         let label = |value: f64| match self {
-            Self::Number => format!("{value:.decimals$}"),
+            Self::Number => number(value, decimals),
             Self::Count => format!("{value:.0}"),
             Self::Percent => format!("{:.decimals$}%", value * 100.0),
         };
@@ -81,6 +81,14 @@ impl Scale {
             .into_iter()
             .map(|value| (value, label(value)))
             .collect()
+    }
+}
+
+/// A value with so many decimals, or with an exponent where its digits would run long.
+pub fn number(value: f64, decimals: usize) -> String {
+    match value.abs() >= 1e5 {
+        true => format!("{value:.1e}"),
+        false => format!("{value:.decimals$}"),
     }
 }
 

@@ -121,7 +121,7 @@ impl<'a> Layout<'a> {
                 if size >= SMALLEST_COUNT && (count > 0 || zeros) {
                     let ink = match count {
                         0 => Ink::MUTED,
-                        _ if heat > 0.6 => Ink::ON_HEAT,
+                        _ if heat > 0.68 => Ink::ON_HEAT,
                         _ => Ink::TEXT,
                     };
                     let (x, y) = (cell.x + cell.width / 2.0, cell.y + cell.height / 2.0);

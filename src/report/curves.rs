@@ -1,6 +1,6 @@
 //! Loss and accuracy over the epochs of a training run.
 
-use super::axes::{Axes, Scale};
+use super::axes::{Axes, Scale, number};
 use super::font;
 use super::raster;
 use super::svg::{Anchor, Ink, Rect, Svg, Text};
@@ -13,6 +13,8 @@ const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 340.0;
 /// With more epochs than this, points would hide their line.
 const MOST_POINTS: usize = 40;
+/// The least range of values that an axis spans, so that noise doesn't look like a course.
+const NARROWEST: f64 = 0.05;
 
 /// Two panels, loss and accuracy, each with the train and validation curve, the best epoch,
 /// and the bounds of the phases where there are several. Values that were not measured are
@@ -44,6 +46,12 @@ pub fn curves_svg(epochs: &[Epoch]) -> String {
 /// [`curves_svg`] as a PNG.
 pub fn curves_png(epochs: &[Epoch]) -> Result<Vec<u8>> {
     raster::png(&curves_svg(epochs))
+}
+
+/// Whether a value was measured, and is one that an axis can hold: a diverged loss may be
+/// anything.
+fn is_drawable(value: f64) -> bool {
+    value.abs() < 1e12
 }
 
 struct Panel {
@@ -81,7 +89,7 @@ impl Panel {
         let measured = epochs
             .iter()
             .flat_map(|epoch| [(self.train)(epoch), (self.val)(epoch)]);
-        let measured = measured.filter(|value| value.is_finite());
+        let measured = measured.filter(|&value| is_drawable(value));
         let (low, high) = measured
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
                 (low.min(value), high.max(value))
@@ -103,16 +111,16 @@ impl Panel {
         if low > high {
             return (0.0, 1.0);
         }
-        let low = if self.scale == Scale::Number {
-            low.min(0.0)
-        } else {
-            low
+        let low = match self.scale {
+            Scale::Percent => low.min(high - NARROWEST).max(0.0),
+            _ => low.min(0.0),
         };
-        let step = round_step((high - low).max(1e-3) / 5.0);
+        let high = high.max(low + NARROWEST);
+        let step = round_step((high - low) / 5.0);
         let bottom = (low / step + 1e-9).floor() * step;
         let top = ((high / step - 1e-9).ceil() * step).max(bottom + step);
         match self.scale {
-            Scale::Percent => (bottom.max(0.0), top.min(1.0).max(bottom + 1e-3)),
+            Scale::Percent => (bottom, top.min(1.0).max(bottom + step)),
             _ => (bottom, top),
         }
     }
@@ -133,7 +141,7 @@ impl Panel {
     fn draw_best(&self, svg: &mut Svg, axes: &Axes, epochs: &[Epoch]) {
         let Some(best) = best(epochs) else { return };
         let value = (self.val)(best);
-        if !value.is_finite() {
+        if !is_drawable(value) {
             return;
         }
         let at = axes.point(best.epoch as f64, value);
@@ -141,7 +149,7 @@ impl Panel {
         svg.circle(at, 3.5, Ink::PAPER);
         let value = match self.scale {
             Scale::Percent => format!("{:.1}%", value * 100.0),
-            _ => format!("{value:.3}"),
+            _ => number(value, 3),
         };
         let note = format!("best: epoch {}, {value}", best.epoch);
         let half = font::width(&note, 11.0) / 2.0;
@@ -156,7 +164,7 @@ fn draw_curve(svg: &mut Svg, axes: &Axes, epochs: &[Epoch], value: fn(&Epoch) ->
         .iter()
         .map(|epoch| {
             Some(value(epoch))
-                .filter(|value| value.is_finite())
+                .filter(|&value| is_drawable(value))
                 .map(|y| (epoch, y))
         })
         .map(|measured| measured.map(|(epoch, y)| axes.point(epoch.epoch as f64, y)))
