@@ -61,10 +61,11 @@ impl Axes {
 
 impl Scale {
     fn ticks(self, (low, high): (f64, f64), wanted: f64) -> Vec<(f64, String)> {
-        let mut values = ticks(low, high, wanted);
-        if self == Self::Count {
-            values.retain(|value| value.fract() == 0.0);
-        }
+        let wanted = match self {
+            Self::Count => wanted.min(high - low),
+            _ => wanted,
+        };
+        let values = ticks(low, high, wanted);
         let step = round_step((high - low) / wanted.max(1.0));
         let step = if self == Self::Percent {
             step * 100.0
@@ -108,6 +109,7 @@ mod tests {
         let fine = ["99.0%", "99.5%", "100.0%"];
         assert_eq!(labels(Scale::Percent, 0.99, 1.0), fine);
         assert_eq!(labels(Scale::Count, 1.0, 2.0), ["1", "2"]);
+        assert_eq!(labels(Scale::Count, 0.5, 1.5), ["1"]);
     }
 
     #[test]

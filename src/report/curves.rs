@@ -84,7 +84,7 @@ impl Panel {
         let (first, last) = (number(epochs.first()), number(epochs.last()));
         let x = match first < last {
             true => (first, last),
-            false => (first - 1.0, first + 1.0),
+            false => (first - 0.5, first + 0.5),
         };
         let measured = epochs
             .iter()

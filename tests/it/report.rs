@@ -217,7 +217,7 @@ fn the_report_says_what_was_measured() {
         "95% interval 62.3% to 98.4%",
         "<b>missed</b> accuracy <span>0.9091, required 0.9900</span>",
         "aria-label=\"Training curves\"",
-        "is daisy</p>",
+        "<span>actual</span> <b>daisy</b>",
         "no picture",
         "<td class=\"number\">10</td>",
         "<code>data.daisy</code>",
