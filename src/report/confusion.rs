@@ -31,7 +31,7 @@ struct Layout<'a> {
     name_size: f64,
     /// As drawn: printable and short enough.
     names: Vec<String>,
-    /// Every how manyth class is named.
+    /// One class in so many is named.
     step: usize,
     /// Angle of the names below the columns, in degrees.
     turn: f64,
