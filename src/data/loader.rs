@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use image::RgbImage;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -44,7 +45,7 @@ pub struct Transform {
 }
 
 impl Transform {
-    /// Reads a photo and writes it as float32 planes (3, crop, crop).
+    /// Reads a photo and makes it an RGB picture of crop x crop pixels, not yet normalised.
     ///
     /// A random crop sees the whole picture; augmentations without one see what the
     /// preprocessing makes of it, so that they start from what is evaluated later.
@@ -52,7 +53,7 @@ impl Transform {
     /// # Errors
     /// [`Error::Data`] naming the file when it is gone, unreadable, or has other bytes than when
     /// the folder was scanned.
-    pub fn load(&self, photo: &Photo, planes: &mut [f32]) -> Result<()> {
+    pub fn picture(&self, photo: &Photo) -> Result<RgbImage> {
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(&photo.path)));
         let bytes = content::read(&photo.path, &self.limits).map_err(|cause| {
             refuse(format!(
@@ -64,25 +65,16 @@ impl Transform {
             return Err(refuse(why.into()).into());
         }
         let picture = decode(&bytes, &self.limits).map_err(|cause| refuse(cause.to_string()))?;
-        let picture = match &self.augmentations {
-            Some(augmentations) => {
-                let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
-                let whole = augmentations.steps.iter().any(crops);
-                let picture = if whole {
-                    picture
-                } else {
-                    self.preprocessing.fit(&picture)
-                };
-                augmentations.apply(picture, &mut rng)
-            }
-            None => self.preprocessing.fit(&picture),
+        let Some(augmentations) = &self.augmentations else {
+            return Ok(self.preprocessing.fit(&picture));
         };
-        self.preprocessing.normalise(&picture, planes);
-        Ok(())
-    }
-
-    fn size(&self) -> usize {
-        self.preprocessing.crop as usize
+        let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
+        let picture = if augmentations.steps.iter().any(crops) {
+            picture
+        } else {
+            self.preprocessing.fit(&picture)
+        };
+        Ok(augmentations.apply(picture, &mut rng))
     }
 }
 
@@ -98,8 +90,8 @@ pub fn epoch_order(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
     order
 }
 
-/// Batches in a given order, each made whole by one of several worker threads, a few ahead of
-/// the consumer. The batches are the same bit for bit for any number of workers.
+/// Batches in a given order. Worker threads share the photos of a batch and stay a few batches
+/// ahead of the consumer; the batches are the same bit for bit for any number of workers.
 ///
 /// Work starts with [`Loader::new`], so a loader that is made early is ready when it is needed.
 /// To resume in the middle of an epoch, give it the rest of the order.
@@ -113,7 +105,8 @@ pub struct Loader {
 
 impl Loader {
     /// Batches of `batch_size` photos, the last one smaller if need be; `order` holds places in
-    /// `photos`. Neither number may be 0. At most `workers + 2` batches are held ready.
+    /// `photos`. Neither number may be 0. Three batches are in work or ready at most, more only
+    /// when there are more workers than photos in a batch.
     ///
     /// # Errors
     /// [`Error::Usage`] for a 0 or for augmentations of another size than the preprocessing's,
@@ -146,7 +139,7 @@ impl Loader {
                 batch_size,
                 batches,
                 transform,
-                ahead: workers + 2,
+                ahead: 2 + workers.div_ceil(batch_size),
                 state: Mutex::default(),
                 room: Condvar::new(),
                 ready: Condvar::new(),
@@ -154,7 +147,7 @@ impl Loader {
             workers: Vec::with_capacity(workers),
             waited: Duration::ZERO,
         };
-        for worker in 0..workers.min(batches) {
+        for worker in 0..workers.min(loader.shared.order.len()) {
             let shared = Arc::clone(&loader.shared);
             let thread = std::thread::Builder::new()
                 .name(format!("loader-{worker}"))
@@ -192,9 +185,9 @@ impl Iterator for Loader {
         if state.closed || state.taken == self.shared.batches {
             return None;
         }
-        let place = state.taken;
+        let batch = state.taken;
         let outcome = loop {
-            if let Some(outcome) = state.done.remove(&place) {
+            if let Some(outcome) = state.done.remove(&batch) {
                 break outcome;
             }
             state = wait(&self.shared.ready, state);
@@ -236,13 +229,33 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Batches that a worker has begun.
+    /// Photos of the order that a worker has begun.
     begun: usize,
     /// Batches that the consumer has taken.
     taken: usize,
+    /// Batches that miss some of their pictures.
+    partial: BTreeMap<usize, Vec<Option<Result<RgbImage>>>>,
     done: BTreeMap<usize, Result<Batch>>,
     spare: Vec<Vec<f32>>,
     closed: bool,
+}
+
+impl State {
+    /// Puts a picture at its place; returns the whole batch when it was the last to come.
+    fn deliver(
+        &mut self,
+        batch: usize,
+        place: usize,
+        picture: Result<RgbImage>,
+    ) -> Option<Vec<Result<RgbImage>>> {
+        let pictures = self.partial.get_mut(&batch)?;
+        pictures[place] = Some(picture);
+        if pictures.iter().any(Option::is_none) {
+            return None;
+        }
+        let pictures = self.partial.remove(&batch)?;
+        Some(pictures.into_iter().flatten().collect())
+    }
 }
 
 impl Shared {
@@ -251,77 +264,86 @@ impl Shared {
     }
 
     fn work(&self) {
-        while let Some((place, buffer)) = self.begin() {
-            let made = catch_unwind(AssertUnwindSafe(|| self.make(place, buffer)));
-            let outcome = match made {
-                Ok(Some(outcome)) => outcome,
-                Ok(None) => return,
-                Err(panic) => Err(self.explain(place, &*panic)),
-            };
-            self.lock().done.insert(place, outcome);
+        while let Some(place) = self.begin() {
+            let batch = place / self.batch_size;
+            let photo = || self.transform.picture(&self.photos[self.order[place]]);
+            let picture = guarded(place, photo);
+            let mut state = self.lock();
+            let whole = state.deliver(batch, place % self.batch_size, picture);
+            let Some(pictures) = whole else { continue };
+            let buffer = state.spare.pop().unwrap_or_default();
+            drop(state);
+            let made = guarded(place, || self.assemble(batch, pictures, buffer));
+            self.lock().done.insert(batch, made);
             self.ready.notify_one();
         }
     }
 
-    /// Waits for room, then claims the next batch and memory for it; `None` when all are claimed.
-    fn begin(&self) -> Option<(usize, Vec<f32>)> {
+    /// Waits for room, then claims the next photo of the order; `None` when all are claimed.
+    fn begin(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {
-            if state.closed || state.begun == self.batches {
+            if state.closed || state.begun == self.order.len() {
                 return None;
             }
-            if state.begun < state.taken + self.ahead {
+            if state.begun / self.batch_size < state.taken + self.ahead {
                 break;
             }
             state = wait(&self.room, state);
         }
+        let place = state.begun;
         state.begun += 1;
-        Some((state.begun - 1, state.spare.pop().unwrap_or_default()))
+        if place.is_multiple_of(self.batch_size) {
+            let batch = place / self.batch_size;
+            let missing = self.range(batch).map(|_| None);
+            state.partial.insert(batch, missing.collect());
+        }
+        Some(place)
     }
 
-    /// Makes a batch; `None` when the loader is closed meanwhile.
-    fn make(&self, place: usize, mut pixels: Vec<f32>) -> Option<Result<Batch>> {
-        let indices = self.order[self.range(place)].to_vec();
-        let size = self.transform.size();
+    /// A batch of the given pictures, or the first error among them.
+    fn assemble(
+        &self,
+        batch: usize,
+        pictures: Vec<Result<RgbImage>>,
+        mut pixels: Vec<f32>,
+    ) -> Result<Batch> {
+        let pictures: Vec<RgbImage> = pictures.into_iter().collect::<Result<_>>()?;
+        let indices = self.order[self.range(batch)].to_vec();
+        let size = self.transform.preprocessing.crop as usize;
         let values = 3 * size * size;
         pixels.resize(indices.len() * values, 0.0);
-        let mut labels = Vec::with_capacity(indices.len());
-        for (&index, planes) in indices.iter().zip(pixels.chunks_mut(values)) {
-            if self.lock().closed {
-                return None;
-            }
-            let photo = &self.photos[index];
-            if let Err(error) = self.transform.load(photo, planes) {
-                return Some(Err(error));
-            }
-            labels.push(photo.class as i64);
+        for (picture, planes) in pictures.iter().zip(pixels.chunks_mut(values)) {
+            self.transform.preprocessing.normalise(picture, planes);
         }
-        Some(Ok(Batch {
+        let class = |&index: &usize| self.photos[index].class as i64;
+        Ok(Batch {
             pixels,
-            labels,
+            labels: indices.iter().map(class).collect(),
             size,
             indices,
-        }))
+        })
     }
 
-    fn range(&self, place: usize) -> Range<usize> {
-        let start = place * self.batch_size;
+    /// The batch's part of the order.
+    fn range(&self, batch: usize) -> Range<usize> {
+        let start = batch * self.batch_size;
         start..(start + self.batch_size).min(self.order.len())
     }
+}
 
-    fn explain(&self, place: usize, panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
+/// A panic as an error, so that the consumer hears of it instead of waiting for ever.
+fn guarded<T>(place: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
-        let range = self.range(place);
-        anyhow::anyhow!(
-            "internal error while loading photos {} to {} of the epoch: {text}",
-            range.start,
-            range.end - 1
-        )
-    }
+        Err(anyhow::anyhow!(
+            "internal error while loading photo {place} of the order: {text}"
+        ))
+    })
 }
 
 fn wait<'a>(signal: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {

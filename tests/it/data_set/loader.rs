@@ -146,6 +146,23 @@ fn a_file_that_vanished_or_changed_is_named() {
 }
 
 #[test]
+fn the_first_of_several_failures_is_told() {
+    let (set, folder) = Set::small().keep();
+    for name in ["daisy/1.png", "daisy/2.png", "rose/0.png"] {
+        std::fs::remove_file(set.path(name)).unwrap();
+    }
+    for _ in 0..10 {
+        let photos = Arc::clone(&folder.photos);
+        let loader = Loader::new(photos, (0..10).collect(), 4, transform(None), 4);
+        refused(
+            loader.unwrap().collect::<Result<Vec<_>>>(),
+            3,
+            &["daisy/1.png"],
+        );
+    }
+}
+
+#[test]
 fn after_an_error_the_iterator_ends() {
     let (set, folder) = Set::small().keep();
     std::fs::remove_file(set.path("daisy/0.png")).unwrap();
@@ -162,7 +179,7 @@ fn a_panic_in_a_worker_is_an_error() {
     let beyond = vec![0, 1, 2, 99];
     let loader = Loader::new(photos, beyond, 2, transform(None), 2).unwrap();
     let result: Result<Vec<Batch>> = loader.collect();
-    refused(result, 101, &["internal error", "photos 2 to 3"]);
+    refused(result, 101, &["internal error", "photo 3"]);
 }
 
 #[test]
