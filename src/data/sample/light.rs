@@ -27,13 +27,13 @@ impl Light {
         let angle = dice.between(-165.0, -15.0).to_radians();
         Self {
             towards: (angle.cos(), angle.sin()),
-            exposure: dice.between(0.86, 1.17),
+            exposure: dice.between(0.9, 1.18),
             warmth: dice.spread(0.14),
             contrast: dice.between(0.88, 1.16),
             slope: dice.between(0.0, 0.22),
             vignette: dice.between(0.0, 0.4),
             softness: dice.between(0.2, 0.9) * size / 256.0,
-            noise: dice.between(0.8, 4.5),
+            noise: dice.between(0.8, 4.0),
         }
     }
 

@@ -86,7 +86,7 @@ pub const KINDS: &[Kind] = &[
             palette::CORAL,
             palette::LILAC,
         ],
-        habit: habit(View::Face, (1, 3), (0.25, 0.38), false),
+        habit: habit(View::Face, (1, 3), (0.28, 0.39), false),
         plant: blossoms::rose,
     },
     Kind {
@@ -100,7 +100,7 @@ pub const KINDS: &[Kind] = &[
             palette::VIOLET,
             palette::MAGENTA,
         ],
-        habit: habit(View::Side, (1, 3), (0.24, 0.34), false),
+        habit: habit(View::Side, (1, 3), (0.26, 0.35), false),
         plant: blossoms::tulip,
     },
     Kind {
@@ -112,7 +112,7 @@ pub const KINDS: &[Kind] = &[
             palette::CREAM,
             palette::RED,
         ],
-        habit: habit(View::Face, (1, 3), (0.28, 0.42), false),
+        habit: habit(View::Face, (1, 3), (0.30, 0.42), false),
         plant: rays::sunflower,
     },
     Kind {
@@ -125,7 +125,7 @@ pub const KINDS: &[Kind] = &[
             palette::ORANGE,
             palette::RED,
         ],
-        habit: habit(View::Face, (1, 3), (0.26, 0.40), false),
+        habit: habit(View::Face, (1, 3), (0.29, 0.41), false),
         plant: rays::daisy,
     },
     Kind {
@@ -137,7 +137,7 @@ pub const KINDS: &[Kind] = &[
             palette::ORANGE,
             palette::PINK,
         ],
-        habit: habit(View::Face, (1, 3), (0.25, 0.38), false),
+        habit: habit(View::Face, (1, 3), (0.28, 0.39), false),
         plant: rays::dandelion,
     },
     Kind {
@@ -164,7 +164,7 @@ pub const KINDS: &[Kind] = &[
             palette::CORAL,
             palette::MAGENTA,
         ],
-        habit: habit(View::Side, (1, 2), (0.28, 0.40), false),
+        habit: habit(View::Side, (1, 2), (0.30, 0.40), false),
         plant: monocots::iris,
     },
     Kind {
@@ -177,7 +177,7 @@ pub const KINDS: &[Kind] = &[
             palette::YELLOW,
             palette::ORANGE,
         ],
-        habit: habit(View::Side, (1, 1), (0.40, 0.50), false),
+        habit: habit(View::Side, (1, 1), (0.43, 0.52), false),
         plant: monocots::orchid,
     },
     Kind {
@@ -190,7 +190,7 @@ pub const KINDS: &[Kind] = &[
             palette::IVORY,
             palette::LILAC,
         ],
-        habit: habit(View::Face, (1, 3), (0.26, 0.40), false),
+        habit: habit(View::Face, (1, 3), (0.29, 0.41), false),
         plant: blossoms::poppy,
     },
     Kind {

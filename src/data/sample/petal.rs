@@ -157,7 +157,7 @@ impl Canvas {
         if petal.veins == 0 {
             return;
         }
-        let colour = tint.heart.lit(0.85).alpha(0.22);
+        let colour = tint.body.mix(tint.heart, 0.3).lit(0.62).alpha(0.25);
         for vein in 0..petal.veins {
             let across = if petal.veins == 1 {
                 0.0

@@ -94,11 +94,11 @@ pub fn dandelion(canvas: &mut Canvas, head: &Head) {
     if canvas.dice.chance(0.3) {
         return seed_head(canvas, head);
     }
-    let rays = 190;
+    let rays = 220;
     for ray in 0..rays {
         let inwards = ray as f32 / rays as f32;
         let reach = (1.0 - 0.86 * inwards.powf(1.1)) * canvas.dice.between(0.9, 1.05);
-        let petal = Petal::new(reach, 0.085, 0.9, 0.2);
+        let petal = Petal::new(reach, 0.072, 0.9, 0.2);
         let turn = ray as f32 * GOLDEN_ANGLE + canvas.dice.spread(8.0);
         let tint = head
             .tint

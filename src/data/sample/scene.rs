@@ -88,7 +88,7 @@ struct Place {
 
 /// The main flower's place and then those of the others, as many as there is room for.
 fn places(dice: &mut Dice, habit: Habit, size: f32) -> Vec<Place> {
-    let off = if dice.chance(0.15) { 0.26 } else { 0.12 };
+    let off = if dice.chance(0.15) { 0.2 } else { 0.11 };
     let middle = if habit.view == View::Side { 0.44 } else { 0.5 };
     let main = Place {
         centre: (
