@@ -116,7 +116,7 @@ fn warning(kind: &'static str, what: &str, files: Vec<String>) -> Option<Finding
     (!files.is_empty()).then(|| Finding {
         severity: Severity::Warning,
         kind,
-        message: format!("{} {what}", files.len()),
+        message: format!("{what}: {}", files.len()),
         files,
     })
 }
@@ -162,7 +162,7 @@ fn unreadable(folder: &Folder) -> Option<Finding> {
     let files = files.map(|file| format!("{}: {}", folder.shown(&file.path), file.reason));
     warning(
         "unreadable",
-        "files can't be read and are skipped",
+        "unreadable files, which are skipped",
         files.collect(),
     )
 }
@@ -191,18 +191,17 @@ fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
     [
         warning(
             "duplicate",
-            "photos are exact copies of another in their class; each is used once",
+            "exact copies within a class, of which one is used",
             duplicates,
         ),
         warning(
             "leak",
-            "photos are also in a part that is evaluated; they are left out where they are \
-             trained on",
+            "photos that a part for evaluation has too, left out where they are trained on",
             leaks,
         ),
         warning(
             "conflict",
-            "photos are in two classes with the same bytes; none of them is used",
+            "photos that another class has too, none of which is used",
             conflicts,
         ),
     ]
@@ -218,7 +217,7 @@ fn tiny(folder: &Folder) -> Option<Finding> {
         let name = folder.shown(&photo.path);
         format!("{name}: {} x {}", photo.width, photo.height)
     });
-    let what = format!("photos are tiny, shorter side below {TINY} pixels");
+    let what = format!("tiny photos, shorter side below {TINY} pixels");
     warning("tiny", &what, files.collect())
 }
 
@@ -268,7 +267,7 @@ fn loose(folder: &Folder) -> Option<Finding> {
     let files = folder.loose.iter().map(|path| folder.shown(path));
     warning(
         "loose",
-        "files are outside the class folders and are ignored",
+        "files outside the class folders, which are ignored",
         files.collect(),
     )
 }

@@ -53,8 +53,8 @@ impl Split {
     /// copies with differing classes are not used at all. See [`Split::warnings`].
     ///
     /// # Errors
-    /// [`Error::Usage`] for shares that leave nothing to train on, [`Error::Data`] for each of
-    /// the [`obstacles`].
+    /// [`Error::Usage`] for shares that leave nothing to train on; [`Error::Data`] for fewer than
+    /// two classes, no photos to train on, or classes with too few distinct photos.
     pub fn make(folder: &Folder, options: &SplitOptions) -> Result<Self> {
         options.validate()?;
         let distinct = Distinct::of(&folder.photos);
@@ -62,31 +62,7 @@ impl Split {
         if !obstacles.is_empty() {
             return Err(Error::Data(obstacles.join("; ")).into());
         }
-        let cuts = Cuts::of(folder, &distinct, options);
-        let mut parts: BTreeMap<Part, Vec<usize>> = BTreeMap::new();
-        for class in 0..folder.labels.len() {
-            let (given, mut pool): (Vec<usize>, Vec<usize>) = distinct
-                .kept
-                .iter()
-                .filter(|&&place| folder.photos[place].class == class)
-                .partition(|&&place| {
-                    matches!(folder.photos[place].part, Some(Part::Val | Part::Test))
-                });
-            for place in given {
-                let part = folder.photos[place].part.unwrap_or(Part::Train);
-                parts.entry(part).or_default().push(place);
-            }
-            let seed = options.seed.to_le_bytes();
-            pool.sort_by_cached_key(|&place| sha256(&[&seed, &folder.photos[place].hash]));
-            let (test, val) = cuts.sizes(pool.len());
-            let (cut, train) = pool.split_at(test + val);
-            let (test, val) = cut.split_at(test);
-            for (part, places) in [(Part::Train, train), (Part::Val, val), (Part::Test, test)] {
-                parts.entry(part).or_default().extend(places);
-            }
-        }
-        let mut take = |part| sorted(&folder.photos, parts.remove(&part).unwrap_or_default());
-        let (train, val, test) = (take(Part::Train), take(Part::Val), take(Part::Test));
+        let [train, val, test] = parts(folder, &distinct, options);
         let entries = |places: &[usize]| places.iter().map(|&place| entry(folder, place)).collect();
         let manifest = Manifest {
             schema: SCHEMA,
@@ -313,9 +289,30 @@ impl Cuts {
     }
 }
 
-fn sorted(photos: &[Photo], mut places: Vec<usize>) -> Vec<usize> {
-    places.sort_unstable_by_key(|&place| (photos[place].class, photos[place].hash));
-    places
+/// The photos of train, val and test, each sorted by class and content.
+fn parts(folder: &Folder, distinct: &Distinct, options: &SplitOptions) -> [Vec<usize>; 3] {
+    let photos = &folder.photos;
+    let cuts = Cuts::of(folder, distinct, options);
+    let seed = options.seed.to_le_bytes();
+    let mut parts = [const { Vec::new() }; 3];
+    let mut pools = vec![Vec::new(); folder.labels.len()];
+    for &place in &distinct.kept {
+        match photos[place].part {
+            Some(part @ (Part::Val | Part::Test)) => parts[part as usize].push(place),
+            Some(Part::Train) | None => pools[photos[place].class].push(place),
+        }
+    }
+    for mut pool in pools {
+        pool.sort_by_cached_key(|&place| sha256(&[&seed, &photos[place].hash]));
+        let (test, val) = cuts.sizes(pool.len());
+        parts[Part::Test as usize].extend(&pool[..test]);
+        parts[Part::Val as usize].extend(&pool[test..test + val]);
+        parts[Part::Train as usize].extend(&pool[test + val..]);
+    }
+    for part in &mut parts {
+        part.sort_unstable_by_key(|&place| (photos[place].class, photos[place].hash));
+    }
+    parts
 }
 
 fn entry(folder: &Folder, place: usize) -> Entry {

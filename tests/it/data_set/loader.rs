@@ -72,6 +72,21 @@ fn without_augmentations_a_photo_is_fitted_and_normalised() {
 }
 
 #[test]
+fn augmentations_without_a_crop_start_from_the_preprocessing() {
+    let set = Set::small();
+    set.sized("daisy/square.png", 9, 24, 24);
+    let (_set, folder) = set.keep();
+    let square = folder.photos.iter().position(|photo| photo.width == 24);
+    let order = [0, square.unwrap()];
+    let nothing = Augmentations {
+        size: 24,
+        steps: Vec::new(),
+    };
+    let plain = load(&folder, &order, &transform(None), 1);
+    assert!(load(&folder, &order, &transform(Some(nothing)), 1) == plain);
+}
+
+#[test]
 fn any_number_of_workers_makes_the_same_batches() {
     let (_set, folder) = Set::small().keep();
     let order: Vec<usize> = (0..3).flat_map(|epoch| epoch_order(10, 2, epoch)).collect();
