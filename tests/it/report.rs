@@ -44,6 +44,7 @@ fn epoch(number: usize, phase: &str, value: f64) -> Epoch {
         val_loss: 1.1 - value,
         val_accuracy: value * 0.9,
         images_per_second: 60.0,
+        waiting: 0.01,
         seconds: 10.0,
     }
 }
