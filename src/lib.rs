@@ -19,6 +19,7 @@ pub mod files;
 pub mod graph;
 pub mod image;
 pub mod labels;
+pub mod memory;
 pub mod metrics;
 pub mod models;
 pub mod progress;

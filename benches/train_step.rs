@@ -1,0 +1,71 @@
+//! Steps of fine-tuning on random pictures: throughput and peak memory, as one JSON object.
+//!
+//! usage: train_step [ARCH] [IMAGE_SIZE] [BATCH] [STEPS] [THREADS]
+//!
+//! `benches/peers/train_step.py` runs it beside the same step in PyTorch.
+#![allow(clippy::print_stdout)]
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use flowers::models::{self, Options};
+use flowers::training::{Algorithm, Mode, Network, Optimizer};
+use tch::{Device, Kind, Reduction, Tensor};
+
+fn main() -> Result<()> {
+    flowers::memory::keep_large_buffers();
+    // Cargo passes `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let argument = |place: usize, default: &str| {
+        arguments.get(place).cloned().unwrap_or_else(|| default.to_string())
+    };
+    let architecture = models::find(&argument(0, "resnet18"))?;
+    let image_size: usize = argument(1, "224").parse()?;
+    let batch: i64 = argument(2, "32").parse()?;
+    let steps: usize = argument(3, "8").parse()?;
+    tch::set_num_threads(argument(4, "2").parse()?);
+
+    let options = Options {
+        classes: 10,
+        image_size,
+        head: architecture.default_head(),
+    };
+    let graph = architecture.graph(&options)?;
+    let weights = graph.initialise(0);
+    let network = Network::new(graph, &weights, Device::Cpu)?;
+    drop(weights);
+    let mut optimizer = Optimizer::new(Algorithm::Adam, network.trainable(), 0.0)?;
+    let side = image_size as i64;
+    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, Device::Cpu));
+    let labels = Tensor::randint(10, [batch], (Kind::Int64, Device::Cpu));
+
+    let mut seconds = Vec::with_capacity(steps);
+    for _ in 0..steps + 2 {
+        let started = Instant::now();
+        let logits = network.forward(&pixels, Mode::Train)?;
+        let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
+        let value = loss.double_value(&[]);
+        anyhow::ensure!(value.is_finite(), "the loss is {value}");
+        optimizer.step(&loss, 1e-4)?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    // The first steps allocate and warm up.
+    let mut timed = seconds.split_off(2);
+    timed.sort_by(f64::total_cmp);
+    let median = timed[timed.len() / 2];
+    println!(
+        "{{\"images_per_second\": {:.2}, \"step_ms\": {:.1}, \"peak_mb\": {:.0}}}",
+        batch as f64 / median,
+        1e3 * median,
+        peak_megabytes()?
+    );
+    Ok(())
+}
+
+/// The largest resident memory of this process so far.
+fn peak_megabytes() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+    Ok(kilobytes.context("no peak memory in /proc")?.parse::<f64>()? / 1024.0)
+}
