@@ -15,9 +15,15 @@ use tch::{Device, Kind, Reduction, Tensor};
 fn main() -> Result<()> {
     flowers::memory::keep_large_buffers();
     // Cargo passes `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     let argument = |place: usize, default: &str| {
-        arguments.get(place).cloned().unwrap_or_else(|| default.to_string())
+        arguments
+            .get(place)
+            .cloned()
+            .unwrap_or_else(|| default.to_string())
     };
     let architecture = models::find(&argument(0, "resnet18"))?;
     let image_size: usize = argument(1, "224").parse()?;
@@ -67,5 +73,8 @@ fn peak_megabytes() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(kilobytes.context("no peak memory in /proc")?.parse::<f64>()? / 1024.0)
+    Ok(kilobytes
+        .context("no peak memory in /proc")?
+        .parse::<f64>()?
+        / 1024.0)
 }

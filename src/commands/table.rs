@@ -1,6 +1,7 @@
 //! Text tables.
 
-/// Columns as wide as their widest cell, the first flush left and the others flush right.
+/// Columns as wide as their widest cell below a row of heads. Numbers are flush right, a column
+/// that holds anything else is flush left.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -8,14 +9,22 @@ pub fn table(rows: &[Vec<String>]) -> String {
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
+    let is_numeric = |column: usize| {
+        let mut cells = rows.iter().skip(1).filter_map(|row| row.get(column));
+        cells.all(|cell| cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit()))
+    };
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let gap = width - cell.chars().count();
-            match column {
-                0 => line.extend([cell, " ".repeat(gap).as_str()]),
-                _ => line.extend(["  ", " ".repeat(gap).as_str(), cell]),
+            let gap = " ".repeat(width - cell.chars().count());
+            if column > 0 {
+                line.push_str("  ");
+            }
+            if is_numeric(column) {
+                line.extend([gap.as_str(), cell]);
+            } else {
+                line.extend([cell, gap.as_str()]);
             }
         }
         text.push_str(line.trim_end());

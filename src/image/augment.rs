@@ -100,6 +100,27 @@ impl Augmentations {
         }
     }
 
+    /// The transforms of the recipe `scratch`: a network that has seen nothing yet learns sooner
+    /// from whole flowers than from a twelfth of one.
+    pub fn scratch(size: u32) -> Self {
+        Self {
+            size,
+            steps: vec![
+                Augmentation::RandomResizedCrop {
+                    scale: [0.5, 1.0],
+                    ratio: [3.0 / 4.0, 4.0 / 3.0],
+                },
+                Augmentation::HorizontalFlip { probability: 0.5 },
+                Augmentation::ColorJitter {
+                    brightness: 0.2,
+                    contrast: 0.2,
+                    saturation: 0.2,
+                    hue: 0.05,
+                },
+            ],
+        }
+    }
+
     /// Transforms a picture; the result depends on the picture and the RNG's state only.
     ///
     /// Without a `RandomResizedCrop` among the steps, a picture that is not yet `size` x `size`

@@ -12,6 +12,8 @@ pub struct Recipe {
     pub summary: &'static str,
     /// Epochs of each phase.
     pub epochs: usize,
+    /// Peak learning rate.
+    pub lr: f64,
     pub scheduler: Scheduler,
     /// Units of a hidden layer in the classifier.
     pub hidden: Option<usize>,
@@ -48,25 +50,20 @@ pub const RECIPES: &[Recipe] = &[
         name: "classic",
         summary: "the whole network at once: Adam 1e-4, divided by 10 every 7 epochs, 25 epochs",
         epochs: 25,
+        lr: 1e-4,
         scheduler: Scheduler::Step,
         hidden: None,
         dropout: None,
         freezes: false,
         augmentations: Augmentations::classic,
-        phases: |config| {
-            vec![Phase {
-                name: "train",
-                epochs: config.epochs,
-                learning_rate: config.lr,
-                frozen: config.frozen(),
-            }]
-        },
+        phases: one_phase,
     },
     Recipe {
         name: "two-phase",
         summary: "a new head on a frozen backbone for 10 epochs at 10 times the rate, then the \
                   upper layers too for 10 epochs at 1e-4",
         epochs: 10,
+        lr: 1e-4,
         scheduler: Scheduler::Constant,
         hidden: Some(128),
         dropout: Some(0.2),
@@ -89,7 +86,29 @@ pub const RECIPES: &[Recipe] = &[
             ]
         },
     },
+    Recipe {
+        name: "scratch",
+        summary: "for random weights and few photos: milder crops, Adam 1e-3 in one cycle, \
+                  30 epochs",
+        epochs: 30,
+        lr: 1e-3,
+        scheduler: Scheduler::OneCycle,
+        hidden: None,
+        dropout: None,
+        freezes: false,
+        augmentations: Augmentations::scratch,
+        phases: one_phase,
+    },
 ];
+
+fn one_phase(config: &Config) -> Vec<Phase> {
+    vec![Phase {
+        name: "train",
+        epochs: config.epochs,
+        learning_rate: config.lr,
+        frozen: config.frozen(),
+    }]
+}
 
 /// Finds a recipe by name.
 ///

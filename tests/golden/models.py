@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Golden values of the networks, computed by PyTorch and torchvision.
 
-usage: models.py [MOBILENET_V2_PTH]
+usage: models.py [FOLDER]
 
 needs torch==2.13.0, torchvision==0.28.0 and efficientnet-lite-pytorch==0.1.0. Parameters and
 pictures come from a counter-based generator (SplitMix64 over FNV-1a of the name), which
-`tests/it/models.rs` has too, so that no weights need to be stored. With torchvision's ImageNet
-file (mobilenet_v2-b0353104.pth) the logits of the real network are written too.
+`tests/it/models.rs` has too, so that no weights need to be stored. With a FOLDER of the published
+ImageNet files (mobilenet_v2-b0353104.pth, efficientnet-lite0-57934424.pth) the logits of the real
+networks are written too.
 """
 
 import json
@@ -114,12 +115,22 @@ def main():
     optimizers = {name: steps(name) for name in ["adam", "adamw", "sgd"]}
     (HERE / "steps.json").write_text(json.dumps(optimizers) + "\n")
     if len(sys.argv) > 1:
-        network = torchvision.models.mobilenet_v2()
-        network.load_state_dict(torch.load(sys.argv[1], weights_only=True))
+        imagenet(pathlib.Path(sys.argv[1]))
+
+
+def imagenet(folder):
+    """Logits of the published networks."""
+    real = [
+        ("mobilenet_v2-b0353104.pth", torchvision.models.mobilenet_v2()),
+        ("efficientnet-lite0-57934424.pth", EfficientNet.from_name("efficientnet-lite0")),
+    ]
+    golden = {}
+    for file, network in real:
+        network.load_state_dict(torch.load(folder / file, weights_only=True))
         with torch.no_grad():
             logits = network.eval()(pictures(2, 224))
-        rounded = [[round(x, 6) for x in row] for row in logits.tolist()]
-        (HERE / "imagenet_mobilenet_v2.json").write_text(json.dumps(rounded) + "\n")
+        golden[file] = [[round(x, 6) for x in row] for row in logits.tolist()]
+    (HERE / "imagenet.json").write_text(json.dumps(golden) + "\n")
 
 
 if __name__ == "__main__":

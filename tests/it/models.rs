@@ -105,19 +105,25 @@ fn freezing_keeps_parameters_and_statistics() {
 }
 
 #[test]
-fn real_imagenet_mobilenet_gives_torchvisions_logits() {
+fn real_imagenet_weights_give_the_published_logits() {
     let Some(folder) = std::env::var_os("FLOWERS_REAL_WEIGHTS") else {
         println!("skipped: FLOWERS_REAL_WEIGHTS names no folder; `make test-real` does");
         return;
     };
-    let file = std::path::Path::new(&folder).join("mobilenet_v2-b0353104.pth");
-    let architecture = models::find("mobilenet_v2").unwrap();
-    let graph = architecture.graph(&architecture.imagenet()).unwrap();
-    let network = Network::new(graph, &weights::read(&file).unwrap(), Device::Cpu).unwrap();
-    let logits = network.forward(&pictures(2, 224), Mode::Evaluate).unwrap();
-    let golden = include_str!("../golden/models/imagenet_mobilenet_v2.json");
-    let worst = difference(&logits, &serde_json::from_str(golden).unwrap());
-    assert!(worst <= TOLERANCE, "logits differ by {worst}");
+    let golden: Value =
+        serde_json::from_str(include_str!("../golden/models/imagenet.json")).unwrap();
+    for (name, file) in [
+        ("mobilenet_v2", "mobilenet_v2-b0353104.pth"),
+        ("efficientnet_lite0", "efficientnet-lite0-57934424.pth"),
+    ] {
+        let architecture = models::find(name).unwrap();
+        let graph = architecture.graph(&architecture.imagenet()).unwrap();
+        let stored = weights::read(&std::path::Path::new(&folder).join(file)).unwrap();
+        let network = Network::new(graph, &stored, Device::Cpu).unwrap();
+        let logits = network.forward(&pictures(2, 224), Mode::Evaluate).unwrap();
+        let worst = difference(&logits, &golden[file]);
+        assert!(worst <= TOLERANCE, "{name}: logits differ by {worst}");
+    }
 }
 
 fn network(name: &str, image_size: usize, classes: usize) -> Network {
