@@ -18,15 +18,21 @@ pub fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    write_whole(path, fill)
+    let is_device = path
+        .metadata()
+        .is_ok_and(|target| !target.is_file() && !target.is_dir());
+    let written = if is_device {
+        // A pipe or device is written to; replacing it would destroy it.
+        File::create(path).and_then(|mut sink| fill(&mut sink))
+    } else {
+        write_whole(path, fill)
+    };
+    written
         .map_err(|cause| Error::Environment(format!("can't write {}: {cause}", shown(path))).into())
 }
 
 fn write_whole(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".flowers-").suffix(".part");
     #[cfg(unix)]
@@ -43,6 +49,26 @@ fn write_whole(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>)
     #[cfg(unix)]
     File::open(folder)?.sync_all().ok();
     Ok(())
+}
+
+/// Whether a file can be written later: its folder is there and takes new files.
+///
+/// # Errors
+/// [`Error::Environment`] naming the file and the reason.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let probe = tempfile::Builder::new()
+        .prefix(".flowers-")
+        .tempfile_in(folder_of(path));
+    probe
+        .map(drop)
+        .map_err(|cause| Error::Environment(format!("can't write {}: {cause}", shown(path))).into())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Reads a file that the user named.

@@ -8,11 +8,15 @@
 pub fn keep_large_buffers() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        const GIGABYTE: libc::c_int = 1 << 30;
-        // SAFETY: mallopt only sets parameters of the allocator; an unknown one is ignored.
-        unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, GIGABYTE);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, GIGABYTE);
+        // Some versions of glibc refuse more than half of a heap, 32 MB.
+        const THRESHOLDS: [libc::c_int; 2] = [1 << 30, 1 << 25];
+        // SAFETY: mallopt only sets parameters of the allocator, and says 0 when it refuses.
+        let set = |parameter, value| unsafe { libc::mallopt(parameter, value) != 0 };
+        if THRESHOLDS
+            .into_iter()
+            .any(|size| set(libc::M_MMAP_THRESHOLD, size))
+        {
+            set(libc::M_TRIM_THRESHOLD, THRESHOLDS[0]);
         }
     }
 }

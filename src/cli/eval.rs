@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::data::MaxBad;
+use crate::data::Part;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -69,4 +70,16 @@ pub enum EvalPart {
     Test,
     /// Every photo of the folder
     All,
+}
+
+impl EvalPart {
+    /// The part of a split, or `None` for all photos.
+    pub fn part(self) -> Option<Part> {
+        match self {
+            Self::Train => Some(Part::Train),
+            Self::Val => Some(Part::Val),
+            Self::Test => Some(Part::Test),
+            Self::All => None,
+        }
+    }
 }

@@ -9,8 +9,7 @@ use super::evaluation::{Context, measure};
 use super::output::{Output, note};
 use super::progress::Bar;
 use crate::bundle::{Bundle, Manifest};
-use crate::cli::eval::{EvalArgs, EvalPart};
-use crate::data::folder::Layout;
+use crate::cli::eval::EvalArgs;
 use crate::data::{Folder, Part, Photo, ScanOptions, Split, SplitOptions};
 use crate::error::{Error, Result, shown};
 use crate::files;
@@ -35,6 +34,9 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     if let Some(folder) = &args.report {
         Run::create(folder)?;
     }
+    if let Some(path) = &args.junit {
+        files::check_writable(path)?;
+    }
     let device = compute::set_up(&args.compute)?;
     let network = evaluate::network_of(&bundle, device)?;
 
@@ -44,18 +46,18 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         ..ScanOptions::default()
     };
     let folder = Folder::scan(&args.data, &options, &progress)?;
-    let split = chosen_split(args, manifest, &folder)?;
-    let places: Vec<usize> = match (args.split, &split) {
-        (EvalPart::Train, Some(split)) => split.train.clone(),
-        (EvalPart::Val, Some(split)) => split.val.clone(),
-        (EvalPart::Test, Some(split)) => split.test.clone(),
-        _ => (0..folder.photos.len()).collect(),
-    };
+    let (places, split) = chosen(args, manifest, &folder)?;
     let photos = relabelled(&folder, manifest)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let measured = measure(&network, manifest, &photos, places, workers, &progress)?;
 
     let results = gates.judge(&measured.evaluation)?;
+    let mut output = Output::stdout(args.json);
+    output.json(&measured.evaluation)?;
+    output.text(measured.text())?;
+    for result in &results {
+        output.text(line(result))?;
+    }
     if let Some(path) = &args.junit {
         let xml = junit(&measured.evaluation, &results)?;
         files::write_atomically(path, |sink| sink.write_all(xml.as_bytes()))?;
@@ -66,7 +68,10 @@ pub fn run(args: &EvalArgs) -> Result<()> {
             facts: vec![
                 manifest.architecture.clone(),
                 shown(&args.data),
-                format!("split {}", name(args.split)),
+                format!(
+                    "measured on {}",
+                    args.split.part().map_or("all", Part::name)
+                ),
             ],
             manifest,
             folder: &folder,
@@ -77,12 +82,6 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         };
         measured.write(report, &context)?;
     }
-    let mut output = Output::stdout(args.json);
-    output.json(&measured.evaluation)?;
-    output.text(measured.text())?;
-    for result in &results {
-        output.text(line(result))?;
-    }
     judged(&results)
 }
 
@@ -91,56 +90,68 @@ fn baseline(path: &Path) -> Result<Evaluation> {
         .map_err(|cause| Error::Data(format!("{}: {cause}", shown(path))).into())
 }
 
-fn name(part: EvalPart) -> &'static str {
-    match part {
-        EvalPart::Train => Part::Train.name(),
-        EvalPart::Val => Part::Val.name(),
-        EvalPart::Test => Part::Test.name(),
-        EvalPart::All => "all",
+/// The photos to measure on, and the split they come from: that of the manifest given, the one
+/// that the model was trained with, made again, or the folder's own parts.
+fn chosen(
+    args: &EvalArgs,
+    manifest: &Manifest,
+    folder: &Folder,
+) -> Result<(Vec<usize>, Option<Split>)> {
+    let Some(part) = args.split.part() else {
+        return Ok(((0..folder.photos.len()).collect(), None));
+    };
+    let trained_with = |split: &Split| -> Result<bool> {
+        Ok(manifest.split_sha256.as_ref() == Some(&split.manifest.sha256()?))
+    };
+    if let Some(path) = &args.split_manifest {
+        let split = Split::load(path, folder)?;
+        if !trained_with(&split)? {
+            let message = format!(
+                "{} is not the split that the model was trained with: give split.json of its run",
+                shown(path)
+            );
+            return Err(Error::Data(message).into());
+        }
+        return Ok((split.part(part).to_vec(), Some(split)));
     }
+    if let Ok(split) = Split::make(folder, &split_options(manifest))
+        && trained_with(&split)?
+    {
+        return Ok((split.part(part).to_vec(), Some(split)));
+    }
+    let own = |place: &usize| folder.photos[*place].part == Some(part);
+    let places: Vec<usize> = (0..folder.photos.len()).filter(own).collect();
+    if !places.is_empty() {
+        note(format_args!(
+            "warning: the model was trained with other parts than those of {}; measuring on its \
+             {part} photos as they are",
+            shown(&args.data)
+        ));
+        return Ok((places, None));
+    }
+    let message = format!(
+        "{} does not split into the parts that the model was trained with, so {part} photos can't \
+         be told from others: give --split-manifest RUN/split.json, or --split all if the model \
+         has seen none of them",
+        shown(&args.data)
+    );
+    Err(Error::Data(message).into())
 }
 
-/// The split to take photos from: of a manifest, of the folder's own parts, or the one that the
-/// model was trained with, made again.
-fn chosen_split(args: &EvalArgs, manifest: &Manifest, folder: &Folder) -> Result<Option<Split>> {
-    if args.split == EvalPart::All {
-        return Ok(None);
-    }
-    if let Some(path) = &args.split_manifest {
-        return Split::load(path, folder).map(Some);
-    }
+/// How the model's photos were split, as far as it remembers.
+fn split_options(manifest: &Manifest) -> SplitOptions {
     let config = manifest
         .recipe
         .clone()
         .map(serde_json::from_value::<Config>);
-    let options = match config {
+    match config {
         Some(Ok(config)) => SplitOptions {
             val: config.val,
             test: config.test,
             seed: config.seed,
         },
         _ => SplitOptions::default(),
-    };
-    let own = match (&folder.layout, args.split) {
-        (Layout::Parts(parts), EvalPart::Test) => parts.contains_key(&Part::Test),
-        (Layout::Parts(parts), EvalPart::Val) => parts.contains_key(&Part::Val),
-        _ => false,
-    };
-    let split = Split::make(folder, &options)?;
-    let same = manifest.split_sha256.as_ref() == Some(&split.manifest.sha256()?);
-    if same || own {
-        for warning in split.warnings(folder) {
-            note(format_args!("warning: {warning}"));
-        }
-        return Ok(Some(split));
     }
-    let message = format!(
-        "{} does not split into the parts that the model was trained with, so test photos can't be \
-         told from training photos: give --split-manifest RUN/split.json, or --split all if the \
-         model has seen none of them",
-        shown(&args.data)
-    );
-    Err(Error::Data(message).into())
 }
 
 /// The folder's photos with the model's class ids, matched by name.

@@ -21,7 +21,7 @@ pub struct Epoch {
     pub val_accuracy: f64,
     /// Training throughput.
     pub images_per_second: f64,
-    /// Share of the training time spent waiting for photos.
+    /// Share of the epoch's time spent waiting for photos.
     pub waiting: f64,
     /// Wall time of the whole epoch.
     pub seconds: f64,

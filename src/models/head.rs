@@ -26,7 +26,7 @@ impl Head {
         };
         match self.hidden {
             None => {
-                let x = dropout(g, x, format!("{name}_dropout"));
+                let x = dropout(g, x, format!("{name}.dropout"));
                 g.linear(name, x, classes)
             }
             Some(units) => {

@@ -202,6 +202,7 @@ impl Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Op;
 
     #[test]
     fn parameters_and_macs_are_the_published_ones() {
@@ -229,11 +230,25 @@ mod tests {
     fn every_head_is_a_layer_and_the_last() {
         for architecture in ARCHITECTURES {
             let graph = architecture.graph(&architecture.imagenet()).unwrap();
+            let head = graph.layer(architecture.head).unwrap();
+            let name = architecture.name;
             assert_eq!(
-                graph.layer(architecture.head),
-                Some(graph.output()),
-                "{}",
-                architecture.name
+                graph.nodes()[graph.output()].name,
+                architecture.head,
+                "{name}"
+            );
+            let backbone = graph.nodes()[..head].iter();
+            assert!(
+                backbone
+                    .clone()
+                    .all(|node| !matches!(node.op, Op::Linear(_))),
+                "{name}"
+            );
+            assert!(
+                backbone
+                    .clone()
+                    .all(|node| !matches!(node.op, Op::Dropout { .. })),
+                "{name}"
             );
         }
     }

@@ -60,14 +60,19 @@ pub fn fit(
         if let Some(saved) = saved_optimizer.take() {
             optimizer.restore(&saved, state.steps)?;
         }
+        if state == State::default() {
+            // From the first moment on there is something to resume.
+            save(job, &state, network, &optimizer)?;
+        }
         observer.hear(&Event::Phase { phase })?;
         let patience = config.early_stop;
         while state.phase_epoch < phase.epochs && (patience == 0 || state.stale < patience) {
             let started = Instant::now();
             let trained = train_epoch(job, phase, network, &mut optimizer, &mut state, observer)?;
-            let validated = validate(job, network, observer)
+            let (validated, waited) = validate(job, network, observer)
                 .or_else(|error| stopped(job, error, &state, network, &optimizer))?;
             let seconds = started.elapsed().as_secs_f64();
+            let waited = (trained.waited + waited).as_secs_f64();
             let row = Epoch {
                 epoch: state.history.len() + 1,
                 phase: phase.name.into(),
@@ -77,13 +82,13 @@ pub fn fit(
                 val_loss: validated.loss,
                 val_accuracy: validated.accuracy,
                 images_per_second: trained.images as f64 / trained.elapsed.as_secs_f64(),
-                waiting: trained.waited.as_secs_f64() / trained.elapsed.as_secs_f64(),
+                waiting: waited / seconds,
                 seconds,
             };
             if state.end_epoch(row) {
                 job.run.save_best(&state, network)?;
             }
-            job.run.save_checkpoint(&state, network, &optimizer)?;
+            save(job, &state, network, &optimizer)?;
             observer.hear(&Event::Epoch {
                 history: &state.history,
             })?;
@@ -146,7 +151,7 @@ fn train_epoch(
         let loss = cross_entropy(&logits, &labels, class_weights.as_ref(), smoothing)?;
         let value = torch(f64::try_from(&loss))?;
         if !value.is_finite() {
-            return Err(diverged(job, epoch + 1, state.batch + 1, value));
+            return Err(diverged(job, epoch + 1, state.batch + 1, "loss"));
         }
         optimizer.step(&loss, learning_rate)?;
 
@@ -164,11 +169,11 @@ fn train_epoch(
 
         let minutes = config.checkpoint_minutes;
         if job.stop.load(Ordering::Relaxed) {
-            job.run.save_checkpoint(state, network, optimizer)?;
+            save(job, state, network, optimizer)?;
             return Err(interrupted(job));
         }
         if minutes > 0.0 && saved.elapsed().as_secs_f64() > minutes * 60.0 {
-            job.run.save_checkpoint(state, network, optimizer)?;
+            save(job, state, network, optimizer)?;
             saved = Instant::now();
         }
     }
@@ -180,7 +185,12 @@ fn train_epoch(
     })
 }
 
-fn validate(job: &Job<'_>, network: &Network, observer: &mut dyn Observer) -> Result<Evaluation> {
+/// Measures the network on the validation photos, and how long it waited for them.
+fn validate(
+    job: &Job<'_>,
+    network: &Network,
+    observer: &mut dyn Observer,
+) -> Result<(Evaluation, Duration)> {
     let mut loader = loader(job, job.val.to_vec(), None)?;
     observer.hear(&Event::Validating {
         images: job.val.len(),
@@ -188,7 +198,20 @@ fn validate(job: &Job<'_>, network: &Network, observer: &mut dyn Observer) -> Re
     let labels = &job.run.manifest().labels;
     let mut each = |images| observer.hear(&Event::Validated { images });
     let predictions = evaluate::predictions(network, &mut loader, labels, job.stop, &mut each)?;
-    Evaluation::of(&predictions)
+    Ok((Evaluation::of(&predictions)?, loader.waited()))
+}
+
+/// Saves a run, unless its network is past saving: the last good checkpoint stays then.
+fn save(job: &Job<'_>, state: &State, network: &Network, optimizer: &Optimizer) -> Result<()> {
+    if !network.is_finite()? {
+        return Err(diverged(
+            job,
+            state.history.len() + 1,
+            state.batch,
+            "parameters",
+        ));
+    }
+    job.run.save_checkpoint(state, network, optimizer)
 }
 
 /// Saves a run that was stopped in its validation; other errors pass through.
@@ -201,7 +224,7 @@ fn stopped<T>(
 ) -> Result<T> {
     match error.downcast_ref() {
         Some(Error::Interrupted(_)) => {
-            job.run.save_checkpoint(state, network, optimizer)?;
+            save(job, state, network, optimizer)?;
             Err(interrupted(job))
         }
         _ => Err(error),
@@ -320,10 +343,10 @@ fn interrupted(job: &Job<'_>) -> anyhow::Error {
     .into()
 }
 
-fn diverged(job: &Job<'_>, epoch: usize, batch: usize, loss: f64) -> anyhow::Error {
+fn diverged(job: &Job<'_>, epoch: usize, batch: usize, what: &str) -> anyhow::Error {
     Error::Gate(format!(
-        "the loss became {loss} in epoch {epoch}, batch {batch}: train again with a lower --lr or \
-         some --warmup; the last good checkpoint stays in {}",
+        "the {what} became NaN or infinite in epoch {epoch}, batch {batch}: train again with a \
+         lower --lr or some --warmup; the last good checkpoint stays in {}",
         shown(job.run.folder())
     ))
     .into()

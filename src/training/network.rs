@@ -49,6 +49,10 @@ impl Network {
                 );
                 return Err(Error::Data(message).into());
             }
+            if parameter.role != Role::BatchesTracked && stored.as_f32().is_none() {
+                let message = format!("{} holds integers, not numbers to learn", parameter.name);
+                return Err(Error::Data(message).into());
+            }
             let tensor = tensors::to_device(stored, device)?;
             held[parameter.node].push(tensor);
         }
@@ -100,6 +104,17 @@ impl Network {
             .collect()
     }
 
+    /// Whether every parameter and statistic is a finite number.
+    pub fn is_finite(&self) -> Result<bool> {
+        for (_, _, _, tensor) in self.named() {
+            let finite = torch(tensor.f_isfinite().and_then(|t| t.f_all()))?;
+            if torch(i64::try_from(&finite))? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Copies every parameter and buffer to host memory.
     pub fn state_dict(&self) -> Result<StateDict> {
         self.named()
@@ -131,8 +146,9 @@ impl Network {
                 mode
             };
             let mut inputs = Vec::with_capacity(node.inputs.len());
-            for &input in &node.inputs {
-                let value = if self.last_use[input] == place {
+            for (slot, &input) in node.inputs.iter().enumerate() {
+                let again = node.inputs[slot + 1..].contains(&input);
+                let value = if self.last_use[input] == place && !again {
                     values[input].take()
                 } else {
                     values[input].as_ref().map(Tensor::shallow_clone)

@@ -9,11 +9,17 @@ use crate::weights::Values;
 
 /// Turns a libtorch error into one of ours: what it says about memory becomes advice.
 pub fn torch<T>(result: Result<T, TchError>) -> Result<T> {
+    const MEMORY: [&str; 4] = [
+        "out of memory",
+        "not enough memory",
+        "can't allocate",
+        "bad_alloc",
+    ];
     result.map_err(|cause| {
+        // A C++ backtrace follows the first line.
         let text = cause.to_string();
-        let line = text.lines().next().unwrap_or_default().to_string();
-        let lower = text.to_lowercase();
-        if lower.contains("alloc") || lower.contains("out of memory") {
+        let line = text.lines().next().unwrap_or_default();
+        if MEMORY.iter().any(|sign| line.contains(sign)) {
             let remedy = "use a smaller --batch-size or --image-size";
             Error::Environment(format!("out of memory: {remedy} ({line})")).into()
         } else {
