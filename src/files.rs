@@ -8,6 +8,9 @@ use anyhow::Context;
 
 use crate::error::{Error, Result, shown};
 
+const PREFIX: &str = ".flowers-";
+const SUFFIX: &str = ".part";
+
 /// Writes a file through `fill` so that `path` holds the old content or the whole new one,
 /// whatever happens in between. Replaces a file that is there.
 ///
@@ -34,7 +37,7 @@ pub fn write_atomically(
 fn write_whole(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".flowers-").suffix(".part");
+    builder.prefix(PREFIX).suffix(SUFFIX);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
     let mut part = builder.tempfile_in(folder)?;
@@ -51,13 +54,24 @@ fn write_whole(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>)
     Ok(())
 }
 
+/// Removes the unfinished files that killed processes left in a folder.
+pub fn remove_parts(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            std::fs::remove_file(entry.path()).ok();
+        }
+    }
+}
+
 /// Whether a file can be written later: its folder is there and takes new files.
 ///
 /// # Errors
 /// [`Error::Environment`] naming the file and the reason.
 pub fn check_writable(path: &Path) -> Result<()> {
     let probe = tempfile::Builder::new()
-        .prefix(".flowers-")
+        .prefix(PREFIX)
         .tempfile_in(folder_of(path));
     probe
         .map(drop)

@@ -3,7 +3,7 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> cli -> commands -> training, report -> bundle, data
+//! main -> commands -> cli -> training, report -> engine, bundle, data
 //!      -> models, graph, weights, image, metrics -> labels, files, progress, error
 //! ```
 //!

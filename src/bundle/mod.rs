@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, shown};
+use crate::graph::Graph;
 use crate::image::Preprocessing;
 use crate::labels::Labels;
-use crate::models::Head;
+use crate::models::{self, Head};
 use crate::weights::hashed::Hashed;
 use crate::weights::{StateDict, safetensors};
 
@@ -80,6 +81,22 @@ impl Manifest {
             quantization: None,
             unknown: Map::new(),
         }
+    }
+
+    /// The network that the weights belong to.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an architecture that this version does not know, or pictures too
+    /// small for it.
+    pub fn graph(&self) -> Result<Graph> {
+        let options = models::Options {
+            classes: self.labels.len(),
+            image_size: self.preprocessing.crop as usize,
+            head: self.head.clone(),
+        };
+        let found = models::find(&self.architecture);
+        let graph = found.and_then(|architecture| architecture.graph(&options));
+        graph.map_err(|cause| Error::Data(format!("{cause:#}")).into())
     }
 
     /// Reads the JSON of a manifest and checks its values.

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
+
 use super::compute;
-use super::evaluation::{Context, measure};
+use super::evaluation::{self, Photos, measure};
 use super::output::{Output, note};
 use super::progress::Bar;
+use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::eval::EvalArgs;
 use crate::data::{Folder, Part, Photo, ScanOptions, Split, SplitOptions};
@@ -38,7 +41,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         files::check_writable(path)?;
     }
     let device = compute::set_up(&args.compute)?;
-    let network = evaluate::network_of(&bundle, device)?;
+    let network = evaluate::network_of(&bundle, device).with_context(|| shown(&args.model))?;
 
     let progress = Bar::new();
     let options = ScanOptions {
@@ -48,8 +51,13 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let folder = Folder::scan(&args.data, &options, &progress)?;
     let (places, split) = chosen(args, manifest, &folder)?;
     let photos = relabelled(&folder, manifest)?;
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let measured = measure(&network, manifest, &photos, places, workers, &progress)?;
+    let photos = Photos {
+        all: &photos,
+        places,
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let stop = stop_flag()?;
+    let measured = measure(&network, manifest, photos, &stop, &progress)?;
 
     let results = gates.judge(&measured.evaluation)?;
     let mut output = Output::stdout(args.json);
@@ -63,7 +71,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         files::write_atomically(path, |sink| sink.write_all(xml.as_bytes()))?;
     }
     if let Some(report) = &args.report {
-        let context = Context {
+        let context = evaluation::Context {
             title: shown(&args.model),
             facts: vec![
                 manifest.architecture.clone(),
@@ -145,11 +153,7 @@ fn split_options(manifest: &Manifest) -> SplitOptions {
         .clone()
         .map(serde_json::from_value::<Config>);
     match config {
-        Some(Ok(config)) => SplitOptions {
-            val: config.val,
-            test: config.test,
-            seed: config.seed,
-        },
+        Some(Ok(config)) => config.split_options(),
         _ => SplitOptions::default(),
     }
 }

@@ -42,16 +42,24 @@ pub struct Context<'a> {
     pub command: Vec<String>,
 }
 
-/// Runs a model over photos whose classes are ids of the model's labels.
+/// Photos to measure a model on; their classes are ids of the model's labels.
+pub struct Photos<'a> {
+    pub all: &'a Arc<[Photo]>,
+    pub places: Vec<usize>,
+    /// Threads that decode them.
+    pub workers: usize,
+}
+
+/// Runs a model over photos.
 ///
 /// # Errors
-/// [`crate::error::Error::Data`] when there is no photo or one has become unreadable.
+/// [`crate::error::Error::Data`] when there is no photo or one has become unreadable,
+/// [`crate::error::Error::Interrupted`] when `stop` is set.
 pub fn measure(
     network: &Network,
     manifest: &Manifest,
-    photos: &Arc<[Photo]>,
-    places: Vec<usize>,
-    workers: usize,
+    photos: Photos<'_>,
+    stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Measured> {
     let transform = Transform {
@@ -61,26 +69,24 @@ pub fn measure(
         seed: 0,
         epoch: 0,
     };
-    progress.begin("evaluating", places.len() as u64);
-    let mut loader = Loader::new(
-        Arc::clone(photos),
-        places.clone(),
-        BATCH,
-        transform,
+    let Photos {
+        all,
+        places,
         workers,
-    )?;
+    } = photos;
+    progress.begin("evaluating", places.len() as u64);
+    let mut loader = Loader::new(Arc::clone(all), places.clone(), BATCH, transform, workers)?;
     let mut each = |images| {
         progress.advance(images as u64);
         Ok(())
     };
-    let never = AtomicBool::new(false);
     let predictions =
-        evaluate::predictions(network, &mut loader, &manifest.labels, &never, &mut each)?;
+        evaluate::predictions(network, &mut loader, &manifest.labels, stop, &mut each)?;
     progress.finish();
     Ok(Measured {
         evaluation: Evaluation::of(&predictions)?,
         predictions,
-        photos: Arc::clone(photos),
+        photos: Arc::clone(all),
         places,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use serde::Serialize;
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use crate::bundle::{Bundle, Manifest};
 use crate::cli::info::InfoArgs;
 use crate::error::{Error, Result, shown};
 use crate::graph::Graph;
-use crate::models::{self, ARCHITECTURES, Architecture, Options};
+use crate::models::{ARCHITECTURES, Architecture, Options};
 use crate::training::recipe::RECIPES;
 
 /// Runs `flowers info`.
@@ -167,12 +168,7 @@ fn described(architecture: &Architecture, args: &InfoArgs, output: &mut Output<'
 fn model(path: &Path, output: &mut Output<'_>) -> Result<()> {
     let (bundle, sha256) = Bundle::read(path)?;
     let manifest = &bundle.manifest;
-    let options = Options {
-        classes: manifest.labels.len(),
-        image_size: manifest.preprocessing.crop as usize,
-        head: manifest.head.clone(),
-    };
-    let graph = models::find(&manifest.architecture)?.graph(&options)?;
+    let graph = manifest.graph().with_context(|| shown(path))?;
     output.json(&json!({
         "file": shown(path),
         "sha256": sha256,

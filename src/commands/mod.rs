@@ -8,6 +8,7 @@ mod info;
 pub mod output;
 mod predict;
 pub mod progress;
+mod stop;
 mod table;
 mod train;
 mod watch;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -69,6 +70,12 @@ impl<'a> Output<'a> {
             }),
         }
     }
+}
+
+/// A path as JSON holds it: the name itself, control characters and all, for a program to open.
+/// Bytes that are no UTF-8 can't be kept.
+pub fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// Writes a line to standard error. Nobody reading it is no reason to fail.

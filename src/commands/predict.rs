@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::WalkDir;
 
 use super::compute;
-use super::output::Output;
+use super::output::{Output, path_text};
 use crate::bundle::Bundle;
 use crate::cli::predict::PredictArgs;
 use crate::data::loader::Batch;
@@ -49,13 +50,14 @@ pub fn run(args: &PredictArgs) -> Result<()> {
     let (bundle, _) = Bundle::read(&args.model)?;
     let files = listed(&args.files)?;
     let device = compute::set_up(&args.compute)?;
-    let network = evaluate::network_of(&bundle, device)?;
+    let network = evaluate::network_of(&bundle, device).with_context(|| shown(&args.model))?;
     let manifest = &bundle.manifest;
     let mut output = Output::stdout(args.json);
     let mut failures = 0;
     for files in files.chunks(BATCH) {
         let pictures = pixels(files, &manifest.preprocessing);
-        let mut rows = scores(&network, &pictures, &manifest.preprocessing)?.into_iter();
+        let rows = scores(&network, &pictures, &manifest.preprocessing);
+        let mut rows = rows.with_context(|| shown(&args.model))?.into_iter();
         for (file, picture) in files.iter().zip(&pictures) {
             match picture {
                 Ok(_) => {
@@ -173,7 +175,7 @@ fn answer(
         first.confidence
     ))?;
     output.json(&Answer {
-        file: shown(file),
+        file: path_text(file),
         class: first.class.clone(),
         confidence: first.confidence,
         top_predictions: guesses,
@@ -183,7 +185,7 @@ fn answer(
 fn fail(file: &Path, why: &str, output: &mut Output<'_>) -> Result<()> {
     output.text(format_args!("{}: error: {why}", shown(file)))?;
     output.json(&Failure {
-        file: shown(file),
+        file: path_text(file),
         error: why.into(),
     })
 }

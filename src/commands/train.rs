@@ -1,22 +1,27 @@
 //! `flowers train`: configuration, data, training, and the report of the best model.
 
 use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tch::Device;
 
 use super::compute;
-use super::evaluation::{Context, measure};
-use super::output::{Output, note};
+use super::evaluation::{Context, Measured, Photos, measure};
+use super::output::{Output, note, path_text};
 use super::progress::Bar;
-use super::watch::{Watch, stop_flag};
+use super::stop::stop_flag;
+use super::watch::Watch;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::train::TrainArgs;
-use crate::data::{Folder, ScanOptions, Split, SplitOptions};
+use crate::data::{self, Folder, Part, ScanOptions, Split};
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::image::Limits;
+use crate::metrics::Evaluation;
+use crate::report::curves_png;
 use crate::training::observe::{Csv, Log, Observer, TensorBoard};
 use crate::training::{Checkpoint, Job, Network, Run, Settings, Start, State, evaluate, fit};
 use crate::weights::StateDict;
@@ -50,9 +55,13 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
         None => Settings::default(),
     };
     let config = args.settings.clone().over(file).resolve()?;
+    if let Some(path) = &args.split {
+        data::Manifest::read(path)?;
+    }
+    refuse_inside(out, data)?;
     Run::create(out)?;
-    let progress = Bar::new();
     let device = compute::with_threads(config.device, config.threads)?;
+    let progress = Bar::new();
     let origin = Start::locate(&config, &progress)?;
     if let Start::Scratch {
         warning: Some(warning),
@@ -63,19 +72,13 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
     let folder = scan(data, config.max_bad, &progress)?;
     let split = match &args.split {
         Some(path) => Split::load(path, &folder)?,
-        None => {
-            let options = SplitOptions {
-                val: config.val,
-                test: config.test,
-                seed: config.seed,
-            };
-            Split::make(&folder, &options)?
-        }
+        None => Split::make(&folder, &config.split_options())?,
     };
     let options = config.model_options(folder.labels.len())?;
     let graph = config.architecture()?.graph(&options)?;
     let (weights, from) = origin.parameters(&config, &graph)?;
     let network = Network::new(graph, &weights, device)?;
+    drop(weights);
     let manifest = Manifest {
         recipe: Some(serde_json::to_value(&config)?),
         split_sha256: Some(split.manifest.sha256()?),
@@ -114,16 +117,15 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
             "--resume continues with the run's own configuration; leave out other options";
         return Err(Error::Usage(message.into()).into());
     }
-    let (run, checkpoint) = Run::resume(out)?;
+    let (run, checkpoint) = Run::resume(out, args.data.as_deref())?;
     let Checkpoint {
         header,
         network,
         optimizer,
     } = checkpoint;
-    let data = args.data.clone().unwrap_or(header.data);
     let config = run.config();
     let device = compute::with_threads(config.device, config.threads)?;
-    let folder = scan(&data, config.max_bad, &Bar::new())?;
+    let folder = scan(run.data(), config.max_bad, &Bar::new())?;
     let path = run.file("split.json");
     let split = Split::load(&path, &folder)?;
     if run.manifest().split_sha256 != Some(split.manifest.sha256()?) {
@@ -133,8 +135,7 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
         );
         return Err(Error::Data(message).into());
     }
-    let options = config.model_options(run.manifest().labels.len())?;
-    let graph = config.architecture()?.graph(&options)?;
+    let graph = run.manifest().graph()?;
     let network = Network::new(graph, &network, device)?;
     note(format_args!(
         "resuming {} after {} epochs and {} batches",
@@ -155,17 +156,6 @@ struct Position {
     network: Network,
     state: State,
     optimizer: Option<StateDict>,
-}
-
-#[derive(Serialize)]
-struct Summary {
-    run: String,
-    model: String,
-    report: String,
-    best_epoch: usize,
-    val_accuracy: f64,
-    seconds: f64,
-    evaluation: crate::metrics::Evaluation,
 }
 
 fn train(
@@ -192,28 +182,37 @@ fn train(
         stop: &stop,
     };
     let state = fit(&job, &mut network, state, optimizer, &mut observers)?;
-    let elapsed = started.elapsed();
-    let best = state
-        .best()
-        .ok_or_else(|| Error::Data("the run has no epoch".into()))?;
+    let device = network.device();
+    drop(network);
+    let (measured, part) = measured(run, folder, split, &state, device, &stop)?;
+    report(run, &state, &measured, part, started.elapsed(), args.json)
+}
 
+/// Measures the best model on the test photos, or on the validation photos where there are none,
+/// and writes the report into the run.
+fn measured(
+    run: &Run,
+    folder: &Folder,
+    split: &Split,
+    state: &State,
+    device: Device,
+    stop: &AtomicBool,
+) -> Result<(Measured, Part)> {
     let (bundle, _) = Bundle::read(&run.model())?;
-    let network = evaluate::network_of(&bundle, network.device())?;
-    let (part, places) = if split.test.is_empty() {
-        ("val", split.val.clone())
-    } else {
-        ("test", split.test.clone())
-    };
-    let workers = run.config().workers;
     let manifest = &bundle.manifest;
-    let measured = measure(
-        &network,
-        manifest,
-        &folder.photos,
-        places,
-        workers,
-        &Bar::new(),
-    )?;
+    let network = evaluate::network_of(&bundle, device)?;
+    let part = if split.test.is_empty() {
+        Part::Val
+    } else {
+        Part::Test
+    };
+    let photos = Photos {
+        all: &folder.photos,
+        places: split.part(part).to_vec(),
+        workers: run.config().workers,
+    };
+    let measured = measure(&network, manifest, photos, stop, &Bar::new())
+        .map_err(|error| run.explain_interruption(error))?;
     let context = Context {
         title: name_of(run.folder()),
         facts: vec![
@@ -230,17 +229,47 @@ fn train(
         command: again(run),
     };
     measured.write(run.folder(), &context)?;
+    let curves = curves_png(&state.history)?;
+    files::write_atomically(&run.file("training_curves.png"), |sink| {
+        sink.write_all(&curves)
+    })?;
+    Ok((measured, part))
+}
 
+#[derive(Serialize)]
+struct Summary<'a> {
+    run: String,
+    model: String,
+    report: String,
+    best_epoch: usize,
+    val_accuracy: f64,
+    seconds: f64,
+    measured_on: &'static str,
+    evaluation: &'a Evaluation,
+}
+
+fn report(
+    run: &Run,
+    state: &State,
+    measured: &Measured,
+    part: Part,
+    elapsed: Duration,
+    json: bool,
+) -> Result<()> {
+    let best = state
+        .best()
+        .ok_or_else(|| Error::Data("the run has no epoch".into()))?;
     let report = run.file("report.html");
-    let mut output = Output::stdout(args.json);
+    let mut output = Output::stdout(json);
     output.json(&Summary {
-        run: shown(run.folder()),
-        model: shown(run.model()),
-        report: shown(&report),
+        run: path_text(run.folder()),
+        model: path_text(&run.model()),
+        report: path_text(&report),
         best_epoch: best.epoch,
         val_accuracy: best.val_accuracy,
         seconds: elapsed.as_secs_f64(),
-        evaluation: measured.evaluation.clone(),
+        measured_on: part.name(),
+        evaluation: &measured.evaluation,
     })?;
     output.text(format_args!(
         "Training complete in {}\nBest val Acc: {:.4} (epoch {})\n\nOn the {part} photos:\n{}\n\n\
@@ -252,6 +281,19 @@ fn train(
         shown(run.model()),
         shown(&report),
     ))
+}
+
+/// Refuses an output folder inside the data set, which is never written to.
+fn refuse_inside(out: &Path, data: &Path) -> Result<()> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
+    if absolute(out).starts_with(absolute(data)) {
+        let message = format!(
+            "--out {} lies inside the data set, which is never written to; choose another folder",
+            shown(out)
+        );
+        return Err(Error::Usage(message).into());
+    }
+    Ok(())
 }
 
 fn settings(path: &Path) -> Result<Settings> {
@@ -309,7 +351,6 @@ fn name_of(folder: &Path) -> String {
 
 /// The command line that repeats a run.
 fn again(run: &Run) -> Vec<String> {
-    let file = |path: PathBuf| shown(path);
     vec![
         "flowers".into(),
         "train".into(),
@@ -317,9 +358,9 @@ fn again(run: &Run) -> Vec<String> {
         "--out".into(),
         "NEW_RUN".into(),
         "--config".into(),
-        file(run.file("config.toml")),
+        shown(run.file("config.toml")),
         "--split".into(),
-        file(run.file("split.json")),
+        shown(run.file("split.json")),
     ]
 }
 

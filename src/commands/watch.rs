@@ -1,14 +1,11 @@
 //! Shows a training run on standard error: a bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::output::note;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::training::observe::{Event, Observer, lines};
 
 const TEMPLATE: &str = "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec:.dim} {eta:.dim}";
@@ -83,18 +80,4 @@ impl Observer for Watch {
         }
         Ok(())
     }
-}
-
-/// A flag that Ctrl-C and SIGTERM set; the second one ends the program at once.
-///
-/// # Errors
-/// [`Error::Environment`] when the system refuses.
-pub fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
-            .map_err(|cause| Error::Environment(format!("can't catch Ctrl-C: {cause}")))?;
-    }
-    Ok(flag)
 }

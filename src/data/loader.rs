@@ -312,7 +312,15 @@ impl Shared {
         let indices = self.order[self.range(batch)].to_vec();
         let size = self.transform.preprocessing.crop as usize;
         let values = 3 * size * size;
-        pixels.resize(indices.len() * values, 0.0);
+        let length = indices.len() * values;
+        pixels
+            .try_reserve_exact(length.saturating_sub(pixels.len()))
+            .map_err(|cause| {
+                Error::Environment(format!(
+                    "out of memory: use a smaller --batch-size or --image-size ({cause})"
+                ))
+            })?;
+        pixels.resize(length, 0.0);
         for (picture, planes) in pictures.iter().zip(pixels.chunks_mut(values)) {
             self.transform.preprocessing.normalise(picture, planes);
         }

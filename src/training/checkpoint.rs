@@ -1,6 +1,7 @@
 //! Everything that an interrupted run needs to go on as if nothing had happened.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -56,8 +57,8 @@ pub struct Header {
     pub config: Config,
     /// What the model file of the run says of itself.
     pub manifest: Manifest,
-    /// The data set's folder.
-    pub data: std::path::PathBuf,
+    /// The data set's folder: any bytes, which JSON text could not hold.
+    pub data: OsString,
 }
 
 const SCHEMA: u32 = 1;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context;
 use tch::Device;
 
 use super::network::{Mode, Network};
@@ -11,24 +12,25 @@ use crate::data::loader::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::metrics::Predictions;
-use crate::models;
 
 /// The network of a model file.
 ///
 /// # Errors
-/// [`Error::Usage`] for an unknown architecture, [`Error::Data`] when the weights do not fit it.
+/// [`Error::Data`] for an unknown architecture, or when the weights do not fit it. The caller
+/// adds the file's name.
 pub fn network_of(bundle: &Bundle, device: Device) -> Result<Network> {
-    let manifest = &bundle.manifest;
-    let options = models::Options {
-        classes: manifest.labels.len(),
-        image_size: manifest.preprocessing.crop as usize,
-        head: manifest.head.clone(),
-    };
-    let graph = models::find(&manifest.architecture)?.graph(&options)?;
-    Network::new(graph, &bundle.weights, device)
+    Network::new(bundle.manifest.graph()?, &bundle.weights, device)
 }
 
+/// A network that has learned into infinity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model's scores are no numbers")]
+pub struct NotFinite;
+
 /// Logits of a batch, float32 row-major `(n, classes)`.
+///
+/// # Errors
+/// [`Error::Data`] with [`NotFinite`] as its context when a logit is infinite or no number.
 pub fn logits(network: &Network, batch: &Batch) -> Result<Vec<f32>> {
     let (pixels, _) = tensors::of_batch(batch, network.device())?;
     let logits = network.forward(&pixels, Mode::Evaluate)?;
@@ -39,7 +41,11 @@ pub fn logits(network: &Network, batch: &Batch) -> Result<Vec<f32>> {
     )?;
     let mut values = vec![0f32; logits.numel()];
     torch(logits.f_copy_data(&mut values, logits.numel()))?;
-    Ok(values)
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(values);
+    }
+    let message = "its weights are broken, train it again (a lower learning rate may help)";
+    Err(Error::Data(message.into())).context(NotFinite)
 }
 
 /// Predictions for every photo that a loader gives, in its order. `each` hears of the photos of

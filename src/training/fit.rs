@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tch::Tensor;
 
 use super::checkpoint::State;
-use super::evaluate;
+use super::evaluate::{self, NotFinite};
 use super::network::{Mode, Network};
 use super::observe::{Event, Observer};
 use super::optimizer::Optimizer;
@@ -70,7 +70,7 @@ pub fn fit(
             let started = Instant::now();
             let trained = train_epoch(job, phase, network, &mut optimizer, &mut state, observer)?;
             let (validated, waited) = validate(job, network, observer)
-                .or_else(|error| stopped(job, error, &state, network, &optimizer))?;
+                .or_else(|error| spoiled(job, error, &state, network, &optimizer))?;
             let seconds = started.elapsed().as_secs_f64();
             let waited = (trained.waited + waited).as_secs_f64();
             let row = Epoch {
@@ -140,7 +140,8 @@ fn train_epoch(
 
     let started = Instant::now();
     let mut saved = Instant::now();
-    let mut learning_rate = schedule.learning_rate(optimizer.taken() as usize);
+    let last_step = optimizer.taken().saturating_sub(1);
+    let mut learning_rate = schedule.learning_rate(last_step as usize);
     while let Some(batch) = loader.next() {
         let batch = batch?;
         learning_rate = schedule.learning_rate(optimizer.taken() as usize);
@@ -151,7 +152,9 @@ fn train_epoch(
         let loss = cross_entropy(&logits, &labels, class_weights.as_ref(), smoothing)?;
         let value = torch(f64::try_from(&loss))?;
         if !value.is_finite() {
-            return Err(diverged(job, epoch + 1, state.batch + 1, "loss"));
+            let (epoch, batch) = (epoch + 1, state.batch + 1);
+            let what = format!("the loss became {value} in epoch {epoch}, batch {batch}");
+            return Err(diverged(job, &what));
         }
         optimizer.step(&loss, learning_rate)?;
 
@@ -204,24 +207,27 @@ fn validate(
 /// Saves a run, unless its network is past saving: the last good checkpoint stays then.
 fn save(job: &Job<'_>, state: &State, network: &Network, optimizer: &Optimizer) -> Result<()> {
     if !network.is_finite()? {
-        return Err(diverged(
-            job,
-            state.history.len() + 1,
-            state.batch,
-            "parameters",
-        ));
+        let (epoch, batch) = (state.history.len() + 1, state.batch);
+        let what = format!("the parameters stopped being numbers in epoch {epoch}, batch {batch}");
+        return Err(diverged(job, &what));
     }
     job.run.save_checkpoint(state, network, optimizer)
 }
 
-/// Saves a run that was stopped in its validation; other errors pass through.
-fn stopped<T>(
+/// Saves a run that was stopped in its validation, and explains scores that are no numbers;
+/// other errors pass through.
+fn spoiled<T>(
     job: &Job<'_>,
     error: anyhow::Error,
     state: &State,
     network: &Network,
     optimizer: &Optimizer,
 ) -> Result<T> {
+    if error.is::<NotFinite>() {
+        let epoch = state.history.len() + 1;
+        let what = format!("the validation of epoch {epoch} gave no numbers");
+        return Err(diverged(job, &what));
+    }
     match error.downcast_ref() {
         Some(Error::Interrupted(_)) => {
             save(job, state, network, optimizer)?;
@@ -336,17 +342,14 @@ fn step_seed(seed: u64, epoch: usize, batch: usize) -> i64 {
 }
 
 fn interrupted(job: &Job<'_>) -> anyhow::Error {
-    let folder = shown(job.run.folder());
-    Error::Interrupted(format!(
-        "stopped and saved; continue with: flowers train --resume {folder}"
-    ))
-    .into()
+    let stopped = Error::Interrupted("stopped".into());
+    job.run.explain_interruption(stopped.into())
 }
 
-fn diverged(job: &Job<'_>, epoch: usize, batch: usize, what: &str) -> anyhow::Error {
+fn diverged(job: &Job<'_>, what: &str) -> anyhow::Error {
     Error::Gate(format!(
-        "the {what} became NaN or infinite in epoch {epoch}, batch {batch}: train again with a \
-         lower --lr or some --warmup; the last good checkpoint stays in {}",
+        "{what}: train again with a lower --lr or some --warmup; the last good checkpoint stays \
+         in {}",
         shown(job.run.folder())
     ))
     .into()

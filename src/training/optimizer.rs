@@ -24,6 +24,24 @@ pub enum Algorithm {
     Sgd,
 }
 
+impl Algorithm {
+    /// What a recipe's learning rate, made for Adam, is multiplied by.
+    pub fn usual_rate(self) -> f64 {
+        match self {
+            Self::Adam | Self::Adamw => 1.0,
+            Self::Sgd => 10.0,
+        }
+    }
+
+    /// The weight decay if nothing is said, as in PyTorch.
+    pub fn usual_decay(self) -> f64 {
+        match self {
+            Self::Adamw => 0.01,
+            Self::Adam | Self::Sgd => 0.0,
+        }
+    }
+}
+
 /// The fused operators, which tch does not bind, behind one method each.
 const STEPS: &str = "
   def adam(self: __torch__.Net, p: List[Tensor], g: List[Tensor], m: List[Tensor], v: List[Tensor], s: List[Tensor], lr: float, decay: float) -> NoneType:

@@ -10,6 +10,8 @@ use crate::bundle::{Bundle, Manifest};
 use crate::error::{Error, Result, shown};
 use crate::files;
 
+const CHECKPOINT: &str = "last.ckpt";
+
 /// An open run folder.
 pub struct Run {
     folder: PathBuf,
@@ -29,12 +31,13 @@ impl Run {
     pub fn create(folder: &Path) -> Result<()> {
         let taken = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
         if taken || folder.is_file() {
-            let message = format!(
-                "{} already holds files; choose another --out, or continue its run with \
-                 --resume {}",
-                shown(folder),
-                shown(folder)
-            );
+            let place = shown(folder);
+            let resume = if folder.join(CHECKPOINT).exists() {
+                format!(", or continue its run with `flowers train --resume {place}`")
+            } else {
+                String::new()
+            };
+            let message = format!("{place} already holds files: choose another folder{resume}");
             return Err(Error::Usage(message).into());
         }
         files::create_folder(folder)?;
@@ -56,15 +59,16 @@ impl Run {
         Ok(run)
     }
 
-    /// Opens an interrupted run where it last was saved.
+    /// Opens an interrupted run where it last was saved, and clears away files that a killed
+    /// process left unfinished; `data` is where the data set has moved.
     ///
     /// # Errors
     /// [`Error::Data`] when there is no usable checkpoint.
-    pub fn resume(folder: &Path) -> Result<(Self, Checkpoint)> {
-        let path = folder.join("last.ckpt");
+    pub fn resume(folder: &Path, data: Option<&Path>) -> Result<(Self, Checkpoint)> {
+        let path = folder.join(CHECKPOINT);
         if !path.exists() {
             let message = format!(
-                "{} has no checkpoint (last.ckpt) to resume from; start the run anew",
+                "{} has no checkpoint ({CHECKPOINT}) to resume from; start the run anew",
                 shown(folder)
             );
             return Err(Error::Data(message).into());
@@ -72,7 +76,9 @@ impl Run {
         let checkpoint = Checkpoint::read(&path)?;
         let header = &checkpoint.header;
         let (config, manifest) = (header.config.clone(), header.manifest.clone());
-        let run = Self::of(folder, config, manifest, &header.data)?;
+        let data = data.unwrap_or(Path::new(&header.data));
+        let run = Self::of(folder, config, manifest, data)?;
+        files::remove_parts(folder);
         Ok((run, checkpoint))
     }
 
@@ -116,6 +122,18 @@ impl Run {
         self.file("model.safetensors")
     }
 
+    /// Adds to an interruption how to go on; other errors stay as they are.
+    pub fn explain_interruption(&self, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast_ref() {
+            Some(Error::Interrupted(_)) => Error::Interrupted(format!(
+                "stopped and saved; continue with: flowers train --resume {}",
+                quoted(&self.folder)
+            ))
+            .into(),
+            _ => error,
+        }
+    }
+
     pub(super) fn save_checkpoint(
         &self,
         state: &State,
@@ -128,7 +146,7 @@ impl Run {
             self.manifest.clone(),
             &self.data,
         );
-        Checkpoint::write(&self.file("last.ckpt"), &header, network, optimizer)
+        Checkpoint::write(&self.file(CHECKPOINT), &header, network, optimizer)
     }
 
     /// Writes the network as the run's model. Nothing in the file depends on the clock, so equal
@@ -149,5 +167,16 @@ impl Run {
             weights: network.state_dict()?,
         };
         bundle.write(&self.model())
+    }
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    let text = shown(path);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::Algorithm;
 use super::recipe::{self, Recipe};
 use super::schedule::Scheduler;
+use crate::data::SplitOptions;
 use crate::error::{Error, Result};
 use crate::models::{self, Architecture, Head};
 
@@ -32,7 +33,7 @@ pub struct Settings {
     /// Photos in a step [default: 32]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Peak learning rate [default: 1e-4, in scratch 1e-3]
+    /// Peak learning rate [default: 1e-4, in scratch 1e-3; ten times that for sgd]
     #[arg(long, value_name = "RATE")]
     pub lr: Option<f64>,
     /// How gradients move the weights [default: adam]
@@ -45,7 +46,8 @@ pub struct Settings {
     /// Epochs in which the learning rate rises from zero [default: 0]
     #[arg(long, value_name = "EPOCHS")]
     pub warmup: Option<f64>,
-    /// Decay of weights (not of biases and normalisations) [default: 0]
+    /// Decay of weights (not of biases and normalisations) [default: 0, for adamw
+    /// 0.01]
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f64>,
     /// Share of the target that is spread over all classes [default: 0]
@@ -187,6 +189,7 @@ impl Settings {
     pub fn resolve(self) -> Result<Config> {
         let recipe = recipe::find(self.recipe.as_deref().unwrap_or("classic"))?;
         let architecture = models::find(self.arch.as_deref().unwrap_or("resnet18"))?;
+        let optimizer = self.optimizer.unwrap_or(Algorithm::Adam);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let freeze_until = if recipe.freezes {
             architecture.fine_tune_from
@@ -199,11 +202,11 @@ impl Settings {
             weights: self.weights.unwrap_or_else(|| "imagenet".into()),
             epochs: self.epochs.unwrap_or(recipe.epochs),
             batch_size: self.batch_size.unwrap_or(32),
-            lr: self.lr.unwrap_or(recipe.lr),
-            optimizer: self.optimizer.unwrap_or(Algorithm::Adam),
+            lr: self.lr.unwrap_or(recipe.lr * optimizer.usual_rate()),
+            optimizer,
             scheduler: self.scheduler.unwrap_or(recipe.scheduler),
             warmup: self.warmup.unwrap_or(0.0),
-            weight_decay: self.weight_decay.unwrap_or(0.0),
+            weight_decay: self.weight_decay.unwrap_or(optimizer.usual_decay()),
             label_smoothing: self.label_smoothing.unwrap_or(0.0),
             dropout: self
                 .dropout
@@ -315,6 +318,15 @@ impl Config {
 
     pub fn recipe(&self) -> Result<&'static Recipe> {
         recipe::find(&self.recipe)
+    }
+
+    /// How the photos are split.
+    pub fn split_options(&self) -> SplitOptions {
+        SplitOptions {
+            val: self.val,
+            test: self.test,
+            seed: self.seed,
+        }
     }
 
     /// The layer before which everything is frozen, if anything is.

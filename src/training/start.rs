@@ -9,35 +9,40 @@ use crate::models::{Architecture, pretrained};
 use crate::progress::Progress;
 use crate::weights::{self, StateDict};
 
-/// Where initial parameters are to be had.
+/// Initial parameters, before it is known how many classes there are.
 pub enum Start {
     /// Random parameters, and why if the user did not ask for them.
-    Scratch {
-        warning: Option<String>,
-    },
-    File(PathBuf),
+    Scratch { warning: Option<String> },
+    /// Those of a file, as they are.
+    Stored { path: PathBuf, weights: StateDict },
 }
 
 impl Start {
-    /// Finds what `--weights` asks for; downloads pretrained weights if need be.
+    /// Finds and reads what `--weights` asks for; downloads pretrained weights if need be.
     ///
     /// # Errors
-    /// [`Error::Environment`] when pretrained weights can't be had.
+    /// [`Error::Environment`] when pretrained weights can't be had, [`Error::Data`] for a file
+    /// that holds none.
     pub fn locate(config: &Config, progress: &dyn Progress) -> Result<Self> {
         let source = &config.architecture()?.source;
-        match config.weights.as_str() {
-            "none" => Ok(Self::Scratch { warning: None }),
-            "imagenet" => pretrained::fetch(source, progress).map(Self::File),
-            "auto" => Ok(match pretrained::fetch(source, progress) {
-                Ok(path) => Self::File(path),
-                Err(cause) => Self::Scratch {
-                    warning: Some(format!(
+        let path = match config.weights.as_str() {
+            "none" => return Ok(Self::Scratch { warning: None }),
+            "imagenet" => pretrained::fetch(source, progress)?,
+            "auto" => match pretrained::fetch(source, progress) {
+                Ok(path) => path,
+                Err(cause) => {
+                    let warning = format!(
                         "TRAINING FROM SCRATCH, accuracy on real photos will be lower: {cause:#}"
-                    )),
-                },
-            }),
-            file => Ok(Self::File(file.into())),
-        }
+                    );
+                    return Ok(Self::Scratch {
+                        warning: Some(warning),
+                    });
+                }
+            },
+            file => file.into(),
+        };
+        let weights = weights::read(&path)?;
+        Ok(Self::Stored { path, weights })
     }
 
     /// Parameters for a graph, and a line on where they come from. The classifier is taken over
@@ -46,13 +51,12 @@ impl Start {
     /// # Errors
     /// [`Error::Data`] when a file does not fit the network, listing what is missing, unexpected,
     /// or of another shape.
-    pub fn parameters(&self, config: &Config, graph: &Graph) -> Result<(StateDict, String)> {
+    pub fn parameters(self, config: &Config, graph: &Graph) -> Result<(StateDict, String)> {
         let random = graph.initialise(config.seed);
-        let Self::File(path) = self else {
+        let Self::Stored { path, weights } = self else {
             return Ok((random, "random parameters".into()));
         };
-        let stored = weights::read(path)?;
-        let (weights, kept) = fitted(config.architecture()?, graph, stored, random, path)?;
+        let (weights, kept) = fitted(config.architecture()?, graph, weights, random, &path)?;
         let head = if kept {
             "with its classifier"
         } else {

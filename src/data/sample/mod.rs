@@ -276,7 +276,8 @@ fn check(set: &SampleSet, dir: &Path) -> Result<(), Error> {
         Ok(false) => return Ok(()),
         Err(cause) => match cause.kind() {
             io::ErrorKind::NotFound => return Ok(()),
-            io::ErrorKind::NotADirectory => "is a file",
+            io::ErrorKind::NotADirectory if dir.exists() => "is a file",
+            io::ErrorKind::NotADirectory => "lies below a file",
             _ => "can't be read",
         },
     };
