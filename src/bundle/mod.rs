@@ -23,9 +23,6 @@ pub const SCHEMA: u32 = 1;
 /// Where in the metadata of the safetensors file the manifest is.
 const KEY: &str = "flowers.manifest";
 
-/// The largest crop that a model may ask for, in pixels: an input of 200 MB.
-const MAX_CROP: u32 = 4096;
-
 /// What a model is, apart from its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -124,13 +121,6 @@ impl Manifest {
 
     /// The first value that no model can have.
     fn fault(&self) -> Option<String> {
-        let Preprocessing {
-            resize,
-            crop,
-            mean,
-            std,
-            ..
-        } = &self.preprocessing;
         let dropout = self.head.dropout;
         if self.schema == 0 {
             Some("schema version 0 never was".into())
@@ -140,22 +130,11 @@ impl Manifest {
             Some("the hidden layer of the head has no units".into())
         } else if !(0.0..1.0).contains(&dropout) {
             Some(format!("a dropout of {dropout} is not between 0 and 1"))
-        } else if *crop == 0 || *crop > MAX_CROP {
-            Some(format!(
-                "a crop of {crop} pixels is not between 1 and {MAX_CROP}"
-            ))
-        } else if resize < crop || *resize > 2 * MAX_CROP {
-            Some(format!(
-                "pictures can't be resized to {resize} and cropped to {crop} pixels"
-            ))
-        } else if mean.iter().chain(std).any(|value| !value.is_finite())
-            || std.iter().any(|value| *value <= 0.0)
-        {
-            Some(format!(
-                "mean {mean:?} and std {std:?} can't normalise a picture"
-            ))
         } else {
-            None
+            self.preprocessing
+                .validate()
+                .err()
+                .map(|fault| fault.to_string())
         }
     }
 }

@@ -123,10 +123,10 @@ fn values_that_no_model_can_have() {
     assert!(refusal_of("/schema", "1".into()).contains("no schema version"));
     assert!(refusal_of("/head/hidden", 0.into()).contains("no units"));
     assert!(refusal_of("/head/dropout", 1.into()).contains("dropout of 1"));
-    assert!(refusal_of("/preprocessing/crop", 0.into()).contains("crop of 0"));
+    assert!(refusal_of("/preprocessing/crop", 0.into()).contains("crop is 0"));
     assert!(refusal_of("/preprocessing/crop", 257.into()).contains("cropped to 257"));
-    assert!(refusal_of("/preprocessing/std/1", 0.into()).contains("can't normalise"));
-    assert!(refusal_of("/preprocessing/mean/1", 1e300.into()).contains("can't normalise"));
+    assert!(refusal_of("/preprocessing/std/1", 0.into()).contains("std is 0"));
+    assert!(refusal_of("/preprocessing/mean/1", 1e300.into()).contains("mean is inf"));
     let mut endless = manifest();
     endless.head.dropout = f64::NAN;
     assert!(bundle(endless).write(Path::new("unwritten")).is_err());

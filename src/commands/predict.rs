@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use rayon::prelude::*;
 use serde::Serialize;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::compute;
 use super::output::{Output, path_text};
 use crate::bundle::Bundle;
 use crate::cli::predict::PredictArgs;
+use crate::data::is_hidden;
 use crate::data::loader::Batch;
 use crate::error::{Error, Result, shown};
 use crate::image::{Limits, Preprocessing, decode};
@@ -59,6 +60,7 @@ pub fn run(args: &PredictArgs) -> Result<()> {
         let rows = scores(&network, &pictures, &manifest.preprocessing);
         let mut rows = rows.with_context(|| shown(&args.model))?.into_iter();
         for (file, picture) in files.iter().zip(&pictures) {
+            let file = file.as_ref().unwrap_or_else(|(file, _)| file);
             match picture {
                 Ok(_) => {
                     let logits = rows.next().unwrap_or_default();
@@ -78,25 +80,33 @@ pub fn run(args: &PredictArgs) -> Result<()> {
     Ok(())
 }
 
+/// A file to predict, or one that can't be reached and why.
+type Found = Result<PathBuf, (PathBuf, String)>;
+
 /// The files as given, and those inside folders in the order of their paths.
-fn listed(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
+    let mut files: Vec<Found> = Vec::new();
     for path in given {
         if !path.is_dir() {
-            files.push(path.clone());
+            files.push(Ok(path.clone()));
             continue;
         }
         let before = files.len();
         let entries = WalkDir::new(path).follow_links(true).sort_by_file_name();
-        let visible = |entry: &walkdir::DirEntry| {
-            entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
-        };
-        for entry in entries.into_iter().filter_entry(visible) {
-            let entry = entry.map_err(|cause| {
-                Error::Data(format!("can't look into {}: {cause}", shown(path)))
-            })?;
-            if entry.file_type().is_file() {
-                files.push(entry.into_path());
+        let kept = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry.file_name());
+        for entry in entries.into_iter().filter_entry(kept) {
+            match entry {
+                Ok(entry) if entry.file_type().is_file() => files.push(Ok(entry.into_path())),
+                Ok(_) => {}
+                // A link back to its own parent: its pictures are listed there.
+                Err(cause) if cause.loop_ancestor().is_some() => {}
+                Err(cause) => {
+                    let place = cause.path().unwrap_or(path).to_path_buf();
+                    let why = cause
+                        .io_error()
+                        .map_or_else(|| cause.to_string(), ToString::to_string);
+                    files.push(Err((place, why)));
+                }
             }
         }
         if files.len() == before {
@@ -108,10 +118,11 @@ fn listed(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// Each file as normalised float32 planes (3, crop, crop), or why it can't be read.
-fn pixels(files: &[PathBuf], preprocessing: &Preprocessing) -> Vec<Result<Vec<f32>, String>> {
+fn pixels(files: &[Found], preprocessing: &Preprocessing) -> Vec<Result<Vec<f32>, String>> {
     let side = preprocessing.crop as usize;
     let limits = Limits::default();
-    let load = |file: &PathBuf| {
+    let load = |file: &Found| {
+        let file = file.as_ref().map_err(|(_, why)| why.clone())?;
         let picture = decode::read(file, &limits).map_err(|cause| cause.to_string())?;
         let mut planes = vec![0.0; 3 * side * side];
         preprocessing.normalise(&preprocessing.fit(&picture), &mut planes);

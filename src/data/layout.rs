@@ -127,7 +127,7 @@ impl Tree {
 }
 
 /// What file managers, version control and archivers leave in folders.
-fn is_hidden(name: &OsStr) -> bool {
+pub fn is_hidden(name: &OsStr) -> bool {
     const LEFTOVERS: [&str; 4] = ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"];
     let name = name.to_string_lossy();
     name.starts_with('.')

@@ -160,11 +160,6 @@ impl Loader {
         Ok(loader)
     }
 
-    /// The number of batches from first to last, taken ones included.
-    pub fn batches(&self) -> usize {
-        self.shared.batches
-    }
-
     /// How long the consumer has waited for batches so far.
     pub fn waited(&self) -> Duration {
         self.waited

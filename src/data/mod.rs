@@ -11,6 +11,7 @@ pub mod sample;
 pub mod split;
 
 pub use folder::{Folder, Part, Photo, ScanOptions};
+pub use layout::is_hidden;
 pub use loader::{Batch, Loader, Transform};
 pub use manifest::Manifest;
 pub use split::{Split, SplitOptions};

@@ -56,6 +56,12 @@ impl Preprocessing {
                 )));
             }
         }
+        if self.resize < self.crop {
+            return Err(Error::Data(format!(
+                "preprocessing: pictures can't be resized to {} and cropped to {} pixels",
+                self.resize, self.crop
+            )));
+        }
         for mean in self.mean {
             if !mean.is_finite() {
                 return Err(Error::Data(format!(
