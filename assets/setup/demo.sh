@@ -16,8 +16,8 @@ show() {
 rm -rf "$folder"
 mkdir -p "$folder"
 show "$flowers" data sample "$folder/photos"
-show "$flowers" train "$folder/photos" --out "$folder/run" --weights auto \
-    --image-size 96 --epochs 24 --batch-size 32 --lr 2e-3 --scheduler one-cycle
+show "$flowers" train "$folder/photos" --out "$folder/run" --weights auto --recipe scratch \
+    --recipe scratch --image-size 96 --epochs 18
 show "$flowers" eval "$folder/run/model.safetensors" "$folder/photos" --min-accuracy 0.95
 show "$flowers" predict "$folder/run/model.safetensors" "$folder/photos/rose/rose-0001.jpg"
 

@@ -8,7 +8,7 @@ use super::table::table;
 use crate::cli::data::{CheckArgs, DataCommand, SampleArgs, SplitArgs};
 use crate::data::check::{self, Class, Report, Severity};
 use crate::data::sample::{self, SampleSet};
-use crate::data::{Folder, Part, ScanOptions, Split, SplitOptions};
+use crate::data::{Folder, ScanOptions, Split, SplitOptions};
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
 use crate::progress::Progress;
@@ -201,18 +201,15 @@ struct SplitClass {
 
 impl SplitSummary {
     fn of(split: &Split, folder: &Folder, args: &SplitArgs) -> Result<Self> {
-        let count = |id: usize, part: Part| {
-            let places = split.part(part).iter();
-            places
-                .filter(|&&place| folder.photos[place].class == id)
-                .count()
-        };
         let classes = folder.labels.names().iter().enumerate();
-        let classes = classes.map(|(id, name)| SplitClass {
-            class: name.clone(),
-            train: count(id, Part::Train),
-            val: count(id, Part::Val),
-            test: count(id, Part::Test),
+        let classes = classes.map(|(id, name)| {
+            let [train, val, test] = split.counts(folder, id);
+            SplitClass {
+                class: name.clone(),
+                train,
+                val,
+                test,
+            }
         });
         Ok(Self {
             file: shown(&args.out),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::bundle::Manifest;
 use crate::data::loader::Transform;
-use crate::data::{Folder, Loader, Part, Photo, Split};
+use crate::data::{Folder, Loader, Photo, Split};
 use crate::error::{Result, shown};
 use crate::files;
 use crate::image::{Limits, decode};
@@ -156,19 +156,16 @@ impl Measured {
 }
 
 fn counts(split: &Split, folder: &Folder) -> Vec<ClassSplit> {
-    let count = |id: usize, part: Part| {
-        let places = split.part(part).iter();
-        places
-            .filter(|&&place| folder.photos[place].class == id)
-            .count()
-    };
     let classes = folder.labels.names().iter().enumerate();
     classes
-        .map(|(id, class)| ClassSplit {
-            class: shown(class),
-            train: count(id, Part::Train),
-            val: count(id, Part::Val),
-            test: count(id, Part::Test),
+        .map(|(id, class)| {
+            let [train, val, test] = split.counts(folder, id);
+            ClassSplit {
+                class: shown(class),
+                train,
+                val,
+                test,
+            }
         })
         .collect()
 }

