@@ -8,4 +8,5 @@ mod images;
 mod metrics;
 mod models;
 mod report;
+mod tidy;
 mod weights;
