@@ -2,11 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod augmentation;
+mod bad_input;
 mod data_sample;
 mod data_set;
+mod evaluation;
 mod images;
+mod info;
 mod metrics;
 mod models;
+mod prediction;
 mod report;
+mod support;
 mod tidy;
+mod training;
 mod weights;

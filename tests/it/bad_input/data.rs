@@ -1,0 +1,191 @@
+//! Data set folders that can't be trained on, and odd ones that can.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::{copy, crc, model, photos, run, train};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/images");
+
+/// The sample photos in a folder of one's own.
+fn spoilt(spoil: impl FnOnce(&Path)) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(photos(), &folder.path().join("set"));
+    spoil(&folder.path().join("set"));
+    folder
+}
+
+/// Training on the folder's `set` must fail like this and leave no run behind.
+#[track_caller]
+fn refused(folder: &TempDir, words: &[&str]) {
+    let out = folder.path().join("run");
+    train(&folder.path().join("set"), &out, &[]).failed(3, words);
+    assert!(!out.exists(), "a failed start leaves nothing");
+}
+
+/// Keeps the first `n` photos of a class.
+fn keep(class: &Path, n: usize) {
+    for name in crate::support::names(class).iter().skip(n) {
+        fs::remove_file(class.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn sets_without_enough_photos() {
+    let empty = tempfile::tempdir().unwrap();
+    fs::create_dir(empty.path().join("set")).unwrap();
+    refused(&empty, &["set holds no class folders", "<class>/"]);
+
+    let nowhere = tempfile::tempdir().unwrap();
+    refused(&nowhere, &["there is no folder", "set"]);
+
+    let hollow = spoilt(|set| {
+        for class in ["rose", "sunflower", "tulip"] {
+            keep(&set.join(class), 0);
+        }
+    });
+    refused(&hollow, &["holds no photos"]);
+
+    let one = spoilt(|set| {
+        fs::remove_dir_all(set.join("rose")).unwrap();
+        fs::remove_dir_all(set.join("tulip")).unwrap();
+    });
+    refused(&one, &["only one class", "sunflower"]);
+
+    let two = spoilt(|set| keep(&set.join("tulip"), 2));
+    refused(&two, &["tulip", "2"]);
+}
+
+#[test]
+fn broken_files_are_named_counted_and_fatal_above_the_limit() {
+    let folder = spoilt(|set| {
+        let photo = fs::read(set.join("rose/rose-0001.jpg")).unwrap();
+        fs::write(set.join("rose/empty.jpg"), b"").unwrap();
+        fs::write(set.join("rose/short.jpg"), &photo[..photo.len() / 2]).unwrap();
+        fs::write(set.join("tulip/notes.jpg"), b"a rose is a rose").unwrap();
+        fs::write(set.join("tulip/huge.png"), huge_png()).unwrap();
+    });
+    let reasons = [
+        "4 of 40 files",
+        "empty.jpg (the file is empty",
+        "short.jpg (broken JPEG",
+        "notes.jpg (not a picture but text",
+        "huge.png (60000x60000 pixels",
+        "--max-bad",
+    ];
+    refused(&folder, &reasons);
+
+    let set = folder.path().join("set");
+    let out = folder.path().join("run");
+    let said = train(&set, &out, &["--epochs", "1", "--max-bad", "0.1"]).done();
+    let warning = "warning: 4 unreadable files are left out";
+    assert!(said.stderr.contains(warning), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("24 photos to train on"),
+        "{}",
+        said.stderr
+    );
+}
+
+/// The header of a picture of 60000 x 60000 pixels, and nothing else.
+fn huge_png() -> Vec<u8> {
+    let mut encoded = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut encoded);
+    let white = image::RgbImage::from_pixel(1, 1, image::Rgb([255; 3]));
+    white.write_with_encoder(encoder).unwrap();
+    let side = 60_000u32.to_be_bytes();
+    encoded[16..24].copy_from_slice(&[side, side].concat());
+    // The checksum of the header, so that nothing but its size is wrong.
+    let crc = crc(&encoded[12..29], 0xedb8_8320).to_be_bytes();
+    encoded[29..33].copy_from_slice(&crc);
+    encoded
+}
+
+#[test]
+fn every_kind_of_picture_is_trained_on_and_predicted() {
+    let odd = [
+        "cmyk.jpg",
+        "ycck.jpg",
+        "cmyk.tiff",
+        "rgb16.png",
+        "grey16.png",
+        "float.tiff",
+        "palette.png",
+        "rgba.png",
+        "animated.gif",
+        "animated.webp",
+    ];
+    let folder = spoilt(|set| {
+        for name in odd {
+            fs::copy(Path::new(GOLDEN).join(name), set.join("rose").join(name)).unwrap();
+        }
+    });
+    let set = folder.path().join("set");
+    let said = train(&set, &folder.path().join("run"), &["--epochs", "1"]).done();
+    assert!(!said.stderr.contains("unreadable"), "{}", said.stderr);
+
+    let mut arguments = vec!["predict".into(), model(), "--json".into()];
+    arguments.extend(odd.map(|name| set.join("rose").join(name)));
+    let answers = run(arguments).done().json();
+    assert_eq!(answers.len(), odd.len());
+    for answer in answers {
+        assert!(answer["confidence"].as_f64().unwrap() > 0.0, "{answer}");
+    }
+}
+
+#[test]
+fn names_may_hold_any_bytes() {
+    let bytes = |name: &'static [u8]| OsStr::from_bytes(name);
+    let parent = tempfile::tempdir().unwrap();
+    let set = parent.path().join(bytes(b"my \xff\nset"));
+    copy(photos(), &set);
+    let rose = set.join("a rose\nis a rose");
+    fs::rename(set.join("rose"), &rose).unwrap();
+    let odd = rose.join(bytes(b"\xfe\xff \n.jpg"));
+    fs::rename(rose.join("rose-0001.jpg"), &odd).unwrap();
+
+    let out = parent.path().join(bytes(b"run \xff\n"));
+    let options = ["--epochs", "1", "--recipe", "two-phase"];
+    let said = train(&set, &out, &options).done();
+    assert!(
+        said.stdout.contains("a rose\\nis a rose"),
+        "{}",
+        said.stdout
+    );
+    assert!(said.stdout.contains("run \u{fffd}\\n/model.safetensors"));
+
+    let again = run([OsStr::new("train"), OsStr::new("--resume"), out.as_os_str()]).done();
+    assert_eq!(again.stdout.lines().last(), said.stdout.lines().last());
+
+    let model = out.join("model.safetensors");
+    let said = run([OsStr::new("predict"), model.as_os_str(), odd.as_os_str()]).done();
+    assert_eq!(said.stdout.lines().count(), 1, "{}", said.stdout);
+    assert!(
+        said.stdout.contains("\u{fffd}\u{fffd} \\n.jpg: "),
+        "{}",
+        said.stdout
+    );
+    run([OsStr::new("eval"), model.as_os_str(), set.as_os_str()]).done();
+
+    let class = set.join(bytes(b"tulip\xff"));
+    fs::rename(set.join("tulip"), &class).unwrap();
+    let out = parent.path().join("refused");
+    train(&set, &out, &[]).failed(3, &["class folder", "tulip\\xFF", "rename"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_photo_that_goes_while_it_is_needed() {
+    let folder = spoilt(|_| {});
+    let set = folder.path().join("set");
+    let out = folder.path().join("run");
+    train(&set, &out, &["--epochs", "1"]).done();
+    fs::write(set.join("tulip/tulip-0003.jpg"), b"").unwrap();
+    let run_of = |arguments: &[&OsStr]| run(arguments);
+    let resume = [OsStr::new("train"), OsStr::new("--resume"), out.as_os_str()];
+    run_of(&resume).failed(3, &["tulip-0003.jpg", "empty"]);
+}

@@ -1,0 +1,112 @@
+//! A machine that does not do its part: places that can't be written to, full disks, memory.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{
+    Said, edit_checkpoint, flowers, model, names, photos, run, train, train_arguments,
+};
+
+/// Runs the program under a limit of the shell's `ulimit`. A file that grows too large is an
+/// error of the write, not a signal: what a full disk is, and needs no rights.
+fn limited<A: AsRef<std::ffi::OsStr>>(limit: &str, arguments: impl IntoIterator<Item = A>) -> Said {
+    let script = format!("trap '' XFSZ; ulimit {limit}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_flowers")]);
+    for (name, value) in flowers().get_envs() {
+        command.env(name, value.unwrap());
+    }
+    Said::of(command.args(arguments).output().unwrap())
+}
+
+#[test]
+fn places_that_cannot_be_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"").unwrap();
+    train(photos(), &file.join("run"), &[]).failed(4, &["file/run", "writable"]);
+    if cfg!(target_os = "linux") {
+        train(photos(), Path::new("/proc/run"), &[]).failed(4, &["/proc/run", "writable"]);
+    }
+    let sample = file.join("sample");
+    run(["data", "sample", sample.to_str().unwrap()]).failed(2, &["file/sample lies below a file"]);
+    let (model, photos) = (model(), photos().to_str().unwrap());
+    let model = model.to_str().unwrap();
+    let split = file.join("split.json");
+    let split = split.to_str().unwrap();
+    run(["data", "split", photos, "--out", split]).failed(4, &["file/split.json"]);
+    run(["eval", model, photos, "--report", split]).failed(4, &["file/split.json"]);
+    run(["eval", model, photos, "--junit", split]).failed(4, &["file/split.json"]);
+    assert_eq!(names(folder.path()), ["file"]);
+}
+
+#[test]
+fn results_that_cannot_be_written_down() {
+    let (model, photos) = (model(), photos().to_str().unwrap());
+    let model = model.to_str().unwrap();
+    let verbs: [&[&str]; 3] = [
+        &["predict", model, photos, "--json"],
+        &["eval", model, photos, "--json"],
+        &["data", "check", photos],
+    ];
+    for verb in verbs {
+        let Ok(full) = File::options().write(true).open("/dev/full") else {
+            return;
+        };
+        let said = Said::of(flowers().args(verb).stdout(full).output().unwrap());
+        said.failed(4, &["standard output", "No space left"]);
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let arguments = train_arguments(photos(), &out, &["--epochs", "3"]);
+    limited("-f 100", &arguments).failed(4, &["run/last.ckpt", "File too large"]);
+    let left = names(&out);
+    let spoilt = |name: &String| name.ends_with(".part") || name.ends_with(".ckpt");
+    assert!(!left.iter().any(spoilt), "{left:?}");
+
+    let out = folder.path().join("interrupted");
+    train(photos(), &out, &["--epochs", "1"]).done();
+    let checkpoint = edit_checkpoint(&out.join("last.ckpt"), |header| {
+        header["config"]["epochs"] = 2.into();
+    });
+    let model = fs::read(out.join("model.safetensors")).unwrap();
+    let resume = ["train".as_ref(), "--resume".as_ref(), out.as_os_str()];
+    limited("-f 100", resume).failed(4, &["File too large"]);
+    assert!(fs::read(out.join("last.ckpt")).unwrap() == checkpoint);
+    assert!(fs::read(out.join("model.safetensors")).unwrap() == model);
+    assert!(names(&out).iter().all(|name| !name.contains(".part")));
+    run(resume).done();
+    assert_eq!(
+        fs::read_to_string(out.join("history.csv"))
+            .unwrap()
+            .lines()
+            .count(),
+        3
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_that_runs_out_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let options = [
+        "--batch-size",
+        "64",
+        "--image-size",
+        "1024",
+        "--epochs",
+        "1",
+    ];
+    let arguments = train_arguments(photos(), &out, &options);
+    for kilobytes in [1_200_000, 2_500_000] {
+        let said = limited(&format!("-v {kilobytes}"), &arguments);
+        said.failed(4, &["out of memory", "--batch-size", "--image-size"]);
+        fs::remove_dir_all(&out).unwrap();
+    }
+}

@@ -1,0 +1,109 @@
+//! `flowers info`: architectures, recipes, and model files.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::support::{model, run};
+
+#[test]
+fn the_overview_lists_architectures_and_recipes() {
+    let said = run(["info"]).done();
+    let rows = [
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "mobilenet_v2",
+        "efficientnet_lite0",
+    ];
+    for name in rows {
+        let row = said.stdout.lines().find(|line| line.starts_with(name));
+        assert!(
+            row.is_some_and(|row| row.contains(" M ")),
+            "{name} in {}",
+            said.stdout
+        );
+    }
+    for name in ["recipe classic: ", "recipe two-phase: "] {
+        assert!(said.stdout.contains(name), "{}", said.stdout);
+    }
+    let overview = &run(["info", "--json"]).done().json()[0];
+    let architectures = overview["architectures"].as_array().unwrap();
+    let names: Vec<&str> = architectures
+        .iter()
+        .map(|architecture| architecture["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names[..5], rows);
+    assert_eq!(overview["recipes"][1]["name"], "two-phase");
+}
+
+/// Totals of torchvision's table: 11,689,512 parameters, 1.814 G multiply-accumulates.
+#[test]
+fn an_architecture_is_described_layer_by_layer() {
+    let text = run(["info", "resnet18"]).done().stdout;
+    let total = text.lines().find(|line| line.starts_with("total")).unwrap();
+    let total: Vec<&str> = total.split_whitespace().collect();
+    assert_eq!(total, ["total", "11,689,512", "1,814,073,344"]);
+    let row = |name: &str| -> Vec<&str> {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().collect()
+    };
+    assert_eq!(
+        row("conv1 "),
+        ["conv1", "Conv2d", "64x112x112", "9,408", "118,013,952"]
+    );
+    assert_eq!(row("fc "), ["fc", "Linear", "1000", "513,000", "512,000"]);
+    assert!(text.contains("--freeze-until takes: conv1, bn1, layer1.0"));
+
+    let described = &run(["info", "resnet18", "--classes", "3", "--json"])
+        .done()
+        .json()[0];
+    assert_eq!(described["parameters"], 11_689_512 - 513_000 + 3 * 513);
+    for total in ["parameters", "macs"] {
+        let layers = described["layers"].as_array().unwrap();
+        let sum: u64 = layers
+            .iter()
+            .map(|layer| layer[total].as_u64().unwrap())
+            .sum();
+        assert_eq!(described[total], sum, "{total}");
+    }
+    let smaller = &run(["info", "resnet18", "--image-size", "112", "--json"])
+        .done()
+        .json()[0];
+    let macs = smaller["macs"].as_u64().unwrap();
+    assert!(macs < 1_814_073_344 / 3, "{macs}");
+}
+
+#[test]
+fn a_model_file_is_described() {
+    let path = model();
+    let text = run([Path::new("info"), &path]).done().stdout;
+    let sha256: String = Sha256::digest(std::fs::read(&path).unwrap())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    for line in [
+        &format!("sha256        {sha256}"),
+        "architecture  mobilenet_v2",
+        "classifier    3 classes",
+        "labels        rose, sunflower, tulip",
+        "input         shorter side to 37, 32x32 centre crop",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let described = &run([Path::new("info"), &path, Path::new("--json")])
+        .done()
+        .json()[0];
+    assert_eq!(described["sha256"], sha256);
+    assert_eq!(described["manifest"]["schema"], 1);
+    assert_eq!(described["manifest"]["recipe"]["lr"], 0.003);
+}
+
+#[test]
+fn an_unknown_subject_is_named() {
+    let words = [
+        "petunia is neither a model file nor an architecture",
+        "resnet18",
+    ];
+    run(["info", "petunia"]).failed(2, &words);
+}

@@ -1,0 +1,244 @@
+//! Runs that are killed, stopped, or diverge, and what becomes of them.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
+use std::fs;
+use std::hash::BuildHasher;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{model_bytes, rows};
+use crate::support::{
+    Said, copy, edit_checkpoint, names, photos, run, start, train, train_arguments, trained,
+    wait_until,
+};
+
+/// A checkpoint after every batch.
+const OFTEN: [&str; 2] = ["--checkpoint-minutes", "0.000001"];
+
+const CLASSIC: [&str; 10] = [
+    "--epochs",
+    "6",
+    "--optimizer",
+    "adam",
+    "--scheduler",
+    "plateau",
+    "--weight-decay",
+    "0.01",
+    "--early-stop",
+    "5",
+];
+
+const TWO_PHASE: [&str; 10] = [
+    "--epochs",
+    "3",
+    "--recipe",
+    "two-phase",
+    "--optimizer",
+    "sgd",
+    "--scheduler",
+    "one-cycle",
+    "--dropout",
+    "0.5",
+];
+
+fn resume(folder: &Path) -> Vec<OsString> {
+    vec!["train".into(), "--resume".into(), folder.into()]
+}
+
+/// Random moments, other ones every time; a failure shows the seed.
+#[allow(clippy::print_stdout)]
+fn moments() -> ChaCha8Rng {
+    let seed = RandomState::new().hash_one("moments");
+    println!("seed of the moments: {seed}");
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// Which file of that name there is, by its inode and time of writing.
+fn version(path: &Path) -> Option<(u64, i64, i64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+/// Waits until the run has got on by a batch at least, and some time more.
+fn wait_for_progress(child: &mut Child, run: &Path, rng: &mut impl Rng) {
+    let checkpoint = run.join("last.ckpt");
+    let before = version(&checkpoint);
+    wait_until("a checkpoint", || {
+        version(&checkpoint) != before || child.try_wait().unwrap().is_some()
+    });
+    std::thread::sleep(Duration::from_millis(rng.random_range(0..120)));
+}
+
+/// Everything of two runs that may not differ.
+fn assert_same(run: &Path, undisturbed: &Path) {
+    assert!(model_bytes(run) == model_bytes(undisturbed), "other models");
+    let learned = |run: &Path| -> Vec<String> {
+        let rows = rows(run).into_iter();
+        rows.map(|row| {
+            format!(
+                "{} {} {} {} {} {} {}",
+                row.epoch,
+                row.phase,
+                row.learning_rate,
+                row.train_loss,
+                row.train_accuracy,
+                row.val_loss,
+                row.val_accuracy
+            )
+        })
+        .collect()
+    };
+    assert_eq!(learned(run), learned(undisturbed));
+    for name in ["metrics.json", "split.json", "config.toml"] {
+        let read = |run: &Path| fs::read_to_string(run.join(name)).unwrap();
+        assert_eq!(read(run), read(undisturbed), "{name}");
+    }
+    let left = names(run);
+    let unfinished = left.iter().find(|name| name.starts_with('.'));
+    assert_eq!(unfinished, None);
+}
+
+#[track_caller]
+fn survives_kills(recipe: &[&str]) {
+    const KILLS: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let options = [recipe, &OFTEN].concat();
+    let undisturbed = folder.path().join("undisturbed");
+    train(photos(), &undisturbed, &options).done();
+
+    let mut rng = moments();
+    let killed = folder.path().join("killed");
+    let stderr = folder.path().join("stderr");
+    let mut child = start(&train_arguments(photos(), &killed, &options), &stderr);
+    for _ in 0..KILLS {
+        wait_for_progress(&mut child, &killed, &mut rng);
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        let log = fs::read_to_string(&stderr).unwrap();
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "ended before it was killed: {log}"
+        );
+        child = start(&resume(&killed), &stderr);
+    }
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{}", fs::read_to_string(&stderr).unwrap());
+    assert_same(&killed, &undisturbed);
+}
+
+#[test]
+fn a_killed_classic_run_ends_like_an_undisturbed_one() {
+    survives_kills(&CLASSIC);
+}
+
+#[test]
+fn a_killed_two_phase_run_ends_like_an_undisturbed_one() {
+    survives_kills(&TWO_PHASE);
+}
+
+#[test]
+fn a_stopped_run_saves_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--epochs", "4", "--dropout", "0.3"];
+    let options = [&options[..], &OFTEN].concat();
+    let undisturbed = folder.path().join("undisturbed");
+    train(photos(), &undisturbed, &options).done();
+
+    let mut rng = moments();
+    let stopped = folder.path().join("stopped");
+    let stderr = folder.path().join("stderr");
+    let mut arguments = train_arguments(photos(), &stopped, &options);
+    for signal in ["-INT", "-TERM"] {
+        let mut child = start(&arguments, &stderr);
+        wait_for_progress(&mut child, &stopped, &mut rng);
+        let process = child.id().to_string();
+        let sent = Command::new("kill").args([signal, &process]).status();
+        assert!(sent.unwrap().success());
+        let said = Said {
+            code: child.wait().unwrap().code(),
+            stdout: String::new(),
+            stderr: fs::read_to_string(&stderr).unwrap(),
+        };
+        let line = said.failed(130, &["saved", "flowers train --resume "]);
+        let (_, command) = line.split_once("flowers ").unwrap();
+        arguments = command.split(' ').map(OsString::from).collect();
+    }
+    run(&arguments).done();
+    assert_same(&stopped, &undisturbed);
+}
+
+#[test]
+fn resuming_a_finished_run_reports_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let again = folder.path().join("again");
+    copy(trained(), &again);
+    for name in ["report.html", "metrics.json", "confusion_matrix.png"] {
+        fs::remove_file(again.join(name)).unwrap();
+    }
+    let said = run(resume(&again)).done();
+    assert!(said.stderr.contains("after 4 epochs"), "{}", said.stderr);
+    assert!(!said.stderr.contains("Epoch"), "{}", said.stderr);
+    assert!(again.join("report.html").exists());
+    assert_same(&again, trained());
+}
+
+#[test]
+fn a_resumed_run_needs_its_photos_and_finds_them_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (set, out) = (folder.path().join("set"), folder.path().join("run"));
+    copy(photos(), &set);
+    train(&set, &out, &["--epochs", "1"]).done();
+    edit_checkpoint(&out.join("last.ckpt"), |header| {
+        header["config"]["epochs"] = 2.into();
+    });
+    let moved = folder.path().join("moved");
+    fs::rename(&set, &moved).unwrap();
+    run(resume(&out)).failed(3, &["there is no folder", "set"]);
+    let mut arguments = resume(&out);
+    arguments.push(moved.into());
+    run(arguments).done();
+    assert_eq!(rows(&out).len(), 2);
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    train(photos(), &out, &["--lr", "1e30"]).failed(1, &["loss", "lower --lr"]);
+    assert!(!out.join("model.safetensors").exists());
+
+    let out = folder.path().join("later");
+    train(photos(), &out, &["--epochs", "1"]).done();
+    let checkpoint = out.join("last.ckpt");
+    let spoilt = edit_checkpoint(&checkpoint, |header| {
+        header["config"]["epochs"] = 2.into();
+        header["config"]["lr"] = 1e30.into();
+    });
+    let model = model_bytes(&out);
+    let words = ["epoch 2", "lower --lr", "stays in", "later"];
+    run(resume(&out)).failed(1, &words);
+    assert!(fs::read(&checkpoint).unwrap() == spoilt);
+    assert!(model_bytes(&out) == model);
+    edit_checkpoint(&checkpoint, |header| {
+        header["config"]["lr"] = 1e-4.into();
+    });
+    run(resume(&out)).done();
+    assert_eq!(rows(&out).len(), 2);
+}
+
+#[test]
+fn weights_that_break_in_the_last_step_of_an_epoch_end_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let options = ["--lr", "1e30", "--batch-size", "64"];
+    train(photos(), &out, &options).failed(1, &["lower --lr"]);
+    assert!(!out.join("model.safetensors").exists());
+}
