@@ -17,7 +17,7 @@ Examples:
   flowers train photos --out again --config run/config.toml --seed 1
   flowers train --resume run")]
 pub struct TrainArgs {
-    /// Data set folder: DIR/<class>/* or DIR/{train,val,test}/<class>/*
+    /// Data set folder, a subfolder a class, or with train, val and test above the classes
     #[arg(required_unless_present = "resume")]
     pub data: Option<PathBuf>,
     /// Folder for the run; must be new or empty

@@ -88,10 +88,11 @@ pub fn fit(
             if state.end_epoch(row) {
                 job.run.save_best(&state, network)?;
             }
-            save(job, &state, network, &optimizer)?;
+            // Observers first: a kill in between repeats the epoch and loses no row.
             observer.hear(&Event::Epoch {
                 history: &state.history,
             })?;
+            save(job, &state, network, &optimizer)?;
         }
         state.end_phase();
     }

@@ -1,5 +1,5 @@
 //! The integration tests: one binary, a module a topic.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod augmentation;
 mod bad_input;
@@ -11,6 +11,7 @@ mod info;
 mod metrics;
 mod models;
 mod prediction;
+mod real;
 mod report;
 mod support;
 mod tidy;

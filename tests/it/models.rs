@@ -106,8 +106,7 @@ fn freezing_keeps_parameters_and_statistics() {
 
 #[test]
 fn real_imagenet_weights_give_the_published_logits() {
-    let Some(folder) = std::env::var_os("FLOWERS_REAL_WEIGHTS") else {
-        println!("skipped: FLOWERS_REAL_WEIGHTS names no folder; `make test-real` does");
+    let Some(folder) = crate::support::real_weights() else {
         return;
     };
     let golden: Value =
@@ -118,7 +117,7 @@ fn real_imagenet_weights_give_the_published_logits() {
     ] {
         let architecture = models::find(name).unwrap();
         let graph = architecture.graph(&architecture.imagenet()).unwrap();
-        let stored = weights::read(&std::path::Path::new(&folder).join(file)).unwrap();
+        let stored = weights::read(&folder.join(file)).unwrap();
         let network = Network::new(graph, &stored, Device::Cpu).unwrap();
         let logits = network.forward(&pictures(2, 224), Mode::Evaluate).unwrap();
         let worst = difference(&logits, &golden[file]);

@@ -1,20 +1,8 @@
 //! Fine-tuning on real photos from real weights, held against torchvision where that is at hand.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// The folders of weights and photos, or a message that says what is skipped.
-fn material() -> Option<(PathBuf, PathBuf)> {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|f| f.is_dir());
-    let material = folder("FLOWERS_REAL_WEIGHTS").zip(folder("FLOWERS_OXFORD12"));
-    if material.is_none() {
-        println!(
-            "skipped: FLOWERS_REAL_WEIGHTS and FLOWERS_OXFORD12 name no folders; `make test-real` \
-             sets them, where there are photos"
-        );
-    }
-    material
-}
+use crate::support::{oxford12, real_weights};
 
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
@@ -25,7 +13,7 @@ fn run(command: &mut Command) -> Output {
 
 #[test]
 fn real_photos_are_learned_in_a_few_epochs() {
-    let Some((weights, photos)) = material() else {
+    let Some((weights, photos)) = real_weights().zip(oxford12()) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -36,7 +24,14 @@ fn real_photos_are_learned_in_a_few_epochs() {
         .arg(&photos)
         .arg("--out")
         .arg(&out)
-        .args(["--arch", "mobilenet_v2", "--recipe", "two-phase", "--epochs", "2"])
+        .args([
+            "--arch",
+            "mobilenet_v2",
+            "--recipe",
+            "two-phase",
+            "--epochs",
+            "2",
+        ])
         .arg("--weights")
         .arg(weights.join("mobilenet_v2-b0353104.pth")));
     let model = out.join("model.safetensors");

@@ -234,3 +234,22 @@ pub fn crc(bytes: &[u8], polynomial: u32) -> u32 {
     }
     !crc
 }
+
+/// The folder of published ImageNet weights, or a message that the test is skipped.
+pub fn real_weights() -> Option<PathBuf> {
+    named_folder("FLOWERS_REAL_WEIGHTS")
+}
+
+/// The folder of the Oxford flower photos, or a message that the test is skipped.
+pub fn oxford12() -> Option<PathBuf> {
+    named_folder("FLOWERS_OXFORD12")
+}
+
+fn named_folder(variable: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(variable).map(PathBuf::from);
+    let folder = folder.filter(|folder| folder.is_dir());
+    if folder.is_none() {
+        println!("skipped: {variable} names no folder; `make test-real` sets it");
+    }
+    folder
+}

@@ -351,8 +351,7 @@ fn a_dict_that_holds_itself_is_no_trap() {
 
 #[test]
 fn real_imagenet_weights_load() {
-    let Some(folder) = std::env::var_os("FLOWERS_REAL_WEIGHTS").map(PathBuf::from) else {
-        println!("skipped: FLOWERS_REAL_WEIGHTS names no folder with the .pth files");
+    let Some(folder) = crate::support::real_weights() else {
         return;
     };
     // The sums of all elements are torch's, added up in float64.

@@ -36,7 +36,7 @@ pub enum Event<'a> {
     Validated {
         images: usize,
     },
-    /// An epoch is over, its checkpoint written; the last row of the history is its own.
+    /// An epoch is over; the last row of the history is its own.
     Epoch {
         history: &'a [Epoch],
     },
