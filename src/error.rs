@@ -67,6 +67,18 @@ pub fn shown(path: impl AsRef<Path>) -> String {
     line
 }
 
+/// The first few of a list on one line, and how many more there are.
+pub fn some(items: impl IntoIterator<Item = String>) -> String {
+    const FEW: usize = 5;
+    let mut items = items.into_iter();
+    let mut line = items.by_ref().take(FEW).collect::<Vec<_>>().join(", ");
+    let more = items.count();
+    if more > 0 {
+        line.push_str(&format!(" and {more} more"));
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

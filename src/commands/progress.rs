@@ -2,13 +2,25 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::progress::Progress;
 
 const TEMPLATE: &str = "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec:.dim} {eta:.dim}";
 
-/// A bar with position, rate and remaining time.
+/// A bar on standard error with position, rate and remaining time.
+pub(super) fn bar(what: String, total: u64, unit: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+        let rate = move |state: &ProgressState, sink: &mut dyn std::fmt::Write| {
+            write!(sink, "{:.1}{unit}/s", state.per_sec()).ok();
+        };
+        bar.set_style(style.with_key("per_sec", rate).progress_chars("=> "));
+    }
+    bar.with_message(what)
+}
+
+/// Shows each piece of work as a bar.
 pub struct Bar {
     current: Mutex<ProgressBar>,
 }
@@ -36,11 +48,7 @@ impl Default for Bar {
 
 impl Progress for Bar {
     fn begin(&self, what: &str, total: u64) {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_message(what.to_owned());
+        let bar = bar(what.to_owned(), total, "");
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = bar;
     }
 

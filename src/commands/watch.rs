@@ -1,14 +1,11 @@
 //! Shows a training run on standard error: a bar on a terminal, plain lines elsewhere.
 
-use std::io::IsTerminal;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::output::note;
+use super::progress::bar;
 use crate::error::Result;
 use crate::training::observe::{Event, Observer, lines};
-
-const TEMPLATE: &str = "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec:.dim} {eta:.dim}";
 
 /// Watches a run.
 pub struct Watch {
@@ -29,22 +26,8 @@ impl Watch {
 
     fn begin(&mut self, what: String, images: usize, done: usize) {
         self.bar.finish_and_clear();
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        self.bar =
-            ProgressBar::with_draw_target(Some(images as u64), target).with_position(done as u64);
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-            let rate = |state: &indicatif::ProgressState, sink: &mut dyn std::fmt::Write| {
-                write!(sink, "{:.1} images/s", state.per_sec()).ok();
-            };
-            self.bar
-                .set_style(style.with_key("per_sec", rate).progress_chars("=> "));
-        }
+        self.bar = bar(what, images as u64, " images").with_position(done as u64);
         self.bar.reset_eta();
-        self.bar.set_message(what);
     }
 }
 

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::distinct::{Distinct, LeftOut, Why};
-use super::folder::{Folder, Layout, Part, Photo, some};
+use super::folder::{Folder, Layout, Part, Photo};
 use super::split::{SplitOptions, obstacles};
-use crate::error::shown;
+use crate::error::{shown, some};
 
 /// Shorter sides below this many pixels are reported.
 const TINY: u32 = 32;

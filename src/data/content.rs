@@ -1,12 +1,8 @@
-//! The bytes of a photo, which are its identity: bounded reading, SHA-256, hexadecimal.
-
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+//! The hash of a photo's bytes, which is its identity.
 
 use sha2::{Digest, Sha256};
 
-use crate::image::Limits;
+pub use crate::weights::hashed::hex;
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
@@ -18,31 +14,6 @@ pub fn sha256(pieces: &[&[u8]]) -> Hash {
         hasher.update(piece);
     }
     hasher.finalize().into()
-}
-
-/// Reads a file, but never more than one byte beyond `limits.max_bytes`: enough for the decoder
-/// to see, and to say, that it is too big.
-///
-/// # Errors
-/// The operating system's, and `InvalidInput` for what is no regular file: a pipe would block.
-pub fn read(path: &Path, limits: &Limits) -> io::Result<Vec<u8>> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
-    }
-    let most = limits.max_bytes.saturating_add(1);
-    let expected = usize::try_from(metadata.len().min(most)).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(expected);
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The inverse of [`hex`]; `None` for anything but 64 hexadecimal digits.
@@ -91,19 +62,5 @@ mod tests {
         assert_eq!(parse_hex("ba78"), None);
         assert_eq!(parse_hex(&"+1".repeat(32)), None);
         assert_eq!(parse_hex(&"é".repeat(32)), None);
-    }
-
-    #[test]
-    fn a_big_file_is_read_up_to_the_limit() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("big");
-        std::fs::write(&path, vec![7; 100]).unwrap();
-        let limits = |max_bytes| Limits {
-            max_bytes,
-            ..Limits::default()
-        };
-        assert_eq!(read(&path, &limits(10)).unwrap().len(), 11);
-        assert_eq!(read(&path, &limits(100)).unwrap().len(), 100);
-        assert!(read(folder.path(), &limits(100)).is_err());
     }
 }

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use super::content::{self, Hash};
 use super::layout::{self, Found, by_bytes};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, shown, some};
+use crate::image::decode::read_bytes;
 use crate::image::{Limits, decode};
 use crate::labels::Labels;
 use crate::progress::Progress;
@@ -241,8 +242,7 @@ fn examine(found: Found, limits: &Limits) -> Result<Photo, Unreadable> {
         path: found.path.clone(),
         reason,
     };
-    let bytes =
-        content::read(&found.path, limits).map_err(|cause| unreadable(cause.to_string()))?;
+    let bytes = read_bytes(&found.path, limits).map_err(|cause| unreadable(cause.to_string()))?;
     let picture = decode(&bytes, limits).map_err(|cause| unreadable(cause.to_string()))?;
     Ok(Photo {
         class: found.class,
@@ -252,16 +252,4 @@ fn examine(found: Found, limits: &Limits) -> Result<Photo, Unreadable> {
         height: picture.height(),
         path: found.path,
     })
-}
-
-/// The first few of a list on one line, and how many more there are.
-pub(super) fn some(items: impl IntoIterator<Item = String>) -> String {
-    const FEW: usize = 5;
-    let mut items = items.into_iter();
-    let mut line = items.by_ref().take(FEW).collect::<Vec<_>>().join(", ");
-    let more = items.count();
-    if more > 0 {
-        line.push_str(&format!(" and {more} more"));
-    }
-    line
 }

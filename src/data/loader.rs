@@ -12,10 +12,11 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::content::{self, sha256};
+use super::content::sha256;
 use super::folder::Photo;
 use crate::error::{Error, Result, shown};
 use crate::image::augment::{self, Augmentation, Augmentations};
+use crate::image::decode::read_bytes;
 use crate::image::{Limits, Preprocessing, decode};
 
 /// A batch as the network takes it.
@@ -55,7 +56,7 @@ impl Transform {
     /// the folder was scanned.
     pub fn picture(&self, photo: &Photo) -> Result<RgbImage> {
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(&photo.path)));
-        let bytes = content::read(&photo.path, &self.limits).map_err(|cause| {
+        let bytes = read_bytes(&photo.path, &self.limits).map_err(|cause| {
             refuse(format!(
                 "the photo can't be read any more ({cause}); restore it or start anew"
             ))

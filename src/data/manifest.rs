@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::content::{self, Hash, serde_hex};
-use super::folder::{Part, some};
-use crate::error::{Error, Result, shown};
+use super::folder::Part;
+use crate::error::{Error, Result, shown, some};
 use crate::files;
 use crate::labels::Labels;
 

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::content::sha256;
 use super::distinct::{Distinct, LeftOut, Why};
-use super::folder::{Folder, Part, Photo, some};
+use super::folder::{Folder, Part, Photo};
 use super::manifest::{Entry, Fractions, Manifest, SCHEMA};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, shown, some};
 
 /// How to cut the parts that a folder doesn't come with.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -60,17 +60,27 @@ pub enum DecodeError {
 
 /// Reads and decodes a file; see [`decode`].
 pub fn read(path: &Path, limits: &Limits) -> Result<RgbImage, DecodeError> {
-    let mut file = File::open(path)?;
-    if file.metadata()?.len() > limits.max_bytes {
-        return Err(DecodeError::TooManyBytes {
-            limit: limits.max_bytes,
-        });
+    decode(&read_bytes(path, limits)?, limits)
+}
+
+/// Reads a file, but never more than one byte beyond `limits.max_bytes`: enough for the decoder
+/// to see, and to say, that it is too big.
+///
+/// # Errors
+/// The operating system's, and `InvalidInput` for what is no regular file: a pipe would block.
+pub fn read_bytes(path: &Path, limits: &Limits) -> io::Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
     }
-    let mut bytes = Vec::new();
-    file.by_ref()
-        .take(limits.max_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)?;
-    decode(&bytes, limits)
+    let most = limits.max_bytes.saturating_add(1);
+    let expected = usize::try_from(metadata.len().min(most)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(expected);
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Decodes the first frame of a picture to 8-bit RGB with its EXIF orientation applied.
@@ -219,6 +229,20 @@ fn reaches_end_of_image(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_big_file_is_read_up_to_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("big");
+        std::fs::write(&path, vec![7; 100]).unwrap();
+        let limits = |max_bytes| Limits {
+            max_bytes,
+            ..Limits::default()
+        };
+        assert_eq!(read_bytes(&path, &limits(10)).unwrap().len(), 11);
+        assert_eq!(read_bytes(&path, &limits(100)).unwrap().len(), 100);
+        assert!(read_bytes(folder.path(), &limits(100)).is_err());
+    }
 
     #[test]
     fn the_end_marker_of_a_thumbnail_is_not_the_end() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::settings::Config;
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, shown, some};
 use crate::graph::{Graph, is_below};
 use crate::models::{Architecture, pretrained};
 use crate::progress::Progress;
@@ -115,7 +115,7 @@ fn fitted(
     let lines: Vec<String> = kinds
         .iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(kind, names)| format!("{} {kind} ({})", names.len(), some_of(names)))
+        .map(|(kind, names)| format!("{} {kind} ({})", names.len(), some(names.iter().map(shown))))
         .collect();
     if lines.is_empty() {
         Ok((weights, keeps_head))
@@ -129,11 +129,4 @@ fn fitted(
         );
         Err(Error::Data(message).into())
     }
-}
-
-fn some_of(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let listed: Vec<_> = names.iter().take(SHOWN).map(shown).collect();
-    let more = if names.len() > SHOWN { ", .." } else { "" };
-    listed.join(", ") + more
 }

@@ -20,9 +20,13 @@ impl<R> Hashed<R> {
 
     /// The hash of all that was read, in lower-case hex.
     pub fn finish(self) -> String {
-        let hash = self.hash.finalize();
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.hash.finalize())
     }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl<R: Read> Read for Hashed<R> {

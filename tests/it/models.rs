@@ -72,6 +72,13 @@ fn training_steps_are_pytorchs() {
             optimizer.step(&loss, rate).unwrap();
         }
         let state = network.state_dict().unwrap();
+        for (parameter, key) in [("fc.bias", "fc_bias"), ("bn1.running_mean", "running_mean")] {
+            let expected = golden[name][key].as_array().unwrap();
+            for (actual, expected) in state[parameter].as_f32().unwrap().iter().zip(expected) {
+                let worst = (f64::from(*actual) - expected.as_f64().unwrap()).abs();
+                assert!(worst < 1e-3, "{name}: {parameter} differs by {worst}");
+            }
+        }
         assert_eq!(
             state["bn1.num_batches_tracked"].values,
             Values::I64(vec![5])

@@ -49,7 +49,7 @@ pub fn lines(event: &Event<'_>, epochs: usize) -> Vec<String> {
                     100.0 * row.waiting
                 ),
                 format!(
-                    "val   Loss: {:.4} Acc: {:.4}{}",
+                    "val Loss: {:.4} Acc: {:.4}{}",
                     row.val_loss,
                     row.val_accuracy,
                     if is_best { "  (best so far)" } else { "" }

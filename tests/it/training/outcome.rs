@@ -44,7 +44,7 @@ fn a_run_folder_holds_what_is_promised() {
     for (epoch, lines) in lines.chunks(3).enumerate() {
         assert_eq!(lines[0], format!("Epoch {}/4 (train)", epoch + 1));
         assert!(lines[1].starts_with("train Loss: ") && lines[1].contains(" Acc: "));
-        assert!(lines[2].starts_with("val   Loss: ") && lines[2].contains(" Acc: "));
+        assert!(lines[2].starts_with("val Loss: ") && lines[2].contains(" Acc: "));
     }
 }
 
@@ -91,7 +91,7 @@ fn the_end_of_a_run_is_told_as_text_and_as_json() {
     ] {
         assert!(text.stdout.contains(part), "{part} in {}", text.stdout);
     }
-    for part in ["Epoch 1/1", "train Loss: ", "val   Loss: ", "images/s"] {
+    for part in ["Epoch 1/1", "train Loss: ", "val Loss: ", "images/s"] {
         assert!(text.stderr.contains(part), "{part} in {}", text.stderr);
     }
     let said = train(
