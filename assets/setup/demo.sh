@@ -16,7 +16,7 @@ show() {
 rm -rf "$folder"
 mkdir -p "$folder"
 show "$flowers" data sample "$folder/photos"
-show "$flowers" train "$folder/photos" --out "$folder/run" --weights auto --recipe scratch \
+show "$flowers" train "$folder/photos" --out "$folder/run" --weights auto \
     --recipe scratch --image-size 96 --epochs 18
 show "$flowers" eval "$folder/run/model.safetensors" "$folder/photos" --min-accuracy 0.95
 show "$flowers" predict "$folder/run/model.safetensors" "$folder/photos/rose/rose-0001.jpg"
