@@ -9,7 +9,7 @@ use crate::training::Settings;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The run folder gets model.safetensors (the best epoch), report.html, confusion_matrix.png, \
-metrics.json, history.csv, TensorBoard events, train.log, split.json, config.toml and last.ckpt.
+training_curves.png, metrics.json, history.csv, TensorBoard events, train.log, split.json, config.toml and last.ckpt.
 
 Examples:
   flowers train photos --out run
