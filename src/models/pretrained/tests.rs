@@ -294,8 +294,13 @@ fn a_server_without_the_file_is_not_asked_twice() {
 
 #[test]
 fn a_refused_connection_is_an_error() {
-    let message = Cache::new().fails(b"", &[]);
-    assert!(message.to_lowercase().contains("refused"), "{message}");
+    let Server { url, thread } = Server::start(b"", &[]);
+    // Only now the port is closed.
+    thread.join().unwrap();
+    let error = Cache::new().fetch(&url, &Silent).unwrap_err();
+    assert_eq!(exit_code(&error), 4);
+    let message = format!("{error:#}").to_lowercase();
+    assert!(message.contains("refused"), "{message}");
 }
 
 #[test]
