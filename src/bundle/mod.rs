@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, shown};
-use crate::graph::Graph;
+use crate::graph::{Graph, Quantization};
 use crate::image::Preprocessing;
 use crate::labels::Labels;
 use crate::models::{self, Head};
@@ -44,7 +44,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quantization: Option<Value>,
+    pub quantization: Option<Quantization>,
     /// Fields that this version does not know; kept when the model is written again.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,

@@ -1,3 +1,15 @@
-//! Programs for libtorch that are written from Rust.
+//! Runs networks fast: compiles a graph to TorchScript for this CPU, and runs it.
+//!
+//! libtorch's fast CPU kernels are operators that only TorchScript code can name. A [`Session`]
+//! therefore rewrites a model's graph ([`crate::graph::passes`]), writes a TorchScript archive of
+//! it in memory ([`compile`]), and lets libtorch load it.
 
+pub mod compile;
+mod cpu;
+mod precision;
+mod session;
 pub mod torchscript;
+
+pub use cpu::Cpu;
+pub use precision::{Kernels, Precision, Target};
+pub use session::{NotFinite, Options, Pictures, Session, Values, torch};

@@ -1,36 +1,105 @@
 //! Writes TorchScript archives: a zip of code and pickled attributes that libtorch compiles.
 
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Seek, Write};
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::error::Result;
+use crate::weights::Tensor;
+use crate::weights::pickler::Pickler;
 
-/// Pickle of an empty object of class `__torch__.Net`: protocol 2, the class, no arguments,
-/// an empty state.
-const EMPTY_NET: &[u8] = b"\x80\x02c__torch__\nNet\n)\x81}b.";
 /// Pickle of an empty tuple.
 const NO_CONSTANTS: &[u8] = b"\x80\x02).";
 
-/// An archive of a module without attributes that has the given methods, which are written in
-/// TorchScript and indented by two spaces.
-pub fn archive(methods: &str) -> Result<Vec<u8>> {
-    let code = format!(
-        "class Net(Module):\n  __parameters__ = []\n  __buffers__ = []\n{}\n",
-        methods.trim_matches('\n')
-    );
-    let members: [(&str, &[u8]); 4] = [
-        ("net/data.pkl", EMPTY_NET),
-        ("net/code/__torch__.py", code.as_bytes()),
-        ("net/constants.pkl", NO_CONSTANTS),
-        ("net/version", b"3\n"),
-    ];
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    for (name, content) in members {
-        zip.start_file(name, stored)?;
-        zip.write_all(content)?;
+/// A class `Net` of TorchScript.
+#[derive(Debug, Default)]
+pub struct Module {
+    /// Tensor attributes with their names, `self.NAME` in the methods.
+    pub attributes: Vec<(String, Tensor)>,
+    /// Methods in TorchScript's own syntax, indented by two spaces.
+    pub methods: String,
+    /// Files beside the code, which `torch.jit.load` gives back by name.
+    pub extra: Vec<(String, Vec<u8>)>,
+}
+
+impl Module {
+    /// A module without attributes.
+    pub fn of_methods(methods: impl Into<String>) -> Self {
+        Self {
+            methods: methods.into(),
+            ..Self::default()
+        }
     }
-    Ok(zip.finish()?.into_inner())
+
+    pub fn has_method(&self, name: &str) -> bool {
+        self.methods.contains(&format!("  def {name}("))
+    }
+
+    /// Writes the archive; its tensors start at multiples of 64 bytes. The same module gives the
+    /// same bytes.
+    pub fn write(&self, sink: impl Write + Seek) -> Result<()> {
+        let mut zip = ZipWriter::new(sink);
+        let mut member = |name: &str, content: &mut dyn FnMut(&mut dyn Write) -> Result<()>| {
+            let stored = SimpleFileOptions::default()
+                .compression_method(CompressionMethod::Stored)
+                .last_modified_time(zip::DateTime::default())
+                .with_alignment(64);
+            zip.start_file(format!("net/{name}"), stored)?;
+            content(&mut zip)
+        };
+        let mut bytes =
+            |name: &str, content: &[u8]| member(name, &mut |sink| Ok(sink.write_all(content)?));
+        bytes("data.pkl", &self.pickle()?)?;
+        bytes("code/__torch__.py", self.code().as_bytes())?;
+        bytes("constants.pkl", NO_CONSTANTS)?;
+        bytes("version", b"3\n")?;
+        for (name, content) in &self.extra {
+            bytes(&format!("extra/{name}"), content)?;
+        }
+        for (key, (_, tensor)) in self.attributes.iter().enumerate() {
+            member(&format!("data/{key}"), &mut |sink| {
+                Ok(tensor.values.write(sink)?)
+            })?;
+        }
+        zip.finish()?;
+        Ok(())
+    }
+
+    /// The archive in memory.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut archive = Cursor::new(Vec::new());
+        self.write(&mut archive)?;
+        Ok(archive.into_inner())
+    }
+
+    fn code(&self) -> String {
+        let mut code = String::from("class Net(Module):\n  __parameters__ = []\n");
+        code.push_str("  __buffers__ = []\n");
+        if !self.attributes.is_empty() {
+            code.push_str("  training : bool\n");
+        }
+        for (name, _) in &self.attributes {
+            code.push_str(&format!("  {name} : Tensor\n"));
+        }
+        code.push_str(self.methods.trim_matches('\n'));
+        code.push('\n');
+        code
+    }
+
+    /// An object of class `Net` with the attributes in the order of the class.
+    fn pickle(&self) -> Result<Vec<u8>> {
+        let mut pickler = Pickler::new();
+        pickler.global("__torch__", "Net").raw(b")\x81}");
+        if !self.attributes.is_empty() {
+            pickler.raw(b"(").text("training").bool(false);
+            for (key, (name, tensor)) in self.attributes.iter().enumerate() {
+                pickler.text(name);
+                pickler.tensor(&key.to_string(), tensor.dtype(), &tensor.shape)?;
+            }
+            pickler.raw(b"u");
+        }
+        pickler.raw(b"b");
+        Ok(pickler.finish())
+    }
 }

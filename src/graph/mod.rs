@@ -3,10 +3,13 @@
 mod builder;
 mod init;
 mod op;
+pub mod passes;
+mod quantization;
 mod shape;
 
 pub use builder::{Builder, Value};
-pub use op::{Activation, BatchNorm2d, Conv2d, Linear, Op, Padding, Pool2d, Role, Slot};
+pub use op::{Activation, BatchNorm2d, Conv2d, Epilogue, Linear, Op, Padding, Pool2d, Role, Slot};
+pub use quantization::{Affine, Method, Quantization};
 
 /// A network. Nodes stand in an order in which every input comes before its use.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,6 +6,12 @@
 pub enum Op {
     /// A picture, `[3, size, size]`, normalised.
     Input,
+    /// `x * scale + shift` with one of each a channel: what makes pixels the input of a network
+    /// that was trained on normalised ones.
+    Affine {
+        scale: [f32; 3],
+        shift: [f32; 3],
+    },
     Conv2d(Conv2d),
     BatchNorm2d(BatchNorm2d),
     Linear(Linear),
@@ -40,6 +46,15 @@ pub struct Conv2d {
     pub dilation: usize,
     pub groups: usize,
     pub bias: bool,
+    pub epilogue: Epilogue,
+}
+
+/// What a fused convolution does to its sums before it stores them, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Epilogue {
+    /// Adds the second input, which has the shape of the output.
+    pub add: bool,
+    pub activation: Option<Activation>,
 }
 
 /// Zeros around a feature map, in pixels. TensorFlow's "SAME" makes the two sides differ.
@@ -122,6 +137,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Input => "Input",
+            Self::Affine { .. } => "Affine",
             Self::Conv2d(_) => "Conv2d",
             Self::BatchNorm2d(_) => "BatchNorm2d",
             Self::Linear(_) => "Linear",
@@ -211,6 +227,7 @@ impl Conv2d {
             dilation: 1,
             groups: 1,
             bias: false,
+            epilogue: Epilogue::default(),
         }
     }
 

@@ -10,6 +10,7 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
     let arity = match op {
         Op::Input => 0,
         Op::Add | Op::Mul => 2,
+        Op::Conv2d(conv) if conv.epilogue.add => 2,
         Op::Concat => inputs.len().max(1),
         _ => 1,
     };
@@ -37,11 +38,15 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
             }
             let reach = conv.dilation * (conv.kernel.max(1) - 1) + 1;
             let padding = conv.padding.before + conv.padding.after;
-            Ok(vec![
+            let output = vec![
                 conv.out_channels,
                 window(height, reach, conv.stride, padding)?,
                 window(width, reach, conv.stride, padding)?,
-            ])
+            ];
+            match inputs.get(1) {
+                Some(addend) => same(&output, addend),
+                None => Ok(output),
+            }
         }
         Op::BatchNorm2d(norm) => {
             let [channels, ..] = feature_map(inputs[0])?;
@@ -81,6 +86,10 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
         Op::Dropout { probability } if !(0.0..1.0).contains(probability) => {
             Err(format!("a dropout of {probability} is not in [0, 1)"))
         }
+        Op::Affine { .. } => match feature_map(inputs[0])? {
+            [3, ..] => Ok(inputs[0].to_vec()),
+            [channels, ..] => Err(format!("takes 3 channels, got {channels}")),
+        },
         Op::Activation(_) | Op::Dropout { .. } | Op::Softmax => Ok(inputs[0].to_vec()),
     }
 }

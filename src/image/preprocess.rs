@@ -118,13 +118,21 @@ impl Preprocessing {
         if pixels == 0 {
             return;
         }
+        let tables = self.tables();
         for (channel, plane) in planes.chunks_exact_mut(pixels).enumerate() {
-            let (mean, std) = (self.mean[channel], self.std[channel]);
-            let table: [f32; 256] = std::array::from_fn(|x| (x as f32 / 255.0 - mean) / std);
+            let table = tables[channel];
             for (value, pixel) in plane.iter_mut().zip(picture.as_raw().chunks_exact(3)) {
                 *value = table[usize::from(pixel[channel])];
             }
         }
+    }
+
+    /// `(x / 255 - mean) / std` of every 8-bit value, for each channel.
+    pub fn tables(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|channel| {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            std::array::from_fn(|x| (x as f32 / 255.0 - mean) / std)
+        })
     }
 
     fn algorithm(&self) -> ResizeAlg {

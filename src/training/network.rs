@@ -178,7 +178,10 @@ impl Network {
             .context("an operator has an input")?
             .shallow_clone();
         let value = match &node.op {
-            Op::Conv2d(conv) => return convolve(&first, tensors, conv),
+            Op::Conv2d(conv) => {
+                anyhow::ensure!(x.len() == 1, "a fused convolution is not trained");
+                return convolve(&first, tensors, conv);
+            }
             Op::BatchNorm2d(norm) => {
                 let [weight, bias, mean, variance, batches] = &tensors[..] else {
                     anyhow::bail!("a normalisation has five tensors");
@@ -223,7 +226,9 @@ impl Network {
             Op::Flatten => first.f_flatten(1, -1),
             Op::Dropout { probability } => first.f_dropout(*probability, training),
             Op::Softmax => first.f_softmax(-1, Kind::Float),
-            Op::Input => anyhow::bail!("the input is not computed"),
+            Op::Input | Op::Affine { .. } => {
+                anyhow::bail!("{} is nothing to be trained", node.op.name())
+            }
         };
         torch(value)
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::{CModule, IValue, Tensor};
 
 use super::tensors::{to_device, to_host, torch};
-use crate::engine::torchscript;
+use crate::engine::torchscript::Module;
 use crate::error::{Error, Result};
 use crate::graph::Role;
 use crate::weights::StateDict;
@@ -83,7 +83,7 @@ impl Optimizer {
         parameters: Vec<(String, Role, Tensor)>,
         weight_decay: f64,
     ) -> Result<Self> {
-        let archive = torchscript::archive(STEPS)?;
+        let archive = Module::of_methods(STEPS).to_bytes()?;
         let steps = torch(CModule::load_data(&mut Cursor::new(archive)))?;
         let (weights, others) = parameters
             .into_iter()

@@ -1,32 +1,12 @@
-//! Between host memory and libtorch, and from libtorch's errors to ours.
+//! Between host memory and libtorch.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::data::loader::Batch;
-use crate::error::{Error, Result};
+pub use crate::engine::torch;
+use crate::error::Result;
 use crate::weights;
 use crate::weights::Values;
-
-/// Turns a libtorch error into one of ours: what it says about memory becomes advice.
-pub fn torch<T>(result: Result<T, TchError>) -> Result<T> {
-    const MEMORY: [&str; 4] = [
-        "out of memory",
-        "not enough memory",
-        "can't allocate",
-        "bad_alloc",
-    ];
-    result.map_err(|cause| {
-        // A C++ backtrace follows the first line.
-        let text = cause.to_string();
-        let line = text.lines().next().unwrap_or_default();
-        if MEMORY.iter().any(|sign| line.contains(sign)) {
-            let remedy = "use a smaller --batch-size or --image-size";
-            Error::Environment(format!("out of memory: {remedy} ({line})")).into()
-        } else {
-            anyhow::anyhow!("libtorch: {line}")
-        }
-    })
-}
 
 /// A tensor in host memory as a libtorch tensor; four-dimensional ones in channels-last order.
 pub fn to_device(tensor: &weights::Tensor, device: Device) -> Result<Tensor> {

@@ -2,6 +2,7 @@
 
 pub mod hashed;
 pub mod pickle;
+pub mod pickler;
 pub mod pth;
 pub mod safetensors;
 pub mod tensor;

@@ -5,6 +5,7 @@ mod augmentation;
 mod bad_input;
 mod data_sample;
 mod data_set;
+mod engine;
 mod evaluation;
 mod images;
 mod info;

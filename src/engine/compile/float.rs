@@ -1,0 +1,206 @@
+//! Layers with float weights.
+
+use super::{Compiler, Form, activation, pair};
+use crate::engine::precision::Arithmetic;
+use crate::error::Result;
+use crate::graph::{Activation, Conv2d};
+use crate::weights::{Tensor, Values};
+
+/// An empty list of numbers needs its type.
+pub(super) const NO_SCALARS: &str = "annotate(List[Optional[number]], [])";
+
+impl Compiler<'_> {
+    pub(super) fn convolution(&mut self, place: usize, conv: &Conv2d) -> Result<String> {
+        self.real_weights(place)?;
+        let node = &self.network.graph.nodes()[place];
+        let x = self.float(node.inputs[0]);
+        let (x, padding) = self.padded(place, &x, conv, "0.");
+        let window = format!(
+            "{}, {}, {}, {}",
+            pair(conv.stride),
+            pair(padding),
+            pair(conv.dilation),
+            conv.groups
+        );
+        if !self.target.fused {
+            return self.plain_convolution(place, conv, &x, &window);
+        }
+        // The fused operators want the padding first.
+        let window = format!(
+            "{}, {}, {}, {}",
+            pair(padding),
+            pair(conv.stride),
+            pair(conv.dilation),
+            conv.groups
+        );
+        let weight = self.weight(place)?;
+        let input = self.network.graph.nodes()[node.inputs[0]].shape.clone();
+        let grown = conv.padding.before + conv.padding.after - 2 * padding;
+        let [c, h, w] = [input[0], input[1] + grown, input[2] + grown];
+        let batch = self.batch;
+        let packed = format!(
+            "ops.mkldnn._reorder_convolution_weight({weight}, {window}, [{batch}, {c}, {h}, {w}])"
+        );
+        self.prepare.push_str(&format!("    {weight} = {packed}\n"));
+        let bias = self.bias(place, conv.bias)?;
+        let kind = conv.epilogue.activation;
+        if !conv.epilogue.add {
+            let (name, scalars) = fused_activation(kind);
+            return Ok(format!(
+                "ops.mkldnn._convolution_pointwise({x}, {weight}, {bias}, {window}, \"{name}\", \
+                 {scalars}, None)"
+            ));
+        }
+        let addend = self.float(node.inputs[1]);
+        let owned = self.is_last_use(node.inputs[1], place);
+        // Only ReLU can follow a fused sum.
+        let unary = match kind {
+            Some(Activation::Relu) => "\"relu\"",
+            _ => "None",
+        };
+        let tail = format!("{weight}, {bias}, {window}, \"add\", 1.0, {unary}, {NO_SCALARS}, None");
+        let sum = if owned {
+            format!("ops.mkldnn._convolution_pointwise_({addend}, {x}, {tail})")
+        } else {
+            format!("ops.mkldnn._convolution_pointwise({x}, {addend}, {tail})")
+        };
+        Ok(match kind {
+            None | Some(Activation::Relu) => sum,
+            Some(kind) => activation(kind, &sum),
+        })
+    }
+
+    fn plain_convolution(
+        &mut self,
+        place: usize,
+        conv: &Conv2d,
+        x: &str,
+        window: &str,
+    ) -> Result<String> {
+        let node = &self.network.graph.nodes()[place];
+        let weight = self.weight(place)?;
+        let bias = self.bias(place, conv.bias)?;
+        let mut value = format!("torch.conv2d({x}, {weight}, {bias}, {window})");
+        if conv.epilogue.add {
+            value = format!("torch.add({value}, {})", self.float(node.inputs[1]));
+        }
+        Ok(match conv.epilogue.activation {
+            Some(kind) => activation(kind, &value),
+            None => value,
+        })
+    }
+
+    pub(super) fn linear(&mut self, place: usize) -> Result<String> {
+        self.real_weights(place)?;
+        let x = self.float(self.network.graph.nodes()[place].inputs[0]);
+        let weight = self.weight(place)?;
+        let bias = self.bias(place, true)?;
+        Ok(format!("torch.linear({x}, {weight}, {bias})"))
+    }
+
+    /// The mean over height and width; of integers without their real numbers in between.
+    pub(super) fn global_average(&mut self, input: usize) -> String {
+        match self.forms[input] {
+            Form::Float => format!("torch.adaptive_avg_pool2d(v{input}, [1, 1])"),
+            Form::Integer(affine) => {
+                let mean = format!("torch.mean(v{input}, [2, 3], True, dtype=6)");
+                super::dequantized(&mean, affine)
+            }
+        }
+    }
+
+    /// Pads by hand where the sides differ, and says how much is left for the operator.
+    pub(super) fn padded(
+        &mut self,
+        place: usize,
+        x: &str,
+        conv: &Conv2d,
+        zero: &str,
+    ) -> (String, usize) {
+        let (before, after) = (conv.padding.before, conv.padding.after);
+        if before == after {
+            return (x.into(), before);
+        }
+        let sides = format!("[{before}, {after}, {before}, {after}]");
+        let padded = format!("p{place}");
+        self.line(&format!(
+            "{padded} = torch.constant_pad_nd({x}, {sides}, {zero})"
+        ));
+        (padded, 0)
+    }
+
+    fn weight(&mut self, place: usize) -> Result<String> {
+        self.real_weights(place)?;
+        if !self.network.is_int8(place) {
+            return self.parameter(place, "weight");
+        }
+        let real = self.dequantized_weight(place)?;
+        Ok(self.attribute(&format!("weight{place}"), real))
+    }
+
+    pub(super) fn bias(&mut self, place: usize, has_bias: bool) -> Result<String> {
+        match has_bias {
+            true => self.parameter(place, "bias"),
+            false => Ok("None".into()),
+        }
+    }
+
+    /// Integer weights as the real numbers that they stand for.
+    fn dequantized_weight(&self, place: usize) -> Result<Tensor> {
+        let weight = self.network.tensor(place, "weight")?;
+        let scale = self.network.tensor(place, "weight_scale")?;
+        let (Values::I8(q), Some(scale)) = (&weight.values, scale.as_f32()) else {
+            anyhow::bail!("int8 weights have float scales");
+        };
+        let row = (q.len() / scale.len().max(1)).max(1);
+        let real = q.iter().enumerate();
+        let real = real.map(|(at, &q)| f32::from(q) * scale[at / row]);
+        Ok(Tensor::f32(weight.shape.clone(), real.collect()))
+    }
+
+    /// Refuses weights that neither numbers nor integers of a quantization are.
+    fn real_weights(&self, place: usize) -> Result<()> {
+        let weight = self.network.tensor(place, "weight")?;
+        let fits = match weight.values {
+            Values::F32(_) => true,
+            Values::I8(_) => self.network.is_int8(place),
+            _ => false,
+        };
+        anyhow::ensure!(
+            fits,
+            crate::error::Error::Data(format!(
+                "{}.weight holds {}, not numbers to compute with",
+                self.network.graph.nodes()[place].name,
+                weight.dtype()
+            ))
+        );
+        Ok(())
+    }
+
+    /// Whether a node may overwrite a value: it reads it last, it is not the caller's picture,
+    /// and nobody looks at it afterwards.
+    pub(super) fn is_last_use(&self, value: usize, reader: usize) -> bool {
+        let graph = &self.network.graph;
+        let view = matches!(graph.nodes()[value].op, crate::graph::Op::Input);
+        let in_own_memory =
+            self.forms[value] == Form::Float || self.target.arithmetic == Arithmetic::Int8;
+        !view
+            && in_own_memory
+            && self.observed.is_empty()
+            && graph.output() != value
+            && graph.readers(value).last() == Some(&reader)
+    }
+}
+
+/// oneDNN's name and numbers of an activation.
+pub(super) fn fused_activation(kind: Option<Activation>) -> (&'static str, &'static str) {
+    match kind {
+        None => ("none", NO_SCALARS),
+        Some(Activation::Relu) => ("relu", NO_SCALARS),
+        Some(Activation::Relu6) => ("hardtanh", "annotate(List[Optional[number]], [0., 6.])"),
+        Some(Activation::Hardswish) => ("hardswish", NO_SCALARS),
+        Some(Activation::Hardsigmoid) => ("hardsigmoid", NO_SCALARS),
+        Some(Activation::Silu) => ("swish", NO_SCALARS),
+        Some(Activation::Sigmoid) => ("sigmoid", NO_SCALARS),
+    }
+}

@@ -1,0 +1,217 @@
+//! Layers with integer weights.
+
+use super::float::NO_SCALARS;
+use super::{Compiler, Form, activation, pair};
+use crate::engine::precision::Arithmetic;
+use crate::error::Result;
+use crate::graph::{Activation, Affine, Conv2d, Linear, Pool2d};
+use crate::weights::{Tensor, Values};
+
+/// libtorch's numbers for element types.
+const UINT8: u8 = 0;
+const FLOAT: u8 = 6;
+
+impl Compiler<'_> {
+    /// Whether a layer runs in oneDNN's integer kernels: its weights are integers, and so is its
+    /// input, or it is a linear layer that can find its input's range as it comes.
+    pub(super) fn is_integer_layer(&self, place: usize) -> bool {
+        let node = &self.network.graph.nodes()[place];
+        let linear = matches!(node.op, crate::graph::Op::Linear(_));
+        self.target.fused
+            && self.target.arithmetic == Arithmetic::Int8
+            && self.network.is_int8(place)
+            && (linear || matches!(self.forms[node.inputs[0]], Form::Integer(_)))
+    }
+
+    pub(super) fn integer_convolution(&mut self, place: usize, conv: &Conv2d) -> Result<Form> {
+        let graph = &self.network.graph;
+        let node = &graph.nodes()[place];
+        let input = node.inputs[0];
+        let Form::Integer(from) = self.forms[input] else {
+            anyhow::bail!("{} takes integers", node.name);
+        };
+        let zero = from.zero_point.to_string();
+        let (x, padding) = self.padded(place, &format!("v{input}"), conv, &zero);
+        let window = format!(
+            "{}, {}, {}, {}",
+            pair(conv.stride),
+            pair(padding),
+            pair(conv.dilation),
+            conv.groups
+        );
+        let grown = conv.padding.before + conv.padding.after - 2 * padding;
+        let shape = &graph.nodes()[input].shape;
+        let [c, h, w] = [shape[0], shape[1] + grown, shape[2] + grown];
+        let batch = self.batch;
+        let shape = format!("[{batch}, {c}, {h}, {w}]");
+        let range = format!("{:?}, {}", f64::from(from.scale), from.zero_point);
+        let (weight, scale, zeros) = self.integer_weights(place)?;
+        self.prepare.push_str(&format!(
+            "    {weight} = ops.onednn.qconv_prepack({weight}, {scale}, {range}, {window}, {shape})\n"
+        ));
+        let bias = self.bias(place, conv.bias)?;
+        let layer = format!("{x}, {range}, {weight}, {scale}, {zeros}");
+        let to = self.network.affine(place);
+        let kind = conv.epilogue.activation;
+        let addend = node.inputs.get(1).map(|&at| (at, self.forms[at]));
+        match (addend, to) {
+            (Some((at, Form::Integer(before))), Some(to))
+                if matches!(kind, None | Some(Activation::Relu)) || saturates(kind, to) =>
+            {
+                let sum = match self.is_last_use(at, place) {
+                    true => format!("v{at}"),
+                    false => format!("torch.clone(v{at})"),
+                };
+                let unary = if kind.is_some() { "\"relu\"" } else { "None" };
+                let (before_scale, before_zero) = (f64::from(before.scale), before.zero_point);
+                let value = format!(
+                    "ops.onednn.qconv2d_pointwise({layer}, {sum}, {bias}, {window}, {}, \
+                     {before_scale:?}, {before_zero}, \"sum\", 1.0, {unary}, {NO_SCALARS}, \"\")",
+                    stored_as(Some(to))
+                );
+                self.assign(place, &value);
+                Ok(Form::Integer(to))
+            }
+            (Some((at, _)), _) => {
+                let none = format!("\"none\", {NO_SCALARS}, \"\"");
+                let sum = format!(
+                    "torch.add(ops.onednn.qconv2d_pointwise({layer}, {bias}, {window}, {}, {none}), {})",
+                    stored_as(None),
+                    self.float(at)
+                );
+                let value = kind.map_or(sum.clone(), |kind| activation(kind, &sum));
+                self.assign(place, &value);
+                self.stored(place)
+            }
+            (None, to) => {
+                let unary = unary(kind, to);
+                let value = format!(
+                    "ops.onednn.qconv2d_pointwise({layer}, {bias}, {window}, {}, {unary}, \"\")",
+                    stored_as(to)
+                );
+                self.assign(place, &value);
+                Ok(to.map_or(Form::Float, Form::Integer))
+            }
+        }
+    }
+
+    pub(super) fn integer_linear(&mut self, place: usize, linear: &Linear) -> Result<Form> {
+        let input = self.network.graph.nodes()[place].inputs[0];
+        let (weight, scale, zeros) = self.integer_weights(place)?;
+        let shape = format!("[{}, {}]", self.batch, linear.in_features);
+        self.prepare.push_str(&format!(
+            "    {weight} = ops.onednn.qlinear_prepack({weight}, {shape})\n"
+        ));
+        let bias = self.bias(place, true)?;
+        let (x, range) = match self.forms[input] {
+            Form::Integer(from) => (
+                format!("v{input}"),
+                format!("{:?}, {}", f64::from(from.scale), from.zero_point),
+            ),
+            Form::Float => self.measured(place, input),
+        };
+        let to = self.network.affine(place);
+        let value = format!(
+            "ops.onednn.qlinear_pointwise({x}, {range}, {weight}, {scale}, {zeros}, {bias}, {}, \
+             \"none\", {NO_SCALARS}, \"\")",
+            stored_as(to)
+        );
+        self.assign(place, &value);
+        Ok(to.map_or(Form::Float, Form::Integer))
+    }
+
+    /// Rounds a value to integers that cover its range in this batch.
+    fn measured(&mut self, place: usize, input: usize) -> (String, String) {
+        let [range, scale, zero, q] = ["r", "s", "z", "q"].map(|name| format!("{name}{place}"));
+        let x = self.float(input);
+        let lines = [
+            format!("{range} = torch.aminmax({x})"),
+            format!("{range}l = torch.clamp(({range})[0], None, 0.)"),
+            format!("{range}h = torch.clamp(({range})[1], 0., None)"),
+            format!(
+                "{scale} = torch.clamp(torch.div(torch.sub({range}h, {range}l), 255.), 1e-30, None)"
+            ),
+            format!("{zero} = torch.to(torch.round(torch.div(torch.neg({range}l), {scale})), 3)"),
+            format!("{q} = torch.add(torch.round(torch.div({x}, {scale})), {zero})"),
+            format!("{q} = torch.to(torch.clamp({q}, 0, 255), {UINT8})"),
+        ];
+        for line in lines {
+            self.line(&line);
+        }
+        (q, format!("{scale}, {zero}"))
+    }
+
+    /// The attributes of a layer's integer weights: the weights, their scales, and zeros.
+    fn integer_weights(&mut self, place: usize) -> Result<(String, String, String)> {
+        let weight = self.network.tensor(place, "weight")?.clone();
+        let scale = self.network.tensor(place, "weight_scale")?.clone();
+        let outputs = scale.len();
+        anyhow::ensure!(
+            matches!(weight.values, Values::I8(_)) && weight.shape.first() == Some(&outputs),
+            crate::error::Error::Data(format!(
+                "{} has no int8 weights with a scale for each output",
+                self.network.graph.nodes()[place].name
+            ))
+        );
+        let zeros = Tensor {
+            shape: vec![outputs],
+            values: Values::I32(vec![0; outputs]),
+        };
+        Ok((
+            self.attribute(&format!("weight{place}"), weight),
+            self.attribute(&format!("scale{place}"), scale),
+            self.attribute(&format!("zeros{place}"), zeros),
+        ))
+    }
+
+    /// The maximum over shifted slices: libtorch's own pooling refuses large uint8 tensors. Zeros
+    /// around them are never larger than a window's pixels.
+    pub(super) fn max_pool_integers(&mut self, place: usize, pool: &Pool2d) {
+        let input = self.network.graph.nodes()[place].inputs[0];
+        let [_, height, width] = self.network.graph.nodes()[place].shape[..] else {
+            return;
+        };
+        let p = pool.padding;
+        self.line(&format!(
+            "p{place} = torch.constant_pad_nd(v{input}, [{p}, {p}, {p}, {p}], 0)"
+        ));
+        for (axis, length, from) in [(3, width, "p"), (2, height, "v")] {
+            let end = (length - 1) * pool.stride + 1;
+            let slice = |k: usize| {
+                let (to, step) = (end + k, pool.stride);
+                format!("torch.slice({from}{place}, {axis}, {k}, {to}, {step})")
+            };
+            let largest = (1..pool.kernel).fold(slice(0), |largest, k| {
+                format!("torch.maximum({largest}, {})", slice(k))
+            });
+            self.assign(place, &largest);
+        }
+    }
+}
+
+/// Output scale, zero point and element type of an integer kernel.
+fn stored_as(to: Option<Affine>) -> String {
+    match to {
+        Some(to) => format!("{:?}, {}, {UINT8}", f64::from(to.scale), to.zero_point),
+        None => format!("1., 0, {FLOAT}"),
+    }
+}
+
+/// Whether the integers themselves cut off what the activation would.
+fn saturates(kind: Option<Activation>, to: Affine) -> bool {
+    let largest = to.dequantize(255);
+    kind == Some(Activation::Relu6) && to.zero_point == 0 && largest <= 6.0 * (1.0 + 1e-6)
+}
+
+/// oneDNN's name and numbers of the activation after an integer kernel.
+fn unary(kind: Option<Activation>, to: Option<Affine>) -> String {
+    match kind {
+        Some(Activation::Relu6) if to.is_some_and(|to| saturates(kind, to)) => {
+            format!("\"relu\", {NO_SCALARS}")
+        }
+        _ => {
+            let (name, scalars) = super::float::fused_activation(kind);
+            format!("\"{name}\", {scalars}")
+        }
+    }
+}

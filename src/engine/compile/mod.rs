@@ -1,0 +1,326 @@
+//! From a graph to a TorchScript module: one statement a node.
+
+mod float;
+mod int8;
+
+use crate::error::{Error, Result};
+use crate::graph::passes::{for_inference, for_inference_with, fuse};
+use crate::graph::{Activation, Affine, Graph, Op, Quantization};
+use crate::weights::{StateDict, Tensor};
+
+use super::precision::{Arithmetic, Target};
+use super::torchscript::Module;
+
+/// A network that is ready to be compiled: fused, its normalisations folded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    pub graph: Graph,
+    pub weights: StateDict,
+    pub quantization: Option<Quantization>,
+}
+
+impl Network {
+    /// A float network from its architecture's graph.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the weights do not fit the graph.
+    pub fn of_float(graph: &Graph, weights: &StateDict) -> Result<Self> {
+        let (graph, weights) = for_inference_with(graph, weights)?;
+        Ok(Self {
+            graph: fuse(&graph),
+            weights,
+            quantization: None,
+        })
+    }
+
+    /// An int8 network from its architecture's graph; `weights` are those of the fused graph.
+    pub fn of_int8(graph: &Graph, weights: StateDict, quantization: Quantization) -> Self {
+        Self {
+            graph: fuse(&for_inference(graph)),
+            weights,
+            quantization: Some(quantization),
+        }
+    }
+
+    /// The integers that a value is stored as.
+    pub fn affine(&self, place: usize) -> Option<Affine> {
+        let values = &self.quantization.as_ref()?.values;
+        values.get(&self.graph.nodes()[place].name).copied()
+    }
+
+    /// A tensor of a layer, e.g. `weight`.
+    pub fn tensor(&self, place: usize, suffix: &str) -> Result<&Tensor> {
+        let name = format!("{}.{suffix}", self.graph.nodes()[place].name);
+        self.weights
+            .get(&name)
+            .ok_or_else(|| Error::Data(format!("the weights lack {name}")).into())
+    }
+
+    /// Whether a layer's weights are integers.
+    pub fn is_int8(&self, place: usize) -> bool {
+        self.tensor(place, "weight_scale").is_ok()
+    }
+}
+
+/// Compiles a network.
+///
+/// The module's `forward` takes a batch `(n, 3, size, size)`, float32, bfloat16 or, as
+/// [`takes_integers`] says, uint8, in channels-last order for fused operators, and gives float32
+/// logits `(n, classes)`. Where the operators are fused, `prepare` packs the weights once,
+/// for batches of `batch`. With `observed` the method `values` gives those nodes' values too, as
+/// float32 in the order asked for.
+///
+/// # Errors
+/// [`Error::Data`] when the weights do not fit the graph.
+pub fn compile(
+    network: &Network,
+    target: Target,
+    batch: usize,
+    observed: &[usize],
+) -> Result<Module> {
+    let mut compiler = Compiler {
+        network,
+        target,
+        batch,
+        observed,
+        attributes: Vec::new(),
+        prepare: String::new(),
+        body: String::new(),
+        forms: Vec::new(),
+    };
+    for place in 0..network.graph.nodes().len() {
+        let form = compiler.node(place)?;
+        compiler.forms.push(form);
+    }
+    compiler.finish()
+}
+
+/// The integers that a compiled network takes its pictures in, instead of real numbers.
+pub fn takes_integers(network: &Network, target: Target) -> Option<Affine> {
+    let input = network.affine(0)?;
+    (target.fused && target.arithmetic == Arithmetic::Int8).then_some(input)
+}
+
+/// How a value is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    Float,
+    Integer(Affine),
+}
+
+struct Compiler<'a> {
+    network: &'a Network,
+    target: Target,
+    batch: usize,
+    observed: &'a [usize],
+    attributes: Vec<(String, Tensor)>,
+    prepare: String,
+    body: String,
+    /// Of the nodes that are compiled; the value of node 3 is the variable `v3`.
+    forms: Vec<Form>,
+}
+
+impl Compiler<'_> {
+    /// Writes a node's statements, and says how its value is stored.
+    fn node(&mut self, place: usize) -> Result<Form> {
+        let node = &self.network.graph.nodes()[place];
+        if let Op::MaxPool2d(pool) = &node.op
+            && let Form::Integer(affine) = self.forms[node.inputs[0]]
+        {
+            // The largest integer is that of the largest number.
+            self.max_pool_integers(place, pool);
+            return Ok(Form::Integer(affine));
+        }
+        let value = match &node.op {
+            Op::Input => match takes_integers(self.network, self.target) {
+                Some(affine) => {
+                    self.assign(place, "x");
+                    return Ok(Form::Integer(affine));
+                }
+                None => "x".into(),
+            },
+            Op::Conv2d(conv) if self.is_integer_layer(place) => {
+                return self.integer_convolution(place, conv);
+            }
+            Op::Linear(linear) if self.is_integer_layer(place) => {
+                return self.integer_linear(place, linear);
+            }
+            Op::Conv2d(conv) => self.convolution(place, conv)?,
+            Op::Linear(_) => self.linear(place)?,
+            Op::BatchNorm2d(norm) => {
+                let [w, b, m, v] = ["weight", "bias", "running_mean", "running_var"]
+                    .map(|suffix| self.parameter(place, suffix));
+                let (x, w, b, m, v) = (self.float(node.inputs[0]), w?, b?, m?, v?);
+                let eps = norm.eps;
+                format!("torch.batch_norm({x}, {w}, {b}, {m}, {v}, False, 0.1, {eps:?}, False)")
+            }
+            Op::Affine { scale, shift } => {
+                let [scale, shift] = [("scale", scale), ("shift", shift)].map(|(name, values)| {
+                    let tensor = Tensor::f32([3, 1, 1], values.to_vec());
+                    self.attribute(&format!("{name}{place}"), tensor)
+                });
+                let x = self.float(node.inputs[0]);
+                format!("torch.add(torch.mul({x}, {scale}), {shift})")
+            }
+            Op::GlobalAvgPool => self.global_average(node.inputs[0]),
+            Op::Concat => {
+                let all: Vec<String> = node.inputs.iter().map(|&i| self.float(i)).collect();
+                format!("torch.cat([{}], 1)", all.join(", "))
+            }
+            Op::Add | Op::Mul => {
+                let [a, b] = [0, 1].map(|i| self.float(node.inputs[i]));
+                let operator = if node.op == Op::Add { "add" } else { "mul" };
+                format!("torch.{operator}({a}, {b})")
+            }
+            other => self.unary(other, node.inputs[0])?,
+        };
+        self.assign(place, &value);
+        self.stored(place)
+    }
+
+    /// An operator of one input that has no parameters.
+    fn unary(&mut self, op: &Op, input: usize) -> Result<String> {
+        let x = self.float(input);
+        Ok(match op {
+            Op::Activation(kind) => activation(*kind, &x),
+            Op::MaxPool2d(pool) => {
+                let (k, s, p) = (pair(pool.kernel), pair(pool.stride), pair(pool.padding));
+                format!("torch.max_pool2d({x}, {k}, {s}, {p}, [1, 1], False)")
+            }
+            Op::AvgPool2d(pool) => {
+                let (k, s, p) = (pair(pool.kernel), pair(pool.stride), pair(pool.padding));
+                format!("torch.avg_pool2d({x}, {k}, {s}, {p}, False, True, None)")
+            }
+            Op::Flatten => format!("torch.flatten({x}, 1, -1)"),
+            Op::Dropout { .. } => x,
+            Op::Softmax => format!("torch.softmax({x}, -1)"),
+            other => anyhow::bail!("{} is not an operator of one input", other.name()),
+        })
+    }
+
+    /// Rounds the value that was just computed in float to what it is stored as.
+    fn stored(&mut self, place: usize) -> Result<Form> {
+        if self.target.arithmetic == Arithmetic::RoundedToBfloat16 {
+            self.assign(place, &format!("torch.to(torch.to(v{place}, 15), 6)"));
+        }
+        let affine = match self.target.arithmetic {
+            Arithmetic::Int8 => self.network.affine(place),
+            _ => None,
+        };
+        let Some(affine) = affine else {
+            return Ok(Form::Float);
+        };
+        let (scale, zero) = (f64::from(affine.scale), affine.zero_point);
+        if self.target.fused {
+            let q = format!("torch.add(torch.round(torch.div(v{place}, {scale:?})), {zero})");
+            self.assign(place, &format!("torch.to(torch.clamp({q}, 0, 255), 0)"));
+            return Ok(Form::Integer(affine));
+        }
+        let rounded =
+            format!("torch.fake_quantize_per_tensor_affine(v{place}, {scale:?}, {zero}, 0, 255)");
+        self.assign(place, &rounded);
+        Ok(Form::Float)
+    }
+
+    /// A value as real numbers.
+    fn float(&mut self, place: usize) -> String {
+        match self.forms[place] {
+            Form::Float => format!("v{place}"),
+            Form::Integer(affine) => dequantized(&format!("torch.to(v{place}, 6)"), affine),
+        }
+    }
+
+    fn assign(&mut self, place: usize, value: &str) {
+        self.line(&format!("v{place} = {value}"));
+    }
+
+    fn line(&mut self, statement: &str) {
+        self.body.push_str(&format!("    {statement}\n"));
+    }
+
+    /// Keeps a tensor; gives the expression that names it.
+    fn attribute(&mut self, name: &str, tensor: Tensor) -> String {
+        self.attributes.push((name.into(), tensor));
+        format!("self.{name}")
+    }
+
+    /// A float parameter of a layer, in the numbers of the target.
+    fn parameter(&mut self, place: usize, suffix: &str) -> Result<String> {
+        let tensor = self.network.tensor(place, suffix)?.clone();
+        let name = format!("{suffix}{place}");
+        let own = self.attribute(&name, tensor);
+        match self.target.arithmetic {
+            Arithmetic::Bfloat16 => {
+                self.prepare
+                    .push_str(&format!("    {own} = torch.to({own}, 15)\n"));
+            }
+            Arithmetic::RoundedToBfloat16 => {
+                let rounded = format!("torch.to(torch.to({own}, 15), 6)");
+                self.prepare.push_str(&format!("    {own} = {rounded}\n"));
+            }
+            Arithmetic::Float32 | Arithmetic::Int8 => {}
+        }
+        Ok(own)
+    }
+
+    fn finish(mut self) -> Result<Module> {
+        let output = self.network.graph.output();
+        let answer = format!("torch.to({}, 6)", self.float(output));
+        let mut methods = String::new();
+        let mut method = |signature: &str, body: &str, answer: &str| {
+            methods.push_str(&format!("  def {signature}:\n{body}    return {answer}\n"));
+        };
+        method(
+            "forward(self: __torch__.Net, x: Tensor) -> Tensor",
+            &self.body,
+            &answer,
+        );
+        if !self.observed.is_empty() {
+            let observed = self.observed.to_vec();
+            let values: Vec<String> = observed
+                .into_iter()
+                .map(|place| format!("torch.to({}, 6)", self.float(place)))
+                .collect();
+            method(
+                "values(self: __torch__.Net, x: Tensor) -> List[Tensor]",
+                &self.body,
+                &format!("[{}]", values.join(", ")),
+            );
+        }
+        if !self.prepare.is_empty() {
+            method(
+                "prepare(self: __torch__.Net) -> NoneType",
+                &self.prepare,
+                "None",
+            );
+        }
+        Ok(Module {
+            attributes: self.attributes,
+            methods,
+            extra: Vec::new(),
+        })
+    }
+}
+
+fn pair(value: usize) -> String {
+    format!("[{value}, {value}]")
+}
+
+fn dequantized(x: &str, affine: Affine) -> String {
+    let (scale, zero) = (f64::from(affine.scale), affine.zero_point);
+    match zero {
+        0 => format!("torch.mul({x}, {scale:?})"),
+        _ => format!("torch.mul(torch.sub({x}, {zero}), {scale:?})"),
+    }
+}
+
+fn activation(kind: Activation, x: &str) -> String {
+    match kind {
+        Activation::Relu => format!("torch.relu({x})"),
+        Activation::Relu6 => format!("torch.hardtanh({x}, 0., 6.)"),
+        Activation::Hardswish => format!("torch.hardswish({x})"),
+        Activation::Hardsigmoid => format!("torch.hardsigmoid({x})"),
+        Activation::Silu => format!("torch.silu({x})"),
+        Activation::Sigmoid => format!("torch.sigmoid({x})"),
+    }
+}

@@ -1,0 +1,70 @@
+//! In which numbers a network computes, and with which of libtorch's operators.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+/// What the user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Precision {
+    /// What is fastest here without a visible loss: int8 for an int8 model, else bfloat16 where
+    /// the processor has it, else float32
+    #[default]
+    Auto,
+    Float32,
+    /// Weights and feature maps in bfloat16, sums in float32
+    Bfloat16,
+    /// Only for models of `flowers quantize`
+    Int8,
+}
+
+/// The operators of a compiled network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Kernels {
+    /// Fused where libtorch has them for this device, else plain
+    #[default]
+    Auto,
+    /// oneDNN's fused convolutions, for x86 CPUs
+    Fused,
+    /// ATen's, which every device has
+    Plain,
+}
+
+/// What a network is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    pub arithmetic: Arithmetic,
+    /// Fused oneDNN operators instead of ATen's.
+    pub fused: bool,
+}
+
+/// How real numbers are held between the operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    Float32,
+    Bfloat16,
+    /// Rounded to bfloat16 after every operator, which computes in float32: the answers of
+    /// bfloat16 where the processor has no such arithmetic.
+    RoundedToBfloat16,
+    /// Integers where the model's quantization says so, float32 elsewhere.
+    Int8,
+}
+
+impl Target {
+    /// Plain float32: what exports to PyTorch hold.
+    pub const PORTABLE: Self = Self {
+        arithmetic: Arithmetic::Float32,
+        fused: false,
+    };
+}
+
+/// The precision's name, as options and JSON have it.
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float32 => "float32",
+            Self::Bfloat16 | Self::RoundedToBfloat16 => "bfloat16",
+            Self::Int8 => "int8",
+        })
+    }
+}

@@ -1,0 +1,372 @@
+//! A compiled network and its weights in memory, ready for pictures.
+
+use std::io::Cursor;
+use std::sync::OnceLock;
+
+use anyhow::Context;
+use half::bf16;
+use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
+
+use super::compile::{Network, compile, takes_integers};
+use super::cpu::Cpu;
+use super::precision::{Arithmetic, Kernels, Precision, Target};
+use super::torchscript::Module;
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::graph::Affine;
+use crate::image::Preprocessing;
+
+/// Pictures that run together: their feature maps stay in cache, larger batches only move more
+/// memory.
+pub const SLICE: usize = 8;
+
+/// How a session computes.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub device: Device,
+    pub precision: Precision,
+    pub kernels: Kernels,
+}
+
+impl Options {
+    pub fn on(device: Device) -> Self {
+        Self {
+            device,
+            precision: Precision::Auto,
+            kernels: Kernels::Auto,
+        }
+    }
+}
+
+/// A batch of pictures of a network's size.
+#[derive(Debug, Clone, Copy)]
+pub enum Pictures<'a> {
+    /// 8-bit RGB (n, size, size, 3), as [`Preprocessing::fit`] makes them.
+    Rgb8(&'a [u8]),
+    /// float32 planes (n, 3, size, size), normalised.
+    Normalised(&'a [f32]),
+}
+
+/// Values of a node for a batch: float32 with the channels innermost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Values {
+    pub channels: usize,
+    pub values: Vec<f32>,
+}
+
+/// A network that has learned into infinity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model's scores are no numbers")]
+pub struct NotFinite;
+
+/// A network compiled for this machine. The thread that runs it owns it.
+pub struct Session {
+    module: CModule,
+    device: Device,
+    target: Target,
+    input: Input,
+    size: usize,
+    classes: usize,
+}
+
+/// The numbers that the first layer takes.
+struct Input {
+    integers: Option<Affine>,
+    /// `(x / 255 - mean) / std` of each 8-bit value, for each channel.
+    tables: [[f32; 256]; 3],
+}
+
+impl Session {
+    /// Compiles a model file's network and packs its weights.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the weights do not fit the architecture; [`Error::Usage`] for a
+    /// precision that the model or the device can't have.
+    pub fn new(bundle: &Bundle, options: &Options) -> Result<Self> {
+        let network = network_of(bundle)?;
+        Self::of_network(&network, &bundle.manifest.preprocessing, options, &[])
+    }
+
+    /// As [`Session::new`], from a network in the making. With `observed`, [`Session::values`]
+    /// gives those nodes' values.
+    pub fn of_network(
+        network: &Network,
+        preprocessing: &Preprocessing,
+        options: &Options,
+        observed: &[usize],
+    ) -> Result<Self> {
+        let target = target(network, options)?;
+        let module = compile(network, target, SLICE, observed)?;
+        let module = torch(load(&module, options.device))?;
+        let shape = &network.graph.nodes()[0].shape;
+        Ok(Self {
+            module,
+            device: options.device,
+            target,
+            input: Input {
+                integers: takes_integers(network, target),
+                tables: preprocessing.tables(),
+            },
+            size: shape.last().copied().unwrap_or_default(),
+            classes: network.graph.output_shape().iter().product(),
+        })
+    }
+
+    /// The precision and the kind of operators that were chosen.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Side of the pictures in pixels.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Logits of a batch, float32 row-major `(n, classes)`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with [`NotFinite`] as its context when a logit is infinite or no number;
+    /// [`Error::Environment`] when memory runs out.
+    pub fn logits(&self, pictures: Pictures<'_>) -> Result<Vec<f32>> {
+        let mut logits = Vec::new();
+        for slice in pictures.slices(self.size) {
+            let x = self.input.tensor(slice, self.size, self)?;
+            let y = torch(tch::no_grad(|| self.module.forward_ts(&[x])))?;
+            append(&y, &mut logits)?;
+        }
+        if logits.iter().all(|value| value.is_finite()) {
+            return Ok(logits);
+        }
+        let message = "its weights are broken, train it again (a lower learning rate may help)";
+        Err(Error::Data(message.into())).context(NotFinite)
+    }
+
+    /// The values of the observed nodes, in their order, for a batch.
+    ///
+    /// # Errors
+    /// As [`Session::logits`].
+    pub fn values(&self, pictures: Pictures<'_>) -> Result<Vec<Values>> {
+        let mut all: Vec<Values> = Vec::new();
+        for slice in pictures.slices(self.size) {
+            let x = IValue::Tensor(self.input.tensor(slice, self.size, self)?);
+            let values = torch(tch::no_grad(|| self.module.method_is("values", &[x])))?;
+            let IValue::TensorList(values) = values else {
+                anyhow::bail!("observed values are tensors");
+            };
+            if all.is_empty() {
+                all = values.iter().map(|value| Values::shaped(value)).collect();
+            }
+            for (all, value) in all.iter_mut().zip(&values) {
+                let inner = match value.dim() {
+                    4 => torch(value.f_permute([0, 2, 3, 1]))?,
+                    _ => value.shallow_clone(),
+                };
+                append(&inner, &mut all.values)?;
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Values {
+    fn shaped(value: &Tensor) -> Self {
+        Self {
+            channels: value.size().get(1).map_or(1, |&c| c as usize),
+            values: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Pictures<'a> {
+    /// Batches of at most [`SLICE`] pictures.
+    fn slices(self, size: usize) -> Vec<Pictures<'a>> {
+        let length = (SLICE * 3 * size * size).max(1);
+        match self {
+            Self::Rgb8(pixels) => pixels.chunks(length).map(Self::Rgb8).collect(),
+            Self::Normalised(planes) => planes.chunks(length).map(Self::Normalised).collect(),
+        }
+    }
+}
+
+impl Input {
+    /// The pictures as the network takes them, channels innermost in memory.
+    fn tensor(&self, pictures: Pictures<'_>, size: usize, session: &Session) -> Result<Tensor> {
+        let (bytes, kind) = match self.integers {
+            Some(affine) => (
+                self.values(pictures, size, |real| [affine.quantize(real)]),
+                Kind::Uint8,
+            ),
+            None if session.target.arithmetic == Arithmetic::Bfloat16 => (
+                self.values(pictures, size, |real| bf16::from_f32(real).to_le_bytes()),
+                Kind::BFloat16,
+            ),
+            None => (self.values(pictures, size, f32::to_ne_bytes), Kind::Float),
+        };
+        let side = size as i64;
+        let n = bytes.len() as i64 / (3 * side * side * kind.elt_size_in_bytes() as i64).max(1);
+        let shape = [n, side, side, 3];
+        let x = Tensor::f_from_data_size(&bytes, &shape, kind);
+        torch(x.and_then(|x| x.f_permute([0, 3, 1, 2])?.f_to_device(session.device)))
+    }
+
+    /// Every value as `N` bytes, in the order (n, y, x, channel).
+    fn values<const N: usize>(
+        &self,
+        pictures: Pictures<'_>,
+        size: usize,
+        bytes: impl Fn(f32) -> [u8; N],
+    ) -> Vec<u8> {
+        match pictures {
+            Pictures::Rgb8(pixels) => {
+                let tables = self.tables.map(|table| table.map(&bytes));
+                let mut values = Vec::with_capacity(N * pixels.len());
+                for pixel in pixels.as_chunks::<3>().0 {
+                    for (table, &value) in tables.iter().zip(pixel) {
+                        values.extend_from_slice(&table[usize::from(value)]);
+                    }
+                }
+                values
+            }
+            Pictures::Normalised(planes) => {
+                let area = (size * size).max(1);
+                let mut values = Vec::with_capacity(N * planes.len());
+                for picture in planes.chunks_exact(3 * area) {
+                    for at in 0..area {
+                        for channel in 0..3 {
+                            values.extend_from_slice(&bytes(picture[channel * area + at]));
+                        }
+                    }
+                }
+                values
+            }
+        }
+    }
+}
+
+/// The fused network of a model file.
+///
+/// # Errors
+/// [`Error::Data`] for an architecture that is not known, or weights that do not fit it.
+pub fn network_of(bundle: &Bundle) -> Result<Network> {
+    let graph = bundle.manifest.graph()?;
+    match &bundle.manifest.quantization {
+        Some(quantization) => Ok(Network::of_int8(
+            &graph,
+            bundle.weights.clone(),
+            quantization.clone(),
+        )),
+        None => Network::of_float(&graph, &bundle.weights),
+    }
+}
+
+/// Turns wishes into what this machine and this model can do.
+fn target(network: &Network, options: &Options) -> Result<Target> {
+    let cpu = options.device == Device::Cpu;
+    let fused = cpu && has_fused_operators();
+    let fused = match options.kernels {
+        Kernels::Auto => fused,
+        Kernels::Plain => false,
+        Kernels::Fused if fused => true,
+        Kernels::Fused => {
+            let message = "there are no fused operators for this device; use --kernels plain";
+            return Err(Error::Environment(message.into()).into());
+        }
+    };
+    let integers = network.quantization.is_some();
+    let arithmetic = match options.precision {
+        Precision::Auto | Precision::Int8 if integers => Arithmetic::Int8,
+        _ if integers => {
+            let message = "an int8 model runs in int8; give the model that it was made of";
+            return Err(Error::Usage(message.into()).into());
+        }
+        Precision::Int8 => {
+            let message = "this model is not int8: make one with `flowers quantize`";
+            return Err(Error::Usage(message.into()).into());
+        }
+        Precision::Auto if fused && Cpu::detect().bfloat16 && has_bfloat16() => {
+            Arithmetic::Bfloat16
+        }
+        Precision::Auto | Precision::Float32 => Arithmetic::Float32,
+        Precision::Bfloat16 if !cpu || (fused && has_bfloat16()) => Arithmetic::Bfloat16,
+        Precision::Bfloat16 => Arithmetic::RoundedToBfloat16,
+    };
+    Ok(Target { arithmetic, fused })
+}
+
+fn load(module: &Module, device: Device) -> Result<CModule, TchError> {
+    // Profiling runs would make the first batches slow, and find nothing to fuse.
+    tch::jit::f_set_graph_executor_optimize(false)?;
+    let bytes = module
+        .to_bytes()
+        .map_err(|cause| TchError::FileFormat(cause.to_string()))?;
+    let loaded = CModule::load_data_on_device(&mut Cursor::new(bytes), device)?;
+    if module.has_method("prepare") {
+        tch::no_grad(|| loaded.method_is::<IValue>("prepare", &[]))?;
+    }
+    Ok(loaded)
+}
+
+/// Whether this libtorch has oneDNN's fused operators: it can compile code that names them.
+fn has_fused_operators() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let probe = "
+  def forward(self: __torch__.Net, x: Tensor) -> Tensor:
+    y = ops.mkldnn._convolution_pointwise(x, x, None, [0, 0], [1, 1], [1, 1], 1, \"none\", annotate(List[Optional[number]], []), None)
+    z = ops.onednn.qlinear_prepack(y, [1, 1])
+    return z
+";
+        let probe = Module::of_methods(probe);
+        cfg!(target_arch = "x86_64") && load(&probe, Device::Cpu).is_ok()
+    })
+}
+
+/// Whether oneDNN computes in bfloat16 on this processor.
+fn has_bfloat16() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let probe = "
+  def forward(self: __torch__.Net) -> bool:
+    return ops.mkldnn._is_mkldnn_bf16_supported()
+";
+        let answer = load(&Module::of_methods(probe), Device::Cpu)
+            .and_then(|module| module.forward_is::<IValue>(&[]));
+        matches!(answer, Ok(IValue::Bool(true)))
+    })
+}
+
+fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
+    let here = torch(
+        tensor
+            .f_to_device(Device::Cpu)
+            .and_then(|tensor| tensor.f_contiguous()),
+    )?;
+    let start = values.len();
+    values.resize(start + here.numel(), 0.0);
+    torch(here.f_copy_data(&mut values[start..], here.numel()))
+}
+
+/// Turns a libtorch error into one of ours: what it says about memory becomes advice.
+pub fn torch<T>(result: Result<T, TchError>) -> Result<T> {
+    const MEMORY: [&str; 4] = [
+        "out of memory",
+        "not enough memory",
+        "can't allocate",
+        "bad_alloc",
+    ];
+    result.map_err(|cause| {
+        // A C++ backtrace follows the first line.
+        let text = cause.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        if MEMORY.iter().any(|sign| line.contains(sign)) {
+            let remedy = "use a smaller --batch-size or --image-size";
+            Error::Environment(format!("out of memory: {remedy} ({line})")).into()
+        } else {
+            anyhow::anyhow!("libtorch: {line}")
+        }
+    })
+}

@@ -1,0 +1,212 @@
+//! Folds batch normalisation into the convolution before it.
+
+use super::Rewrite;
+use crate::error::{Error, Result, shown};
+use crate::graph::{BatchNorm2d, Graph, Op};
+use crate::weights::{StateDict, Tensor};
+
+/// The convolution that each normalisation can be folded into: the one whose output it alone
+/// reads.
+fn target(graph: &Graph, place: usize) -> Option<usize> {
+    let node = &graph.nodes()[place];
+    let Op::BatchNorm2d(_) = node.op else {
+        return None;
+    };
+    let conv = node.inputs[0];
+    let Op::Conv2d(before) = &graph.nodes()[conv].op else {
+        return None;
+    };
+    (graph.only_reader(conv) == Some(place) && before.epilogue == Default::default())
+        .then_some(conv)
+}
+
+/// The graph without the normalisations that can be folded; their convolutions get a bias.
+pub fn fold_batch_norm(graph: &Graph) -> Graph {
+    let folded: Vec<Option<usize>> = (0..graph.nodes().len())
+        .map(|place| target(graph, place))
+        .collect();
+    let mut rewrite = Rewrite::new(graph);
+    for (place, fold) in folded.iter().enumerate() {
+        match fold {
+            Some(conv) => rewrite.skip(*conv),
+            None => rewrite.keep(|node| {
+                if let Op::Conv2d(conv) = &mut node.op {
+                    conv.bias |= folded.contains(&Some(place));
+                }
+            }),
+        }
+    }
+    rewrite.finish()
+}
+
+/// The parameters of [`fold_batch_norm`]'s graph, from those of the graph it is made of: with
+/// `g = weight / sqrt(running_var + eps)` the convolution's weight becomes `W g` and its bias
+/// `(b - running_mean) g + bias`, computed in float64.
+///
+/// # Errors
+/// [`Error::Data`] for a parameter that is missing, has another shape, or holds integers.
+pub fn folded_weights(graph: &Graph, weights: &StateDict) -> Result<StateDict> {
+    let mut folded = StateDict::new();
+    for place in 0..graph.nodes().len() {
+        let node = &graph.nodes()[place];
+        match (&node.op, target(graph, place)) {
+            (Op::BatchNorm2d(norm), Some(conv)) => {
+                let conv = &graph.nodes()[conv].name;
+                fold(&mut folded, conv, &node.name, norm, weights)?;
+            }
+            _ => {
+                for slot in node.op.slots() {
+                    let name = format!("{}.{}", node.name, slot.suffix);
+                    let tensor = found(weights, &name, &slot.shape)?.clone();
+                    folded.insert(name, tensor);
+                }
+            }
+        }
+    }
+    Ok(folded)
+}
+
+fn fold(
+    folded: &mut StateDict,
+    conv: &str,
+    norm: &str,
+    op: &BatchNorm2d,
+    weights: &StateDict,
+) -> Result<()> {
+    let statistic = |suffix: &str| -> Result<&[f32]> {
+        numbers(weights, &format!("{norm}.{suffix}"), &[op.channels])
+    };
+    let (gamma, beta) = (statistic("weight")?, statistic("bias")?);
+    let (mean, variance) = (statistic("running_mean")?, statistic("running_var")?);
+    let gain: Vec<f64> = gamma
+        .iter()
+        .zip(variance)
+        .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + op.eps).sqrt())
+        .collect();
+    let name = format!("{conv}.bias");
+    let before = match folded.get(&name).and_then(Tensor::as_f32) {
+        Some(bias) => bias.to_vec(),
+        None => vec![0.0; op.channels],
+    };
+    let bias = (0..op.channels)
+        .map(|c| {
+            let centred = f64::from(before[c]) - f64::from(mean[c]);
+            (centred * gain[c] + f64::from(beta[c])) as f32
+        })
+        .collect();
+    folded.insert(name, Tensor::f32([op.channels], bias));
+    let name = format!("{conv}.weight");
+    let weight = folded.get(&name).ok_or_else(|| missing(&name))?;
+    let taps = weight.len() / op.channels.max(1);
+    let scaled = numbers(folded, &name, &weight.shape)?
+        .iter()
+        .enumerate()
+        .map(|(at, &w)| (f64::from(w) * gain[at / taps]) as f32)
+        .collect();
+    let scaled = Tensor::f32(weight.shape.clone(), scaled);
+    folded.insert(name, scaled);
+    Ok(())
+}
+
+/// A parameter of the shape that the graph has for it.
+pub(super) fn found<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
+    let tensor = weights.get(name).ok_or_else(|| missing(name))?;
+    if tensor.shape == shape {
+        return Ok(tensor);
+    }
+    let message = format!(
+        "{name} has shape {:?}, the network needs {shape:?}",
+        tensor.shape
+    );
+    Err(Error::Data(message).into())
+}
+
+/// The values of a float32 parameter.
+pub(super) fn numbers<'a>(
+    weights: &'a StateDict,
+    name: &str,
+    shape: &[usize],
+) -> Result<&'a [f32]> {
+    found(weights, name, shape)?
+        .as_f32()
+        .ok_or_else(|| Error::Data(format!("{name} holds integers, not numbers")).into())
+}
+
+fn missing(name: &str) -> anyhow::Error {
+    Error::Data(format!("the weights lack {}", shown(name))).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Activation, Builder, Conv2d};
+
+    fn f32s(values: &[f32]) -> Tensor {
+        Tensor::f32([values.len()], values.to_vec())
+    }
+
+    #[test]
+    fn a_hand_computed_fold() {
+        let (mut g, x) = Builder::new(4);
+        let x = g.conv2d("conv", x, Conv2d::new(2, 1));
+        let x = g.batch_norm("bn", x, 0.0, 0.1);
+        let graph = g.finish(x).unwrap();
+        let weights = StateDict::from([
+            (
+                "conv.weight".into(),
+                Tensor::f32([2, 3, 1, 1], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            ),
+            ("bn.weight".into(), f32s(&[2.0, 1.0])),
+            ("bn.bias".into(), f32s(&[0.5, -1.0])),
+            ("bn.running_mean".into(), f32s(&[1.0, 2.0])),
+            ("bn.running_var".into(), f32s(&[4.0, 0.25])),
+            (
+                "bn.num_batches_tracked".into(),
+                Tensor {
+                    shape: vec![],
+                    values: crate::weights::Values::I64(vec![7]),
+                },
+            ),
+        ]);
+        let folded = folded_weights(&graph, &weights).unwrap();
+        assert_eq!(folded.len(), 2);
+        assert_eq!(
+            folded["conv.weight"].as_f32().unwrap(),
+            [1.0, 2.0, 3.0, 8.0, 10.0, 12.0]
+        );
+        assert_eq!(folded["conv.bias"].as_f32().unwrap(), [-0.5, -5.0]);
+        let after = fold_batch_norm(&graph);
+        assert_eq!(after.nodes().len(), 2);
+        let names: Vec<String> = after.parameters().map(|p| p.name).collect();
+        assert_eq!(names, ["conv.weight", "conv.bias"]);
+    }
+
+    #[test]
+    fn a_convolution_that_others_read_keeps_its_norm() {
+        let (mut g, x) = Builder::new(4);
+        let a = g.conv2d("conv", x, Conv2d::new(2, 1));
+        let b = g.batch_norm("bn", a, 1e-5, 0.1);
+        let sum = g.add("sum", a, b);
+        let graph = g.finish(sum).unwrap();
+        assert_eq!(fold_batch_norm(&graph), graph);
+        let relu = {
+            let (mut g, x) = Builder::new(4);
+            let x = g.activation("relu", x, Activation::Relu);
+            let x = g.batch_norm("bn", x, 1e-5, 0.1);
+            g.finish(x).unwrap()
+        };
+        assert_eq!(fold_batch_norm(&relu), relu);
+    }
+
+    #[test]
+    fn a_missing_statistic_is_named() {
+        let (mut g, x) = Builder::new(4);
+        let x = g.conv2d("conv", x, Conv2d::new(2, 1));
+        let x = g.batch_norm("bn", x, 1e-5, 0.1);
+        let graph = g.finish(x).unwrap();
+        let mut weights = graph.initialise(0);
+        weights.remove("bn.running_var");
+        let error = folded_weights(&graph, &weights).unwrap_err().to_string();
+        assert_eq!(error, "the weights lack bn.running_var");
+    }
+}

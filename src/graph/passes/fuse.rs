@@ -1,0 +1,149 @@
+//! Lets convolutions add a residual and apply an activation before they store their sums.
+
+use super::Rewrite;
+use crate::graph::{Activation, Epilogue, Graph, Op};
+
+/// Fuses convolution + activation, and convolution + residual add + activation. The fused node
+/// keeps the convolution's name, since its parameters have it; its value is that of the last
+/// node that it took in.
+///
+/// Normalisations are folded first, or they stand in the way.
+pub fn fuse(graph: &Graph) -> Graph {
+    fuse_activations(&fuse_adds(graph))
+}
+
+/// A sum takes in the later of the two convolutions that it adds, so that the other addend is
+/// there when it runs.
+fn fuse_adds(graph: &Graph) -> Graph {
+    let nodes = graph.nodes();
+    let adds: Vec<Option<usize>> = (0..nodes.len())
+        .map(|place| {
+            let plain = |value: &&usize| match &nodes[**value].op {
+                Op::Conv2d(conv) => {
+                    conv.epilogue == Epilogue::default() && graph.only_reader(**value).is_some()
+                }
+                _ => false,
+            };
+            match nodes[place].inputs[..] {
+                [a, b] if a != b && nodes[place].op == Op::Add => {
+                    nodes[place].inputs.iter().filter(plain).max().copied()
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    let mut rewrite = Rewrite::new(graph);
+    for (place, node) in nodes.iter().enumerate() {
+        match adds[place] {
+            Some(conv) => rewrite.keep(|sum| {
+                let addend = node.inputs.iter().find(|&&input| input != conv);
+                let before = &nodes[conv];
+                sum.name.clone_from(&before.name);
+                sum.op = before.op.clone();
+                sum.inputs = before.inputs.iter().chain(addend).copied().collect();
+                if let Op::Conv2d(conv) = &mut sum.op {
+                    conv.epilogue.add = true;
+                }
+            }),
+            None if adds.contains(&Some(place)) => rewrite.drop(),
+            None => rewrite.keep(|_| ()),
+        }
+    }
+    rewrite.finish()
+}
+
+fn fuse_activations(graph: &Graph) -> Graph {
+    let nodes = graph.nodes();
+    let mut fused: Vec<Option<Activation>> = vec![None; nodes.len()];
+    let mut taken = vec![false; nodes.len()];
+    for (place, node) in nodes.iter().enumerate() {
+        let Op::Activation(kind) = node.op else {
+            continue;
+        };
+        let before = node.inputs[0];
+        if let Op::Conv2d(conv) = &nodes[before].op
+            && conv.epilogue.activation.is_none()
+            && graph.only_reader(before) == Some(place)
+        {
+            fused[before] = Some(kind);
+            taken[place] = true;
+        }
+    }
+    let mut rewrite = Rewrite::new(graph);
+    for (place, node) in nodes.iter().enumerate() {
+        if taken[place] {
+            rewrite.skip(node.inputs[0]);
+            continue;
+        }
+        rewrite.keep(|node| {
+            if let (Op::Conv2d(conv), Some(kind)) = (&mut node.op, fused[place]) {
+                conv.epilogue.activation = Some(kind);
+            }
+        });
+    }
+    rewrite.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::passes::for_inference;
+    use crate::graph::{Builder, Conv2d, Node};
+    use crate::models::{self, Options};
+
+    fn conv<'a>(graph: &'a Graph, name: &str) -> (&'a Node, Epilogue) {
+        let node = graph.nodes().iter().find(|node| node.name == name).unwrap();
+        match &node.op {
+            Op::Conv2d(conv) => (node, conv.epilogue),
+            other => panic!("{name} is {}", other.name()),
+        }
+    }
+
+    #[test]
+    fn a_residual_block_becomes_three_convolutions() {
+        let (mut g, x) = Builder::new(8);
+        let skip = g.conv2d("down", x, Conv2d::new(4, 1));
+        let a = g.conv2d("a", x, Conv2d::new(4, 3));
+        let a = g.activation("relu", a, Activation::Relu);
+        let b = g.conv2d("b", a, Conv2d::new(4, 3));
+        let sum = g.add("add", b, skip);
+        let out = g.activation("relu2", sum, Activation::Relu6);
+        let graph = fuse(&g.finish(out).unwrap());
+        let names: Vec<&str> = graph.nodes().iter().map(|n| &*n.name).collect();
+        assert_eq!(names, ["input", "down", "a", "b"]);
+        assert_eq!(conv(&graph, "down").1, Epilogue::default());
+        let (b, epilogue) = conv(&graph, "b");
+        assert_eq!(b.inputs, [2, 1]);
+        assert!(epilogue.add && epilogue.activation == Some(Activation::Relu6));
+    }
+
+    #[test]
+    fn values_that_others_read_are_kept() {
+        let (mut g, x) = Builder::new(8);
+        let a = g.conv2d("a", x, Conv2d::new(3, 3));
+        let relu = g.activation("relu", a, Activation::Relu);
+        let sum = g.add("add", a, relu);
+        let twice = g.add("twice", sum, sum);
+        let graph = g.finish(twice).unwrap();
+        assert_eq!(fuse(&graph), graph);
+    }
+
+    #[test]
+    fn no_activation_or_sum_of_the_known_networks_is_left() {
+        for architecture in models::ARCHITECTURES {
+            let options = Options {
+                classes: 10,
+                image_size: 224,
+                head: Default::default(),
+            };
+            let graph = fuse(&for_inference(&architecture.graph(&options).unwrap()));
+            let left: Vec<&str> = graph
+                .nodes()
+                .iter()
+                .filter(|n| matches!(n.op, Op::Activation(_) | Op::Add | Op::BatchNorm2d(_)))
+                .map(|n| &*n.name)
+                .collect();
+            assert!(left.is_empty(), "{}: {left:?}", architecture.name);
+        }
+    }
+}
