@@ -3,11 +3,11 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> training, report -> engine, bundle, data
+//! main -> commands -> cli -> training, report -> engine -> bundle, data
 //!      -> models, graph, weights, image, metrics -> labels, files, progress, error
 //! ```
 //!
-//! Only `training` and the commands that start it know libtorch (`tch`).
+//! Only `training`, the engine's session and the command that sets it up know libtorch (`tch`).
 
 pub mod bundle;
 pub mod cli;

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::data::MaxBad;
 use crate::data::Part;
+use crate::engine::Precision;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -59,6 +60,9 @@ pub struct EvalArgs {
     pub report: Option<PathBuf>,
     #[command(flatten)]
     pub bad: MaxBad,
+    /// Numbers to compute with [default: float32, or int8 for an int8 model]
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
     #[command(flatten)]
     pub compute: super::Compute,
 }

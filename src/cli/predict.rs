@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::engine::Precision;
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,6 +25,9 @@ pub struct PredictArgs {
     /// Print one JSON object a line and file
     #[arg(long)]
     pub json: bool,
+    /// Numbers to compute with
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
     #[command(flatten)]
     pub compute: super::Compute,
 }

@@ -1,8 +1,11 @@
-//! Sets libtorch up: threads and device.
+//! Sets libtorch up: threads, device, and the compiled model.
 
 use tch::Device;
 
+use super::output::note;
+use crate::bundle::Bundle;
 use crate::cli::Compute;
+use crate::engine::{Kernels, Options, Precision, Session};
 use crate::error::Result;
 use crate::training::{self, DeviceChoice};
 
@@ -19,4 +22,19 @@ pub fn set_up(args: &Compute) -> Result<Device> {
 pub fn with_threads(device: DeviceChoice, threads: usize) -> Result<Device> {
     tch::set_num_threads(threads as i32);
     training::resolve_device(device)
+}
+
+/// A model compiled for the device of the arguments; says in which precision.
+///
+/// # Errors
+/// Those of [`set_up`] and [`Session::new`].
+pub fn session(args: &Compute, bundle: Bundle, precision: Precision) -> Result<Session> {
+    let options = Options {
+        device: set_up(args)?,
+        precision,
+        kernels: Kernels::Auto,
+    };
+    let session = Session::new(bundle, &options)?;
+    note(format_args!("computing in {}", session.target()));
+    Ok(session)
 }

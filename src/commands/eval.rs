@@ -14,11 +14,12 @@ use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::eval::EvalArgs;
 use crate::data::{Folder, Part, Photo, ScanOptions, Split, SplitOptions};
+use crate::engine::Precision;
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::metrics::junit::junit;
 use crate::metrics::{Evaluation, GateResult, Gates};
-use crate::training::{Config, Run, evaluate};
+use crate::training::{Config, Run};
 
 /// Runs `flowers eval`.
 ///
@@ -26,7 +27,7 @@ use crate::training::{Config, Run, evaluate};
 /// [`Error::Gate`] after the whole report when a threshold is missed.
 pub fn run(args: &EvalArgs) -> Result<()> {
     let (bundle, _) = Bundle::read(&args.model)?;
-    let manifest = &bundle.manifest;
+    let manifest = &bundle.manifest.clone();
     let gates = Gates {
         min_accuracy: args.min_accuracy,
         min_macro_f1: args.min_macro_f1,
@@ -40,8 +41,9 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     if let Some(path) = &args.junit {
         files::check_writable(path)?;
     }
-    let device = compute::set_up(&args.compute)?;
-    let network = evaluate::network_of(&bundle, device).with_context(|| shown(&args.model))?;
+    let precision = precision(args, manifest);
+    let session =
+        compute::session(&args.compute, bundle, precision).with_context(|| shown(&args.model))?;
 
     let progress = Bar::new();
     let options = ScanOptions {
@@ -57,7 +59,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let stop = stop_flag()?;
-    let measured = measure(&network, manifest, photos, &stop, &progress)?;
+    let measured = measure(&session, manifest, photos, &stop, &progress)?;
 
     let results = gates.judge(&measured.evaluation)?;
     let mut output = Output::stdout(args.json);
@@ -91,6 +93,15 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         measured.write(report, &context)?;
     }
     judged(&results)
+}
+
+/// Float32 unless asked otherwise, since a measurement should not depend on the processor.
+fn precision(args: &EvalArgs, manifest: &Manifest) -> Precision {
+    let integers = manifest.quantization.is_some();
+    args.precision.unwrap_or(match integers {
+        true => Precision::Int8,
+        false => Precision::Float32,
+    })
 }
 
 fn baseline(path: &Path) -> Result<Evaluation> {

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use crate::bundle::Manifest;
 use crate::data::loader::Transform;
 use crate::data::{Folder, Loader, Photo, Split};
+use crate::engine::{Session, predictions};
 use crate::error::{Result, shown};
 use crate::files;
 use crate::image::{Limits, decode};
@@ -14,7 +15,6 @@ use crate::metrics::calibration::bins;
 use crate::metrics::{Epoch, Evaluation, GateResult, Mistake, Predictions};
 use crate::progress::Progress;
 use crate::report::{ClassSplit, MistakePhoto, ReportData, Thumbnail, confusion_png};
-use crate::training::{Network, evaluate};
 
 /// Wrong predictions that a report shows.
 const MISTAKES: usize = 24;
@@ -56,7 +56,7 @@ pub struct Photos<'a> {
 /// [`crate::error::Error::Data`] when there is no photo or one has become unreadable,
 /// [`crate::error::Error::Interrupted`] when `stop` is set.
 pub fn measure(
-    network: &Network,
+    session: &Session,
     manifest: &Manifest,
     photos: Photos<'_>,
     stop: &AtomicBool,
@@ -80,8 +80,7 @@ pub fn measure(
         progress.advance(images as u64);
         Ok(())
     };
-    let predictions =
-        evaluate::predictions(network, &mut loader, &manifest.labels, stop, &mut each)?;
+    let predictions = predictions(session, &mut loader, &manifest.labels, stop, &mut each)?;
     progress.finish();
     Ok(Measured {
         evaluation: Evaluation::of(&predictions)?,

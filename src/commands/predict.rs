@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use image::RgbImage;
 use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
@@ -12,12 +13,11 @@ use super::output::{Output, path_text};
 use crate::bundle::Bundle;
 use crate::cli::predict::PredictArgs;
 use crate::data::is_hidden;
-use crate::data::loader::Batch;
+use crate::engine::{Pictures, Session};
 use crate::error::{Error, Result, shown};
 use crate::image::{Limits, Preprocessing, decode};
 use crate::labels::Labels;
 use crate::metrics::{softmax, top_k};
-use crate::training::{Network, evaluate};
 
 /// Pictures that are decoded and run together.
 const BATCH: usize = 32;
@@ -50,21 +50,21 @@ struct Failure {
 pub fn run(args: &PredictArgs) -> Result<()> {
     let (bundle, _) = Bundle::read(&args.model)?;
     let files = listed(&args.files)?;
-    let device = compute::set_up(&args.compute)?;
-    let network = evaluate::network_of(&bundle, device).with_context(|| shown(&args.model))?;
-    let manifest = &bundle.manifest;
+    let manifest = bundle.manifest.clone();
+    let session = compute::session(&args.compute, bundle, args.precision)
+        .with_context(|| shown(&args.model))?;
     let mut output = Output::stdout(args.json);
     let mut failures = 0;
     for files in files.chunks(BATCH) {
         let pictures = pixels(files, &manifest.preprocessing);
-        let rows = scores(&network, &pictures, &manifest.preprocessing);
-        let mut rows = rows.with_context(|| shown(&args.model))?.into_iter();
+        let rows = scores(&session, &pictures).with_context(|| shown(&args.model))?;
+        let mut rows = rows.chunks(session.classes());
         for (file, picture) in files.iter().zip(&pictures) {
             let file = file.as_ref().unwrap_or_else(|(file, _)| file);
             match picture {
                 Ok(_) => {
                     let logits = rows.next().unwrap_or_default();
-                    answer(file, &logits, &manifest.labels, args.top_k, &mut output)?;
+                    answer(file, logits, &manifest.labels, args.top_k, &mut output)?;
                 }
                 Err(why) => {
                     failures += 1;
@@ -117,39 +117,21 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
     Ok(files)
 }
 
-/// Each file as normalised float32 planes (3, crop, crop), or why it can't be read.
-fn pixels(files: &[Found], preprocessing: &Preprocessing) -> Vec<Result<Vec<f32>, String>> {
-    let side = preprocessing.crop as usize;
+/// Each file as 8-bit RGB of crop x crop pixels, or why it can't be read.
+fn pixels(files: &[Found], preprocessing: &Preprocessing) -> Vec<Result<RgbImage, String>> {
     let limits = Limits::default();
     let load = |file: &Found| {
         let file = file.as_ref().map_err(|(_, why)| why.clone())?;
         let picture = decode::read(file, &limits).map_err(|cause| cause.to_string())?;
-        let mut planes = vec![0.0; 3 * side * side];
-        preprocessing.normalise(&preprocessing.fit(&picture), &mut planes);
-        Ok(planes)
+        Ok(preprocessing.fit(&picture))
     };
     files.par_iter().map(load).collect()
 }
 
-/// Logits of the pictures that could be read, a row each.
-fn scores(
-    network: &Network,
-    pictures: &[Result<Vec<f32>, String>],
-    preprocessing: &Preprocessing,
-) -> Result<Vec<Vec<f32>>> {
-    let read: Vec<&[f32]> = pictures.iter().flatten().map(Vec::as_slice).collect();
-    if read.is_empty() {
-        return Ok(Vec::new());
-    }
-    let batch = Batch {
-        pixels: read.concat(),
-        labels: vec![0; read.len()],
-        size: preprocessing.crop as usize,
-        indices: (0..read.len()).collect(),
-    };
-    let logits = evaluate::logits(network, &batch)?;
-    let classes = logits.len() / read.len();
-    Ok(logits.chunks(classes.max(1)).map(<[f32]>::to_vec).collect())
+/// Logits (n, classes) of the pictures that could be read.
+fn scores(session: &Session, pictures: &[Result<RgbImage, String>]) -> Result<Vec<f32>> {
+    let read: Vec<&[u8]> = pictures.iter().flatten().map(|p| &p.as_raw()[..]).collect();
+    session.logits(Pictures::Rgb8(&read.concat()))
 }
 
 fn answer(

@@ -17,13 +17,14 @@ use super::watch::Watch;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::train::TrainArgs;
 use crate::data::{self, Folder, Part, ScanOptions, Split};
+use crate::engine::{Options, Session};
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::image::Limits;
 use crate::metrics::Evaluation;
 use crate::report::curves_png;
 use crate::training::observe::{Csv, Log, Observer, TensorBoard};
-use crate::training::{Checkpoint, Job, Network, Run, Settings, Start, State, evaluate, fit};
+use crate::training::{Checkpoint, Job, Network, Run, Settings, Start, State, fit};
 use crate::weights::StateDict;
 
 /// Runs `flowers train`.
@@ -199,8 +200,8 @@ fn measured(
     stop: &AtomicBool,
 ) -> Result<(Measured, Part)> {
     let (bundle, _) = Bundle::read(&run.model())?;
-    let manifest = &bundle.manifest;
-    let network = evaluate::network_of(&bundle, device)?;
+    let manifest = &bundle.manifest.clone();
+    let session = Session::new(bundle, &Options::float32(device))?;
     let part = if split.test.is_empty() {
         Part::Val
     } else {
@@ -211,7 +212,7 @@ fn measured(
         places: split.part(part).to_vec(),
         workers: run.config().workers,
     };
-    let measured = measure(&network, manifest, photos, stop, &Bar::new())
+    let measured = measure(&session, manifest, photos, stop, &Bar::new())
         .map_err(|error| run.explain_interruption(error))?;
     let context = Context {
         title: name_of(run.folder()),

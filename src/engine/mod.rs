@@ -7,9 +7,11 @@
 pub mod compile;
 mod cpu;
 mod precision;
+mod predictions;
 mod session;
 pub mod torchscript;
 
 pub use cpu::Cpu;
-pub use precision::{Kernels, Precision, Target};
-pub use session::{NotFinite, Options, Pictures, Session, Values, torch};
+pub use precision::{Arithmetic, Kernels, Precision, Target};
+pub use predictions::predictions;
+pub use session::{NotFinite, Options, Pictures, Session, Values, network_of, torch};

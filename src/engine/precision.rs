@@ -50,12 +50,38 @@ pub enum Arithmetic {
     Int8,
 }
 
+/// The precision as `--precision` takes it.
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Float32 => "float32",
+            Self::Bfloat16 => "bfloat16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
 impl Target {
     /// Plain float32: what exports to PyTorch hold.
     pub const PORTABLE: Self = Self {
         arithmetic: Arithmetic::Float32,
         fused: false,
     };
+}
+
+/// For a person: the precision, what is unusual about it, and the operators.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operators = if self.fused { "fused" } else { "plain" };
+        write!(f, "{} with {operators} operators", self.arithmetic)?;
+        if self.arithmetic == Arithmetic::RoundedToBfloat16 {
+            f.write_str(
+                " (this processor has no bfloat16: float32 is rounded to it, and no faster)",
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// The precision's name, as options and JSON have it.

@@ -29,10 +29,11 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn on(device: Device) -> Self {
+    /// Float32, with the fastest operators of the device.
+    pub fn float32(device: Device) -> Self {
         Self {
             device,
-            precision: Precision::Auto,
+            precision: Precision::Float32,
             kernels: Kernels::Auto,
         }
     }
@@ -82,9 +83,10 @@ impl Session {
     /// # Errors
     /// [`Error::Data`] when the weights do not fit the architecture; [`Error::Usage`] for a
     /// precision that the model or the device can't have.
-    pub fn new(bundle: &Bundle, options: &Options) -> Result<Self> {
+    pub fn new(bundle: Bundle, options: &Options) -> Result<Self> {
+        let preprocessing = bundle.manifest.preprocessing.clone();
         let network = network_of(bundle)?;
-        Self::of_network(&network, &bundle.manifest.preprocessing, options, &[])
+        Self::of_network(&network, &preprocessing, options, &[])
     }
 
     /// As [`Session::new`], from a network in the making. With `observed`, [`Session::values`]
@@ -251,14 +253,10 @@ impl Input {
 ///
 /// # Errors
 /// [`Error::Data`] for an architecture that is not known, or weights that do not fit it.
-pub fn network_of(bundle: &Bundle) -> Result<Network> {
+pub fn network_of(bundle: Bundle) -> Result<Network> {
     let graph = bundle.manifest.graph()?;
-    match &bundle.manifest.quantization {
-        Some(quantization) => Ok(Network::of_int8(
-            &graph,
-            bundle.weights.clone(),
-            quantization.clone(),
-        )),
+    match bundle.manifest.quantization {
+        Some(quantization) => Ok(Network::of_int8(&graph, bundle.weights, quantization)),
         None => Network::of_float(&graph, &bundle.weights),
     }
 }
@@ -297,7 +295,7 @@ fn target(network: &Network, options: &Options) -> Result<Target> {
     Ok(Target { arithmetic, fused })
 }
 
-fn load(module: &Module, device: Device) -> Result<CModule, TchError> {
+fn load(module: &Module<'_>, device: Device) -> Result<CModule, TchError> {
     // Profiling runs would make the first batches slow, and find nothing to fuse.
     tch::jit::f_set_graph_executor_optimize(false)?;
     let bytes = module

@@ -1,5 +1,6 @@
 //! Writes TorchScript archives: a zip of code and pickled attributes that libtorch compiles.
 
+use std::borrow::Cow;
 use std::io::{Cursor, Seek, Write};
 
 use zip::write::SimpleFileOptions;
@@ -14,16 +15,16 @@ const NO_CONSTANTS: &[u8] = b"\x80\x02).";
 
 /// A class `Net` of TorchScript.
 #[derive(Debug, Default)]
-pub struct Module {
+pub struct Module<'a> {
     /// Tensor attributes with their names, `self.NAME` in the methods.
-    pub attributes: Vec<(String, Tensor)>,
+    pub attributes: Vec<(String, Cow<'a, Tensor>)>,
     /// Methods in TorchScript's own syntax, indented by two spaces.
     pub methods: String,
     /// Files beside the code, which `torch.jit.load` gives back by name.
     pub extra: Vec<(String, Vec<u8>)>,
 }
 
-impl Module {
+impl Module<'_> {
     /// A module without attributes.
     pub fn of_methods(methods: impl Into<String>) -> Self {
         Self {

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use tch::Tensor;
 
 use super::checkpoint::State;
-use super::evaluate::{self, NotFinite};
 use super::network::{Mode, Network};
 use super::observe::{Event, Observer};
 use super::optimizer::Optimizer;
@@ -19,6 +18,7 @@ use super::schedule::Schedule;
 use super::tensors::{self, torch};
 use crate::data::folder::Photo;
 use crate::data::loader::{Loader, Transform, epoch_order};
+use crate::engine::{NotFinite, Options, Session, compile, predictions};
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
 use crate::metrics::{Epoch, Evaluation};
@@ -196,12 +196,16 @@ fn validate(
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Duration)> {
     let mut loader = loader(job, job.val.to_vec(), None)?;
+    let preprocessing = &job.run.manifest().preprocessing;
+    let compiled = compile::Network::of_float(network.graph(), &network.state_dict()?)?;
+    let options = Options::float32(network.device());
+    let session = Session::of_network(&compiled, preprocessing, &options, &[])?;
     observer.hear(&Event::Validating {
         images: job.val.len(),
     })?;
     let labels = &job.run.manifest().labels;
     let mut each = |images| observer.hear(&Event::Validated { images });
-    let predictions = evaluate::predictions(network, &mut loader, labels, job.stop, &mut each)?;
+    let predictions = predictions(&session, &mut loader, labels, job.stop, &mut each)?;
     Ok((Evaluation::of(&predictions)?, loader.waited()))
 }
 

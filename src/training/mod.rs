@@ -2,7 +2,6 @@
 
 mod checkpoint;
 mod device;
-pub mod evaluate;
 mod fit;
 mod network;
 pub mod observe;

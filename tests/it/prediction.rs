@@ -60,7 +60,7 @@ fn text_is_a_line_a_file() {
         let sum: f64 = [a, b, c].into_iter().flatten().sum();
         assert!((sum - 1.0).abs() < 0.002, "{line}");
     }
-    assert_eq!(said.stderr, "");
+    assert_eq!(said.stderr, "computing in float32 with fused operators\n");
 }
 
 #[test]

@@ -13,7 +13,8 @@ const LAYERS: &[&[&str]] = &[
     &["commands"],
     &["cli"],
     &["training", "report"],
-    &["bundle", "data", "engine"],
+    &["engine"],
+    &["bundle", "data"],
     &["models"],
     &["graph", "image", "metrics"],
     &["weights"],
@@ -24,9 +25,13 @@ const LAYERS: &[&[&str]] = &[
 /// All that the command line takes from `training`.
 const CLI_MAY_USE: [&str; 2] = ["Settings", "DeviceChoice"];
 
-/// Where libtorch is known: `training`, and the commands' part that chooses threads and device.
-/// The other commands may name the `Device` that they pass on.
-const KNOW_TORCH: [&str; 2] = ["src/training/", "src/commands/compute.rs"];
+/// Where libtorch is known: `training`, the engine's session, and the commands' part that chooses
+/// threads and device. The other commands may name the `Device` that they pass on.
+const KNOW_TORCH: [&str; 3] = [
+    "src/training/",
+    "src/engine/session.rs",
+    "src/commands/compute.rs",
+];
 
 struct Source {
     /// Relative to the repository, with forward slashes.

@@ -1,46 +1,31 @@
 //! Layers with float weights.
 
+use std::borrow::Cow;
+
 use super::{Compiler, Form, activation, pair};
-use crate::engine::precision::Arithmetic;
 use crate::error::Result;
-use crate::graph::{Activation, Conv2d};
+use crate::graph::{Activation, Conv2d, Op};
 use crate::weights::{Tensor, Values};
 
 /// An empty list of numbers needs its type.
 pub(super) const NO_SCALARS: &str = "annotate(List[Optional[number]], [])";
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     pub(super) fn convolution(&mut self, place: usize, conv: &Conv2d) -> Result<String> {
         self.real_weights(place)?;
         let node = &self.network.graph.nodes()[place];
         let x = self.float(node.inputs[0]);
-        let (x, padding) = self.padded(place, &x, conv, "0.");
-        let window = format!(
-            "{}, {}, {}, {}",
-            pair(conv.stride),
-            pair(padding),
-            pair(conv.dilation),
-            conv.groups
-        );
+        let (x, padding, shape) = self.padded(place, &x, conv, "0.");
+        let (stride, padding) = (pair(conv.stride), pair(padding));
+        let rest = format!("{}, {}", pair(conv.dilation), conv.groups);
         if !self.target.fused {
+            let window = format!("{stride}, {padding}, {rest}");
             return self.plain_convolution(place, conv, &x, &window);
         }
         // The fused operators want the padding first.
-        let window = format!(
-            "{}, {}, {}, {}",
-            pair(padding),
-            pair(conv.stride),
-            pair(conv.dilation),
-            conv.groups
-        );
+        let window = format!("{padding}, {stride}, {rest}");
         let weight = self.weight(place)?;
-        let input = self.network.graph.nodes()[node.inputs[0]].shape.clone();
-        let grown = conv.padding.before + conv.padding.after - 2 * padding;
-        let [c, h, w] = [input[0], input[1] + grown, input[2] + grown];
-        let batch = self.batch;
-        let packed = format!(
-            "ops.mkldnn._reorder_convolution_weight({weight}, {window}, [{batch}, {c}, {h}, {w}])"
-        );
+        let packed = format!("ops.mkldnn._reorder_convolution_weight({weight}, {window}, {shape})");
         self.prepare.push_str(&format!("    {weight} = {packed}\n"));
         let bias = self.bias(place, conv.bias)?;
         let kind = conv.epilogue.activation;
@@ -109,24 +94,31 @@ impl Compiler<'_> {
         }
     }
 
-    /// Pads by hand where the sides differ, and says how much is left for the operator.
+    /// Pads by hand where the sides differ, says how much is left for the operator, and gives the
+    /// shape of a batch that it takes.
     pub(super) fn padded(
         &mut self,
         place: usize,
         x: &str,
         conv: &Conv2d,
         zero: &str,
-    ) -> (String, usize) {
+    ) -> (String, usize, String) {
         let (before, after) = (conv.padding.before, conv.padding.after);
+        let graph = &self.network.graph;
+        let shape = |grown: usize| match graph.nodes()[graph.nodes()[place].inputs[0]].shape[..] {
+            [c, h, w] => format!("[{}, {c}, {}, {}]", self.batch, h + grown, w + grown),
+            _ => "None".into(),
+        };
         if before == after {
-            return (x.into(), before);
+            return (x.into(), before, shape(0));
         }
+        let shape = shape(before + after);
         let sides = format!("[{before}, {after}, {before}, {after}]");
         let padded = format!("p{place}");
         self.line(&format!(
             "{padded} = torch.constant_pad_nd({x}, {sides}, {zero})"
         ));
-        (padded, 0)
+        (padded, 0, shape)
     }
 
     fn weight(&mut self, place: usize) -> Result<String> {
@@ -135,7 +127,7 @@ impl Compiler<'_> {
             return self.parameter(place, "weight");
         }
         let real = self.dequantized_weight(place)?;
-        Ok(self.attribute(&format!("weight{place}"), real))
+        Ok(self.attribute(&format!("weight{place}"), Cow::Owned(real)))
     }
 
     pub(super) fn bias(&mut self, place: usize, has_bias: bool) -> Result<String> {
@@ -181,11 +173,7 @@ impl Compiler<'_> {
     /// and nobody looks at it afterwards.
     pub(super) fn is_last_use(&self, value: usize, reader: usize) -> bool {
         let graph = &self.network.graph;
-        let view = matches!(graph.nodes()[value].op, crate::graph::Op::Input);
-        let in_own_memory =
-            self.forms[value] == Form::Float || self.target.arithmetic == Arithmetic::Int8;
-        !view
-            && in_own_memory
+        graph.nodes()[value].op != Op::Input
             && self.observed.is_empty()
             && graph.output() != value
             && graph.readers(value).last() == Some(&reader)

@@ -1,5 +1,7 @@
 //! Layers with integer weights.
 
+use std::borrow::Cow;
+
 use super::float::NO_SCALARS;
 use super::{Compiler, Form, activation, pair};
 use crate::engine::precision::Arithmetic;
@@ -11,7 +13,7 @@ use crate::weights::{Tensor, Values};
 const UINT8: u8 = 0;
 const FLOAT: u8 = 6;
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     /// Whether a layer runs in oneDNN's integer kernels: its weights are integers, and so is its
     /// input, or it is a linear layer that can find its input's range as it comes.
     pub(super) fn is_integer_layer(&self, place: usize) -> bool {
@@ -31,7 +33,7 @@ impl Compiler<'_> {
             anyhow::bail!("{} takes integers", node.name);
         };
         let zero = from.zero_point.to_string();
-        let (x, padding) = self.padded(place, &format!("v{input}"), conv, &zero);
+        let (x, padding, shape) = self.padded(place, &format!("v{input}"), conv, &zero);
         let window = format!(
             "{}, {}, {}, {}",
             pair(conv.stride),
@@ -39,11 +41,6 @@ impl Compiler<'_> {
             pair(conv.dilation),
             conv.groups
         );
-        let grown = conv.padding.before + conv.padding.after - 2 * padding;
-        let shape = &graph.nodes()[input].shape;
-        let [c, h, w] = [shape[0], shape[1] + grown, shape[2] + grown];
-        let batch = self.batch;
-        let shape = format!("[{batch}, {c}, {h}, {w}]");
         let range = format!("{:?}, {}", f64::from(from.scale), from.zero_point);
         let (weight, scale, zeros) = self.integer_weights(place)?;
         self.prepare.push_str(&format!(
@@ -143,8 +140,8 @@ impl Compiler<'_> {
 
     /// The attributes of a layer's integer weights: the weights, their scales, and zeros.
     fn integer_weights(&mut self, place: usize) -> Result<(String, String, String)> {
-        let weight = self.network.tensor(place, "weight")?.clone();
-        let scale = self.network.tensor(place, "weight_scale")?.clone();
+        let weight = self.network.tensor(place, "weight")?;
+        let scale = self.network.tensor(place, "weight_scale")?;
         let outputs = scale.len();
         anyhow::ensure!(
             matches!(weight.values, Values::I8(_)) && weight.shape.first() == Some(&outputs),
@@ -158,9 +155,9 @@ impl Compiler<'_> {
             values: Values::I32(vec![0; outputs]),
         };
         Ok((
-            self.attribute(&format!("weight{place}"), weight),
-            self.attribute(&format!("scale{place}"), scale),
-            self.attribute(&format!("zeros{place}"), zeros),
+            self.attribute(&format!("weight{place}"), Cow::Borrowed(weight)),
+            self.attribute(&format!("scale{place}"), Cow::Borrowed(scale)),
+            self.attribute(&format!("zeros{place}"), Cow::Owned(zeros)),
         ))
     }
 

@@ -3,6 +3,8 @@
 mod float;
 mod int8;
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::graph::passes::{for_inference, for_inference_with, fuse};
 use crate::graph::{Activation, Affine, Graph, Op, Quantization};
@@ -72,12 +74,12 @@ impl Network {
 ///
 /// # Errors
 /// [`Error::Data`] when the weights do not fit the graph.
-pub fn compile(
-    network: &Network,
+pub fn compile<'a>(
+    network: &'a Network,
     target: Target,
     batch: usize,
     observed: &[usize],
-) -> Result<Module> {
+) -> Result<Module<'a>> {
     let mut compiler = Compiler {
         network,
         target,
@@ -108,19 +110,19 @@ enum Form {
     Integer(Affine),
 }
 
-struct Compiler<'a> {
+struct Compiler<'a, 'o> {
     network: &'a Network,
     target: Target,
     batch: usize,
-    observed: &'a [usize],
-    attributes: Vec<(String, Tensor)>,
+    observed: &'o [usize],
+    attributes: Vec<(String, Cow<'a, Tensor>)>,
     prepare: String,
     body: String,
     /// Of the nodes that are compiled; the value of node 3 is the variable `v3`.
     forms: Vec<Form>,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a, '_> {
     /// Writes a node's statements, and says how its value is stored.
     fn node(&mut self, place: usize) -> Result<Form> {
         let node = &self.network.graph.nodes()[place];
@@ -157,7 +159,7 @@ impl Compiler<'_> {
             Op::Affine { scale, shift } => {
                 let [scale, shift] = [("scale", scale), ("shift", shift)].map(|(name, values)| {
                     let tensor = Tensor::f32([3, 1, 1], values.to_vec());
-                    self.attribute(&format!("{name}{place}"), tensor)
+                    self.attribute(&format!("{name}{place}"), Cow::Owned(tensor))
                 });
                 let x = self.float(node.inputs[0]);
                 format!("torch.add(torch.mul({x}, {scale}), {shift})")
@@ -239,16 +241,15 @@ impl Compiler<'_> {
     }
 
     /// Keeps a tensor; gives the expression that names it.
-    fn attribute(&mut self, name: &str, tensor: Tensor) -> String {
+    fn attribute(&mut self, name: &str, tensor: Cow<'a, Tensor>) -> String {
         self.attributes.push((name.into(), tensor));
         format!("self.{name}")
     }
 
     /// A float parameter of a layer, in the numbers of the target.
     fn parameter(&mut self, place: usize, suffix: &str) -> Result<String> {
-        let tensor = self.network.tensor(place, suffix)?.clone();
-        let name = format!("{suffix}{place}");
-        let own = self.attribute(&name, tensor);
+        let tensor = Cow::Borrowed(self.network.tensor(place, suffix)?);
+        let own = self.attribute(&format!("{suffix}{place}"), tensor);
         match self.target.arithmetic {
             Arithmetic::Bfloat16 => {
                 self.prepare
@@ -263,7 +264,7 @@ impl Compiler<'_> {
         Ok(own)
     }
 
-    fn finish(mut self) -> Result<Module> {
+    fn finish(mut self) -> Result<Module<'a>> {
         let output = self.network.graph.output();
         let answer = format!("torch.to({}, 6)", self.float(output));
         let mut methods = String::new();

@@ -1,0 +1,38 @@
+//! Predictions for metrics, of the photos that a loader gives.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::session::{Pictures, Session};
+use crate::data::loader::Loader;
+use crate::error::{Error, Result};
+use crate::labels::Labels;
+use crate::metrics::Predictions;
+
+/// Predictions for every photo that a loader gives, in its order. `each` hears of the photos of
+/// a batch when they are done.
+///
+/// # Errors
+/// [`Error::Interrupted`] when `stop` is set; [`Error::Data`] for a photo that can't be read any
+/// more or scores that are not numbers.
+pub fn predictions(
+    session: &Session,
+    loader: &mut Loader,
+    labels: &Labels,
+    stop: &AtomicBool,
+    each: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<Predictions> {
+    let mut predictions = Predictions::new(labels.clone());
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        let rows = session.logits(Pictures::Normalised(&batch.pixels))?;
+        for (&label, row) in batch.labels.iter().zip(rows.chunks(labels.len().max(1))) {
+            predictions.push(label as usize, row)?;
+        }
+        each(batch.labels.len())?;
+        loader.recycle(batch);
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted("stopped".into()).into());
+        }
+    }
+    Ok(predictions)
+}
