@@ -1,5 +1,6 @@
 //! The command line: clap definitions only.
 
+pub mod bench;
 pub mod data;
 pub mod eval;
 pub mod info;
@@ -36,6 +37,8 @@ pub enum Command {
     Eval(eval::EvalArgs),
     /// Tell what is on pictures
     Predict(predict::PredictArgs),
+    /// Time a model or an architecture on this machine
+    Bench(bench::BenchArgs),
     /// Check, split, or draw a data set
     #[command(subcommand)]
     Data(data::DataCommand),

@@ -14,8 +14,21 @@ use crate::training::{self, DeviceChoice};
 /// # Errors
 /// When this machine lacks the device.
 pub fn set_up(args: &Compute) -> Result<Device> {
+    with_threads(args.device, threads(args))
+}
+
+/// Threads that the arguments ask for: one a core unless they say.
+pub fn threads(args: &Compute) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    with_threads(args.device, args.threads.map_or(cores, usize::from))
+    args.threads.map_or(cores, usize::from)
+}
+
+/// A device as PyTorch names it, e.g. `cuda:0`.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(place) => format!("cuda:{place}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
 }
 
 /// As [`set_up`], with a number of threads.

@@ -1,5 +1,6 @@
 //! One file a verb: arguments to validated configuration, call, print.
 
+mod bench;
 mod compute;
 pub mod data;
 mod eval;
@@ -25,6 +26,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train::run(*args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Data(command) => data::run(&command),
         Command::Info(args) => info::run(&args),
     }

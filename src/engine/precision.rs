@@ -68,6 +68,15 @@ impl Target {
         arithmetic: Arithmetic::Float32,
         fused: false,
     };
+
+    /// Whether the arithmetic is that of the precision, or float32 that imitates it.
+    pub fn is_native(self) -> bool {
+        match self.arithmetic {
+            Arithmetic::Float32 | Arithmetic::Bfloat16 => true,
+            Arithmetic::RoundedToBfloat16 => false,
+            Arithmetic::Int8 => self.fused,
+        }
+    }
 }
 
 /// For a person: the precision, what is unusual about it, and the operators.

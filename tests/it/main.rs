@@ -3,6 +3,7 @@
 
 mod augmentation;
 mod bad_input;
+mod bench;
 mod data_sample;
 mod data_set;
 mod engine;
