@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use flowers::engine::{Kernels, Options, Pictures, Precision, Session, compile::Network};
+use flowers::graph::passes::{for_inference, fuse};
 use flowers::graph::{Activation, Affine, Builder, Conv2d, Graph, Method, Op, Quantization};
 use flowers::image::Preprocessing;
-use flowers::models;
+use flowers::models::{self, ARCHITECTURES};
 use flowers::training;
 use flowers::weights::{StateDict, Tensor, Values};
 use rand::{Rng, RngExt, SeedableRng};
@@ -245,4 +246,18 @@ fn resident() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
     kilobytes.map_or(0, |kb| kb.parse::<u64>().unwrap() << 10)
+}
+
+#[test]
+fn no_activation_or_sum_of_the_known_networks_is_left() {
+    for architecture in ARCHITECTURES {
+        let graph = fuse(&for_inference(&graph(architecture.name)));
+        let left: Vec<&str> = graph
+            .nodes()
+            .iter()
+            .filter(|n| matches!(n.op, Op::Activation(_) | Op::Add | Op::BatchNorm2d(_)))
+            .map(|n| &*n.name)
+            .collect();
+        assert!(left.is_empty(), "{}: {left:?}", architecture.name);
+    }
 }
