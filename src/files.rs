@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result, shown};
 
@@ -28,29 +29,56 @@ pub fn write_atomically(
         // A pipe or device is written to; replacing it would destroy it.
         File::create(path).and_then(|mut sink| fill(&mut sink))
     } else {
-        write_whole(path, fill)
+        draft(path, fill).and_then(|part| persist(part, path))
     };
-    written
-        .map_err(|cause| Error::Environment(format!("can't write {}: {cause}", shown(path))).into())
+    written.map_err(|cause| unwritten(path, &cause))
 }
 
-fn write_whole(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = folder_of(path);
+/// As [`write_atomically`], but the new file only takes its name when `check`, which is given
+/// where it is until then, agrees.
+///
+/// # Errors
+/// Those of [`write_atomically`], and what `check` says; no file is left then.
+pub fn write_checked<T>(
+    path: &Path,
+    content: &[u8],
+    check: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    let part = draft(path, |sink| sink.write_all(content));
+    let part = part.map_err(|cause| unwritten(path, &cause))?;
+    let checked = check(part.path())?;
+    persist(part, path).map_err(|cause| unwritten(path, &cause))?;
+    Ok(checked)
+}
+
+fn unwritten(path: &Path, cause: &io::Error) -> anyhow::Error {
+    Error::Environment(format!("can't write {}: {cause}", shown(path))).into()
+}
+
+/// The whole content under a temporary name beside `path`.
+fn draft(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut part = builder.tempfile_in(folder)?;
+    let mut part = builder.tempfile_in(folder_of(path))?;
     {
         let mut writer = BufWriter::with_capacity(1 << 20, part.as_file_mut());
         fill(&mut writer)?;
         writer.flush()?;
     }
     part.as_file().sync_all()?;
+    Ok(part)
+}
+
+fn persist(part: NamedTempFile, path: &Path) -> io::Result<()> {
     part.persist(path).map_err(|failed| failed.error)?;
     // The rename itself must survive a power cut; not every file system can sync a folder.
     #[cfg(unix)]
-    File::open(folder)?.sync_all().ok();
+    File::open(folder_of(path))?.sync_all().ok();
     Ok(())
 }
 
@@ -73,9 +101,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
     let probe = tempfile::Builder::new()
         .prefix(PREFIX)
         .tempfile_in(folder_of(path));
-    probe
-        .map(drop)
-        .map_err(|cause| Error::Environment(format!("can't write {}: {cause}", shown(path))).into())
+    probe.map(drop).map_err(|cause| unwritten(path, &cause))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -118,6 +144,11 @@ mod tests {
             Err(io::Error::other("disk full"))
         });
         assert_eq!(crate::error::exit_code(&failed.unwrap_err()), 4);
+        let refused = write_checked(&path, b"new", |part| {
+            assert_eq!(std::fs::read(part).unwrap(), b"new");
+            Err::<(), _>(Error::Gate("it is wrong".into()).into())
+        });
+        assert_eq!(crate::error::exit_code(&refused.unwrap_err()), 1);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

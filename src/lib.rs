@@ -3,11 +3,11 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> training, report -> engine -> bundle, data
+//! main -> commands -> cli -> training, report, export -> engine -> bundle, data
 //!      -> models, graph, weights, image, metrics -> labels, files, progress, error
 //! ```
 //!
-//! Only `training`, the engine's session and the command that sets it up know libtorch (`tch`).
+//! Only `training`, the engine's sessions and the commands that start them know libtorch (`tch`).
 
 pub mod bundle;
 pub mod cli;
@@ -15,6 +15,7 @@ pub mod commands;
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod graph;
 pub mod image;

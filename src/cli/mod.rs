@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod data;
 pub mod eval;
+pub mod export;
 pub mod info;
 pub mod predict;
 pub mod train;
@@ -39,6 +40,8 @@ pub enum Command {
     Predict(predict::PredictArgs),
     /// Time a model or an architecture on this machine
     Bench(bench::BenchArgs),
+    /// Write a model for another runtime, and verify that it gives the same answers
+    Export(export::ExportArgs),
     /// Check, split, or draw a data set
     #[command(subcommand)]
     Data(data::DataCommand),

@@ -5,6 +5,7 @@ mod compute;
 pub mod data;
 mod eval;
 mod evaluation;
+mod export;
 mod info;
 pub mod output;
 mod predict;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Data(command) => data::run(&command),
         Command::Info(args) => info::run(&args),
     }

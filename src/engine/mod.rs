@@ -6,12 +6,14 @@
 
 pub mod compile;
 mod cpu;
+mod loaded;
 mod precision;
 mod predictions;
 mod session;
 pub mod torchscript;
 
 pub use cpu::Cpu;
+pub use loaded::Loaded;
 pub use precision::{Arithmetic, Kernels, Precision, Target};
 pub use predictions::predictions;
 pub use session::{NotFinite, Options, Pictures, Session, Values, network_of, torch};

@@ -69,6 +69,12 @@ impl Target {
         fused: false,
     };
 
+    /// As [`Target::PORTABLE`], for an int8 model.
+    pub const PORTABLE_INT8: Self = Self {
+        arithmetic: Arithmetic::Int8,
+        fused: false,
+    };
+
     /// Whether the arithmetic is that of the precision, or float32 that imitates it.
     pub fn is_native(self) -> bool {
         match self.arithmetic {

@@ -29,6 +29,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Float32 on the CPU.
+    pub fn cpu() -> Self {
+        Self::float32(Device::Cpu)
+    }
+
     /// Float32, with the fastest operators of the device.
     pub fn float32(device: Device) -> Self {
         Self {
@@ -337,7 +342,7 @@ fn has_bfloat16() -> bool {
     })
 }
 
-fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
+pub(super) fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
     let here = torch(
         tensor
             .f_to_device(Device::Cpu)

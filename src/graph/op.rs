@@ -4,8 +4,10 @@
 /// `[channels, height, width]` for feature maps, `[features]` for vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// A picture, `[3, size, size]`, normalised.
+    /// A picture, `[3, size, size]`, normalised; or as [`Op::ToPlanes`] takes it.
     Input,
+    /// An 8-bit RGB picture `[height, width, 3]` as numbers from 0 to 255, `[3, height, width]`.
+    ToPlanes,
     /// `x * scale + shift` with one of each a channel: what makes pixels the input of a network
     /// that was trained on normalised ones.
     Affine {
@@ -137,6 +139,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Input => "Input",
+            Self::ToPlanes => "ToPlanes",
             Self::Affine { .. } => "Affine",
             Self::Conv2d(_) => "Conv2d",
             Self::BatchNorm2d(_) => "BatchNorm2d",

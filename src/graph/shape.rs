@@ -86,6 +86,10 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
         Op::Dropout { probability } if !(0.0..1.0).contains(probability) => {
             Err(format!("a dropout of {probability} is not in [0, 1)"))
         }
+        Op::ToPlanes => match feature_map(inputs[0])? {
+            [height, width, 3] => Ok(vec![3, height, width]),
+            _ => Err(format!("takes RGB pictures, got shape {:?}", inputs[0])),
+        },
         Op::Affine { .. } => match feature_map(inputs[0])? {
             [3, ..] => Ok(inputs[0].to_vec()),
             [channels, ..] => Err(format!("takes 3 channels, got {channels}")),

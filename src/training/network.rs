@@ -226,7 +226,7 @@ impl Network {
             Op::Flatten => first.f_flatten(1, -1),
             Op::Dropout { probability } => first.f_dropout(*probability, training),
             Op::Softmax => first.f_softmax(-1, Kind::Float),
-            Op::Input | Op::Affine { .. } => {
+            Op::Input | Op::ToPlanes | Op::Affine { .. } => {
                 anyhow::bail!("{} is nothing to be trained", node.op.name())
             }
         };

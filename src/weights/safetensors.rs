@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -83,16 +83,22 @@ pub fn read_from(source: &mut dyn Read, length: u64) -> Result<(StateDict, Notes
 /// # Errors
 /// [`Error::Environment`] when it can't be written.
 pub fn write(path: &Path, tensors: &StateDict, notes: &Notes) -> Result<()> {
+    write_atomically(path, |sink| write_to(sink, tensors, notes))
+}
+
+/// As [`write`], to anything.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_to(sink: &mut dyn Write, tensors: &StateDict, notes: &Notes) -> io::Result<()> {
     let mut order: Vec<(&String, &Tensor)> = tensors.iter().collect();
     order.sort_by_key(|(_, tensor)| std::cmp::Reverse(stored(tensor.dtype())));
-    write_atomically(path, |sink| {
-        let header = header(&order, notes)?;
-        sink.write_all(&(header.len() as u64).to_le_bytes())?;
-        sink.write_all(&header)?;
-        order
-            .iter()
-            .try_for_each(|(_, tensor)| tensor.values.write(sink))
-    })
+    let header = header(&order, notes)?;
+    sink.write_all(&(header.len() as u64).to_le_bytes())?;
+    sink.write_all(&header)?;
+    order
+        .iter()
+        .try_for_each(|(_, tensor)| tensor.values.write(sink))
 }
 
 /// The JSON header, padded with spaces to a multiple of 8 bytes.

@@ -13,12 +13,12 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::Device;
 
-const SIZE: usize = 64;
+pub const SIZE: usize = 64;
 
 /// One architecture of each kind of block.
 const FAMILIES: [&str; 4] = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0"];
 
-fn graph(name: &str) -> Graph {
+pub fn graph(name: &str) -> Graph {
     let options = models::Options {
         classes: 10,
         image_size: SIZE,
@@ -28,7 +28,7 @@ fn graph(name: &str) -> Graph {
 }
 
 /// Random parameters whose normalisations do something.
-fn weights(graph: &Graph) -> StateDict {
+pub fn weights(graph: &Graph) -> StateDict {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut weights = graph.initialise(1);
     for (name, tensor) in &mut weights {
@@ -48,7 +48,7 @@ fn weights(graph: &Graph) -> StateDict {
     weights
 }
 
-fn pictures(n: usize, size: usize) -> Vec<u8> {
+pub fn pictures(n: usize, size: usize) -> Vec<u8> {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let mut pixels = vec![0; n * 3 * size * size];
     rng.fill_bytes(&mut pixels);

@@ -8,6 +8,7 @@ mod data_sample;
 mod data_set;
 mod engine;
 mod evaluation;
+mod export;
 mod images;
 mod info;
 mod metrics;

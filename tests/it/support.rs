@@ -48,6 +48,18 @@ pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Said {
     Said::of(flowers().args(arguments).output().unwrap())
 }
 
+/// Runs the program under a limit of the shell's `ulimit`. A file that grows too large is an
+/// error of the write, not a signal: what a full disk is, and needs no rights.
+pub fn limited<A: AsRef<OsStr>>(limit: &str, arguments: impl IntoIterator<Item = A>) -> Said {
+    let script = format!("trap '' XFSZ; ulimit {limit}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_flowers")]);
+    for (name, value) in flowers().get_envs() {
+        command.env(name, value.unwrap());
+    }
+    Said::of(command.args(arguments).output().unwrap())
+}
+
 /// `flowers train DATA --out OUT` with the [`TINY`] options and some more, which win.
 pub fn train(data: &Path, out: &Path, options: &[&str]) -> Said {
     run(train_arguments(data, out, options))

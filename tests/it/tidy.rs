@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands"],
     &["cli"],
-    &["training", "report"],
+    &["training", "report", "export"],
     &["engine"],
     &["bundle", "data"],
     &["models"],
@@ -25,11 +25,12 @@ const LAYERS: &[&[&str]] = &[
 /// All that the command line takes from `training`.
 const CLI_MAY_USE: [&str; 2] = ["Settings", "DeviceChoice"];
 
-/// Where libtorch is known: `training`, the engine's session, and the commands' part that chooses
+/// Where libtorch is known: `training`, what the engine runs, and the commands' part that chooses
 /// threads and device. The other commands may name the `Device` that they pass on.
-const KNOW_TORCH: [&str; 3] = [
+const KNOW_TORCH: [&str; 4] = [
     "src/training/",
     "src/engine/session.rs",
+    "src/engine/loaded.rs",
     "src/commands/compute.rs",
 ];
 

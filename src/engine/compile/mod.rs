@@ -164,6 +164,10 @@ impl<'a> Compiler<'a, '_> {
                 let x = self.float(node.inputs[0]);
                 format!("torch.add(torch.mul({x}, {scale}), {shift})")
             }
+            Op::ToPlanes => format!(
+                "torch.permute(torch.to(v{}, 6), [0, 3, 1, 2])",
+                node.inputs[0]
+            ),
             Op::GlobalAvgPool => self.global_average(node.inputs[0]),
             Op::Concat => {
                 let all: Vec<String> = node.inputs.iter().map(|&i| self.float(i)).collect();

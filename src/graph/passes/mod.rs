@@ -4,13 +4,15 @@ mod dead;
 mod fold;
 mod fuse;
 mod normalise;
+mod softmax;
 
 pub use dead::{without_dead_nodes, without_dropout};
 pub use fold::{fold_batch_norm, folded_weights};
 pub use fuse::fuse;
-pub use normalise::{fold_affine, with_pixels};
+pub use normalise::{NORMALISE, fold_affine, with_pixels};
+pub use softmax::with_softmax;
 
-use super::{Graph, Node};
+use super::{Graph, Node, Op};
 use crate::error::Result;
 use crate::weights::StateDict;
 
@@ -67,6 +69,22 @@ impl<'a> Rewrite<'a> {
     /// Leaves the next old node out; nobody reads its value.
     fn drop(&mut self) {
         self.places.push(usize::MAX);
+    }
+
+    /// A node between the last one and those that read it.
+    fn insert(&mut self, name: &str, op: Op, shape: Vec<usize>) {
+        let before = self.nodes.len() - 1;
+        for place in &mut self.places {
+            if *place == before {
+                *place = before + 1;
+            }
+        }
+        self.nodes.push(Node {
+            name: name.into(),
+            op,
+            inputs: vec![before],
+            shape,
+        });
     }
 
     fn finish(self) -> Graph {

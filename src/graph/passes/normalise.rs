@@ -3,11 +3,15 @@
 use super::Rewrite;
 use super::fold::numbers;
 use crate::error::Result;
-use crate::graph::{Graph, Node, Op, Padding};
+use crate::graph::{Graph, Op, Padding};
 use crate::weights::{StateDict, Tensor};
 
-/// Lets a network take pixels from 0 to 255: an [`Op::Affine`] named `normalise` after its input
-/// computes `(x / 255 - mean) / std`.
+/// The node of [`with_pixels`] whose value is what the network took before.
+pub const NORMALISE: &str = "normalise";
+
+/// Lets a network take 8-bit RGB pictures `[size, size, 3]`: its input is followed by an
+/// [`Op::ToPlanes`] named `planes`, and by an [`Op::Affine`] named [`NORMALISE`] that computes
+/// `(x / 255 - mean) / std`.
 pub fn with_pixels(graph: &Graph, mean: [f32; 3], std: [f32; 3]) -> Graph {
     let affine = Op::Affine {
         scale: std.map(|std| 1.0 / (255.0 * std)),
@@ -15,18 +19,14 @@ pub fn with_pixels(graph: &Graph, mean: [f32; 3], std: [f32; 3]) -> Graph {
     };
     let mut rewrite = Rewrite::new(graph);
     for node in graph.nodes() {
-        rewrite.keep(|_| ());
-        if node.op == Op::Input {
-            let input = rewrite.nodes.len() - 1;
-            rewrite.nodes.push(Node {
-                name: "normalise".into(),
-                op: affine.clone(),
-                inputs: vec![input],
-                shape: node.shape.clone(),
-            });
-            if let Some(place) = rewrite.places.last_mut() {
-                *place = input + 1;
+        rewrite.keep(|node| {
+            if node.op == Op::Input {
+                node.shape.rotate_left(1);
             }
+        });
+        if node.op == Op::Input {
+            rewrite.insert("planes", Op::ToPlanes, node.shape.clone());
+            rewrite.insert(NORMALISE, affine.clone(), node.shape.clone());
         }
     }
     rewrite.finish()
@@ -130,10 +130,11 @@ mod tests {
     #[test]
     fn without_padding_nothing_is_left() {
         let (graph, weights) = network(0);
-        assert_eq!(graph.nodes()[1].name, "normalise");
-        assert_eq!(graph.nodes()[2].inputs, [1]);
+        assert_eq!(graph.nodes()[0].shape, [4, 4, 3]);
+        assert_eq!(graph.nodes()[2].name, NORMALISE);
+        assert_eq!(graph.nodes()[3].inputs, [2]);
         let (graph, weights) = fold_affine(&graph, &weights).unwrap();
-        assert_eq!(graph.nodes().len(), 2);
+        assert_eq!(graph.nodes().len(), 3);
         // w / (255 std), and -w mean / std summed: -2 - 4 - 1.5.
         close(
             weights["conv.weight"].as_f32().unwrap(),
@@ -146,7 +147,7 @@ mod tests {
     fn with_padding_the_mean_is_left() {
         let (graph, weights) = network(1);
         let (graph, weights) = fold_affine(&graph, &weights).unwrap();
-        let Op::Affine { scale, shift } = graph.nodes()[1].op else {
+        let Op::Affine { scale, shift } = graph.nodes()[2].op else {
             panic!("the shift stays");
         };
         assert_eq!(scale, [1.0; 3]);

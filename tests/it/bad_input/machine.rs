@@ -2,23 +2,10 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::{
-    Said, edit_checkpoint, flowers, model, names, photos, run, train, train_arguments,
+    Said, edit_checkpoint, flowers, limited, model, names, photos, run, train, train_arguments,
 };
-
-/// Runs the program under a limit of the shell's `ulimit`. A file that grows too large is an
-/// error of the write, not a signal: what a full disk is, and needs no rights.
-fn limited<A: AsRef<std::ffi::OsStr>>(limit: &str, arguments: impl IntoIterator<Item = A>) -> Said {
-    let script = format!("trap '' XFSZ; ulimit {limit}; exec \"$0\" \"$@\"");
-    let mut command = Command::new("sh");
-    command.args(["-c", &script, env!("CARGO_BIN_EXE_flowers")]);
-    for (name, value) in flowers().get_envs() {
-        command.env(name, value.unwrap());
-    }
-    Said::of(command.args(arguments).output().unwrap())
-}
 
 #[test]
 fn places_that_cannot_be_written_to() {

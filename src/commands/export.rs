@@ -1,0 +1,191 @@
+//! `flowers export`: a model file for another runtime, verified.
+
+use std::path::Path;
+
+use anyhow::Context;
+use image::RgbImage;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::output::{Output, path_text};
+use super::progress::Bar;
+use crate::bundle::Bundle;
+use crate::cli::export::{Batch, ExportArgs};
+use crate::data::{Folder, ScanOptions, sample};
+use crate::error::{Error, Result, shown};
+use crate::export::{self, Choice, Format, Options, Verdict, Verified};
+use crate::files;
+use crate::image::{Limits, Preprocessing, decode};
+
+/// Pictures to verify on: drawn ones, or photos from all over a folder.
+const DRAWN: usize = 16;
+const PHOTOS: usize = 64;
+
+/// Side of drawn pictures in pixels, before they are fitted to the network.
+const SIDE: u32 = 256;
+
+#[derive(Serialize)]
+struct Exported {
+    file: String,
+    format: &'static str,
+    bytes: usize,
+    verification: Option<Verified>,
+}
+
+/// Runs `flowers export`.
+///
+/// # Errors
+/// [`Error::Usage`] for options that the format has no use for, or an output that is there;
+/// [`Error::Data`] for a model or photos that can't be used; [`Error::Gate`] when the file does not
+/// give the model's answers; [`Error::Environment`] when it can't be written.
+pub fn run(args: &ExportArgs) -> Result<()> {
+    let format = export::find(&args.format)?;
+    let options = options(format, args)?;
+    check_output(args)?;
+    let (bundle, _) = Bundle::read(&args.model)?;
+    let encoded = format.encode(&bundle, &options);
+    let content = encoded.with_context(|| shown(&args.model))?;
+    let verified = files::write_checked(&args.out, &content, |part| {
+        if args.no_verify {
+            return Ok(None);
+        }
+        let pictures = match format.wants_pictures() {
+            true => pictures(args, &bundle.manifest.preprocessing)?,
+            false => Vec::new(),
+        };
+        let written = files::read(part)?;
+        let verified = format.verify(&written, &bundle, &options, &pictures, &Bar::new())?;
+        if verified.passed {
+            return Ok(Some(verified));
+        }
+        let message = format!(
+            "{} is not the model, it is deleted: {}",
+            shown(&args.out),
+            line(&verified)
+        );
+        Err(Error::Gate(message).into())
+    })?;
+    report(args, format, content.len(), verified)
+}
+
+/// The options, for a format that has a use for those that were given.
+fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
+    let given = [
+        (Choice::Opset, "--opset", args.opset.is_some()),
+        (Choice::Input, "--input", args.input.is_some()),
+        (Choice::Softmax, "--softmax", args.softmax),
+        (Choice::Batch, "--batch", args.batch.is_some()),
+        (
+            Choice::Calibration,
+            "--calibration",
+            args.calibration.is_some(),
+        ),
+    ];
+    for (choice, option, is_given) in given {
+        if is_given && !format.choices.contains(&choice) {
+            let name = format.name;
+            let message = format!("{option} means nothing to --format {name}: leave it out");
+            return Err(Error::Usage(message).into());
+        }
+    }
+    let default = Options::default();
+    Ok(Options {
+        opset: args.opset.unwrap_or(default.opset),
+        input: args.input.unwrap_or(default.input),
+        softmax: args.softmax,
+        batch: match args.batch {
+            Some(Batch::Fixed(pictures)) => Some(pictures),
+            Some(Batch::Dynamic) | None => None,
+        },
+    })
+}
+
+/// Refuses to replace what is not the user's wish to replace.
+fn check_output(args: &ExportArgs) -> Result<()> {
+    let out = &args.out;
+    let refused = |why: &str| Err(Error::Usage(format!("{} {why}", shown(out))).into());
+    let is_model = |(a, b)| a == b;
+    if out.exists() && !out.is_file() {
+        return refused("is there and is no file: choose another --out");
+    }
+    if out
+        .canonicalize()
+        .ok()
+        .zip(args.model.canonicalize().ok())
+        .is_some_and(is_model)
+    {
+        return refused("is the model itself: choose another --out");
+    }
+    if out.exists() && !args.force {
+        return refused("is there: choose another --out, or replace it with --force");
+    }
+    files::check_writable(out)
+}
+
+/// Pictures of the network's size, 8-bit RGB one after the other.
+fn pictures(args: &ExportArgs, preprocessing: &Preprocessing) -> Result<Vec<u8>> {
+    let fitted = |picture: &RgbImage| preprocessing.fit(picture).into_raw();
+    let Some(folder) = &args.calibration else {
+        let kinds = sample::KINDS.iter().cycle().take(DRAWN).enumerate();
+        let drawn = kinds.map(|(at, kind)| fitted(&sample::draw(kind, 0, at, SIDE)));
+        return Ok(drawn.collect::<Vec<_>>().concat());
+    };
+    let photos = Folder::scan(folder, &ScanOptions::default(), &Bar::new())?.photos;
+    let step = photos.len().div_ceil(PHOTOS).max(1);
+    let paths: Vec<&Path> = photos
+        .iter()
+        .step_by(step)
+        .map(|photo| &*photo.path)
+        .collect();
+    let read = |path: &&Path| {
+        let picture = decode::read(path, &Limits::default());
+        let picture = picture.map_err(|cause| Error::Data(format!("{}: {cause}", shown(path))))?;
+        Ok(fitted(&picture))
+    };
+    Ok(paths
+        .par_iter()
+        .map(read)
+        .collect::<Result<Vec<_>>>()?
+        .concat())
+}
+
+fn report(
+    args: &ExportArgs,
+    format: &Format,
+    bytes: usize,
+    verification: Option<Verified>,
+) -> Result<()> {
+    let mut output = Output::stdout(args.json);
+    let size = bytes as f64 / 1e6;
+    let out = shown(&args.out);
+    output.text(format_args!("{out}: {}, {size:.1} MB", format.name))?;
+    output.text(match &verification {
+        Some(verified) => line(verified),
+        None => "not verified".into(),
+    })?;
+    output.json(&Exported {
+        file: path_text(&args.out),
+        format: format.name,
+        bytes,
+        verification,
+    })
+}
+
+/// A verification as a person reads it.
+fn line(verified: &Verified) -> String {
+    let reader = verified.reader;
+    let found = match &verified.verdict {
+        Verdict::Scores(agreement) => format!(
+            "the same label on {} of {} pictures, scores at most {:.2e} apart ({:.2e} allowed)",
+            agreement.same_label,
+            agreement.pictures,
+            agreement.largest_difference,
+            agreement.tolerance
+        ),
+        Verdict::Parameters { equal, parameters } => {
+            format!("{equal} of {parameters} parameters have the same bits")
+        }
+    };
+    let verdict = if verified.passed { "passed" } else { "FAILED" };
+    format!("{verdict}: read back by {reader}, {found}")
+}

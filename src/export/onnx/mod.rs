@@ -1,0 +1,89 @@
+//! ONNX: one operator a node, normalisations folded, int8 models as QDQ.
+
+mod integers;
+pub mod proto;
+mod read;
+mod writer;
+
+use std::ops::RangeInclusive;
+
+use prost::Message;
+
+use super::{Input, Options, Runtime, network, notes};
+use crate::bundle::Bundle;
+use crate::engine::compile::Network;
+use crate::error::{Error, Result};
+use proto::{Entry, FLOAT, Graph, Model, OperatorSet, UINT8, ValueInfo};
+use writer::Writer;
+
+/// Versions of the operators that can be written.
+pub const OPSETS: RangeInclusive<i64> = 11..=21;
+/// Of ONNX 1.12 (2022), which the runtimes in use all know.
+pub const DEFAULT_OPSET: i64 = 17;
+
+/// Names of the network's input and answer.
+const INPUT: &str = "input";
+const OUTPUT: &str = "output";
+
+/// An ONNX model with input `input` and output `output`.
+pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
+    let network = network(bundle, options)?;
+    let mut model = model(&network, options)?;
+    let notes = notes(&bundle.manifest)?.into_iter();
+    model.metadata_props = notes.map(|(key, value)| Entry { key, value }).collect();
+    Ok(model.encode_to_vec())
+}
+
+fn model(network: &Network, options: &Options) -> Result<Model> {
+    let ir_version = ir_version(options.opset)?;
+    let (node, initializer) = Writer::new(network, options.opset).write()?;
+    let element = match options.input {
+        Input::Float => FLOAT,
+        Input::Image => UINT8,
+    };
+    let (takes, gives) = (
+        &network.graph.nodes()[0].shape,
+        network.graph.output_shape(),
+    );
+    let graph = Graph {
+        node,
+        name: "network".into(),
+        initializer,
+        input: vec![ValueInfo::of_batch(INPUT, element, options.batch, takes)],
+        output: vec![ValueInfo::of_batch(OUTPUT, FLOAT, options.batch, gives)],
+    };
+    Ok(Model {
+        ir_version,
+        producer_name: "flowers".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(graph),
+        opset_import: vec![OperatorSet {
+            domain: String::new(),
+            version: options.opset,
+        }],
+        metadata_props: Vec::new(),
+    })
+}
+
+pub(super) fn open(file: &[u8]) -> Result<Box<dyn Runtime>> {
+    Ok(Box::new(read::Tract::read(file)?))
+}
+
+/// The version of the format that came with an opset.
+fn ir_version(opset: i64) -> Result<i64> {
+    Ok(match opset {
+        11 => 6,
+        12..=14 => 7,
+        15..=18 => 8,
+        19..=20 => 9,
+        21 => 10,
+        _ => {
+            let (first, last) = (OPSETS.start(), OPSETS.end());
+            let message = format!("opset {opset} can't be written: choose {first} to {last}");
+            return Err(Error::Usage(message).into());
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Operators that no architecture of today has, written and read back.
+
+use prost::Message;
+
+use super::*;
+use crate::engine::{self, Kernels, Pictures, Precision, Session};
+use crate::graph::{Activation, Affine, Builder, Conv2d, Graph as Layers, Method, Pool2d};
+use crate::graph::{Padding, Quantization, passes};
+use crate::image::Preprocessing;
+use crate::weights::{StateDict, Tensor, Values};
+
+const SIZE: usize = 12;
+
+/// Every operator and every activation.
+fn all_operators() -> Layers {
+    let (mut g, x) = Builder::new(SIZE);
+    let odd = Padding {
+        before: 0,
+        after: 1,
+    };
+    let mut x = g.conv2d("stem", x, Conv2d::new(8, 3).padding(odd).bias());
+    let activations = [
+        Activation::Relu6,
+        Activation::Hardswish,
+        Activation::Hardsigmoid,
+        Activation::Silu,
+        Activation::Sigmoid,
+    ];
+    for (at, kind) in activations.into_iter().enumerate() {
+        let y = g.conv2d(format!("conv{at}"), x, Conv2d::new(8, 3).groups(2));
+        x = g.activation(format!("activation{at}"), y, kind);
+    }
+    let pool = |padding| Pool2d {
+        kernel: 3,
+        stride: 2,
+        padding,
+    };
+    x = g.push("largest", Op::MaxPool2d(pool(1)), &[x]);
+    x = g.batch_norm("norm", x, 1e-3, 0.1);
+    let y = g.push("mean", Op::AvgPool2d(pool(1)), &[x]);
+    let z = g.conv2d(
+        "dilated",
+        x,
+        Conv2d::new(8, 3)
+            .stride(2)
+            .dilation(2)
+            .padding(Padding::both(2)),
+    );
+    let sum = g.add("sum", y, z);
+    let gate = g.global_avg_pool("gate", sum);
+    let x = g.push("scaled", Op::Mul, &[sum, gate]);
+    let x = g.push("joined", Op::Concat, &[x, sum]);
+    let x = g.global_avg_pool("pool", x);
+    let x = g.flatten("flat", x);
+    let x = g.linear("fc", x, 5);
+    g.finish(x).unwrap()
+}
+
+fn weights(graph: &Layers) -> StateDict {
+    let mut weights = graph.initialise(3);
+    for name in ["norm.running_mean", "norm.bias", "stem.bias", "fc.bias"] {
+        if let Some(Values::F32(values)) = weights.get_mut(name).map(|t| &mut t.values) {
+            let many = values.iter_mut().enumerate();
+            many.for_each(|(at, value)| *value = 0.1 * at as f32 - 0.2);
+        }
+    }
+    weights
+}
+
+fn pixels(n: usize) -> Vec<u8> {
+    (0..n * 3 * SIZE * SIZE)
+        .map(|at| (at * 37 % 251) as u8)
+        .collect()
+}
+
+/// The largest difference between the engine's scores and those of tract.
+fn difference(network: &Network, opset: i64, precision: Precision) -> f32 {
+    let preprocessing = Preprocessing::imagenet(SIZE as u32);
+    let options = engine::Options {
+        precision,
+        kernels: Kernels::Plain,
+        ..engine::Options::cpu()
+    };
+    let session = Session::of_network(network, &preprocessing, &options, &[]).unwrap();
+    let options = Options {
+        opset,
+        ..Options::default()
+    };
+    let file = model(network, &options).unwrap().encode_to_vec();
+    let runtime = open(&file).unwrap();
+    let pixels = pixels(2);
+    let tables = preprocessing.tables();
+    let mut planes = Vec::new();
+    for picture in pixels.chunks(3 * SIZE * SIZE) {
+        for (channel, table) in tables.iter().enumerate() {
+            let values = picture.iter().skip(channel).step_by(3);
+            planes.extend(values.map(|&value| table[usize::from(value)]));
+        }
+    }
+    let expected = session.logits(Pictures::Normalised(&planes)).unwrap();
+    let found = runtime.scores(Pictures::Normalised(&planes), SIZE).unwrap();
+    assert_eq!(expected.len(), found.len());
+    let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).abs());
+    apart.fold(0.0, f32::max)
+}
+
+#[test]
+fn every_operator_means_the_same_to_tract() {
+    let graph = all_operators();
+    let network = Network::of_float(&graph, &weights(&graph)).unwrap();
+    for opset in OPSETS {
+        let apart = difference(&network, opset, Precision::Float32);
+        assert!(apart < 1e-5, "opset {opset}: {apart}");
+    }
+}
+
+#[test]
+fn hardswish_is_spelt_out_before_it_was_an_operator() {
+    let graph = all_operators();
+    let network = Network::of_float(&graph, &weights(&graph)).unwrap();
+    let has = |opset, operator: &str| {
+        let options = Options {
+            opset,
+            ..Options::default()
+        };
+        let graph = model(&network, &options).unwrap().graph.unwrap();
+        graph.node.iter().any(|node| node.op_type == operator)
+    };
+    assert!(has(14, "HardSwish") && !has(13, "HardSwish"));
+    assert!(
+        has(13, "BatchNormalization"),
+        "one that follows no convolution stays"
+    );
+}
+
+#[test]
+fn a_dynamic_int8_layer_rounds_its_input_as_it_comes() {
+    let graph = all_operators();
+    let mut weights = passes::for_inference_with(&graph, &weights(&graph))
+        .unwrap()
+        .1;
+    let real = weights["fc.weight"].as_f32().unwrap().to_vec();
+    let q = real.iter().map(|w| (w * 100.0).round() as i8).collect();
+    let weight = Tensor {
+        shape: weights["fc.weight"].shape.clone(),
+        values: Values::I8(q),
+    };
+    weights.insert("fc.weight".into(), weight);
+    weights.insert("fc.weight_scale".into(), Tensor::f32([5], vec![0.01; 5]));
+    let quantization = Quantization {
+        method: Method::Dynamic,
+        values: Default::default(),
+        details: Default::default(),
+    };
+    let network = Network::of_int8(&graph, weights, quantization);
+    for opset in [11, 21] {
+        let apart = difference(&network, opset, Precision::Int8);
+        // The engine's plain operators leave the input as it is.
+        assert!(apart < 0.02 && apart > 0.0, "opset {opset}: {apart}");
+    }
+}
+
+#[test]
+fn a_static_int8_layer_is_refused_by_name_where_channels_have_no_scale() {
+    let (mut g, x) = Builder::new(4);
+    let x = g.conv2d("stem", x, Conv2d::new(2, 1));
+    let graph = g.finish(x).unwrap();
+    let tensor = |shape: &[usize], values| Tensor {
+        shape: shape.to_vec(),
+        values,
+    };
+    let weights = StateDict::from([
+        (
+            "stem.weight".into(),
+            tensor(&[2, 3, 1, 1], Values::I8(vec![1; 6])),
+        ),
+        ("stem.weight_scale".into(), Tensor::f32([2], vec![0.5; 2])),
+        ("stem.bias".into(), Tensor::f32([2], vec![0.0; 2])),
+    ]);
+    let quantization = Quantization {
+        method: Method::Static,
+        values: [("input".into(), Affine::covering(-1.0, 1.0))].into(),
+        details: Default::default(),
+    };
+    let network = Network::of_int8(&graph, weights, quantization);
+    let options = Options {
+        opset: 12,
+        ..Options::default()
+    };
+    let error = model(&network, &options).unwrap_err();
+    assert_eq!(crate::error::exit_code(&error), 2);
+    assert!(
+        error.to_string().starts_with("stem has int8 weights"),
+        "{error}"
+    );
+}

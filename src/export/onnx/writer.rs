@@ -1,0 +1,267 @@
+//! From a graph to ONNX nodes and initializers.
+
+use super::proto::{Attribute, FLOAT, Initializer, Node};
+use super::{INPUT, OUTPUT};
+use crate::engine::compile::Network;
+use crate::error::Result;
+use crate::graph::{Activation, Affine, Conv2d, Op, Pool2d};
+use crate::weights::Tensor;
+
+/// The opset that brought HardSwish.
+const HARD_SWISH: i64 = 14;
+
+/// Walks a network. What a node adds is named after it: `fc.weight`, `layer1.0.conv1.relu`.
+pub(super) struct Writer<'a> {
+    pub(super) network: &'a Network,
+    pub(super) opset: i64,
+    nodes: Vec<Node>,
+    initializers: Vec<Initializer>,
+    /// Names of the values of the graph's nodes, as real numbers.
+    values: Vec<String>,
+    /// The integers that they were rounded to.
+    integers: Vec<Option<Affine>>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(network: &'a Network, opset: i64) -> Self {
+        Self {
+            network,
+            opset,
+            nodes: Vec::new(),
+            initializers: Vec::new(),
+            values: Vec::new(),
+            integers: Vec::new(),
+        }
+    }
+
+    pub(super) fn write(mut self) -> Result<(Vec<Node>, Vec<Initializer>)> {
+        for place in 0..self.network.graph.nodes().len() {
+            self.node(place)?;
+        }
+        // The last node gives the answer, since nothing is written that it does not need.
+        if let Some(last) = self.nodes.last_mut() {
+            last.output = vec![OUTPUT.into()];
+        }
+        Ok((self.nodes, self.initializers))
+    }
+
+    fn node(&mut self, place: usize) -> Result<()> {
+        let network = self.network;
+        let node = &network.graph.nodes()[place];
+        let name = node.name.as_str();
+        let inputs: Vec<String> = node
+            .inputs
+            .iter()
+            .map(|&i| self.values[i].clone())
+            .collect();
+        let all: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let value = match &node.op {
+            Op::Input => INPUT.into(),
+            Op::ToPlanes => {
+                let to_float = Attribute::int("to", FLOAT.into());
+                let x = self.push("Cast", format!("{name}.float"), &all, vec![to_float]);
+                let order = Attribute::ints("perm", [0, 3, 1, 2]);
+                self.push("Transpose", name.into(), &[&x], vec![order])
+            }
+            Op::Affine { scale, shift } => self.affine(name, all[0], scale, shift)?,
+            Op::Conv2d(conv) => self.convolution(place, conv, &all)?,
+            Op::BatchNorm2d(norm) => {
+                let mut inputs = inputs.clone();
+                for suffix in ["weight", "bias", "running_mean", "running_var"] {
+                    inputs.push(self.parameter(place, suffix)?);
+                }
+                let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+                let eps = Attribute::float("epsilon", norm.eps as f32);
+                self.push("BatchNormalization", name.into(), &inputs, vec![eps])
+            }
+            Op::Linear(_) if self.is_measured(place) => self.measured_linear(place, all[0])?,
+            Op::Linear(_) => {
+                let (weight, bias) = self.layer(place)?;
+                let rows = Attribute::int("transB", 1);
+                self.push("Gemm", name.into(), &[all[0], &weight, &bias], vec![rows])
+            }
+            Op::Activation(kind) => self.activation(name, *kind, all[0])?,
+            Op::MaxPool2d(pool) => self.push("MaxPool", name.into(), &all, window(pool)),
+            Op::AvgPool2d(pool) => {
+                let mut attributes = window(pool);
+                attributes.push(Attribute::int("count_include_pad", 1));
+                self.push("AveragePool", name.into(), &all, attributes)
+            }
+            Op::GlobalAvgPool => self.push("GlobalAveragePool", name.into(), &all, vec![]),
+            Op::Add => self.push("Add", name.into(), &all, vec![]),
+            Op::Mul => self.push("Mul", name.into(), &all, vec![]),
+            Op::Concat => {
+                let channels = Attribute::int("axis", 1);
+                self.push("Concat", name.into(), &all, vec![channels])
+            }
+            Op::Flatten => self.push(
+                "Flatten",
+                name.into(),
+                &all,
+                vec![Attribute::int("axis", 1)],
+            ),
+            Op::Softmax => self.push(
+                "Softmax",
+                name.into(),
+                &all,
+                vec![Attribute::int("axis", 1)],
+            ),
+            Op::Dropout { .. } => inputs[0].clone(),
+        };
+        let integers = match node.op {
+            // The largest integer is that of the largest number.
+            Op::MaxPool2d(_) => self.integers[node.inputs[0]].or(network.affine(place)),
+            _ => network.affine(place),
+        };
+        let value = match integers {
+            Some(affine) => self.rounded(name, &value, affine)?,
+            None => value,
+        };
+        self.values.push(value);
+        self.integers.push(integers);
+        Ok(())
+    }
+
+    fn convolution(&mut self, place: usize, conv: &Conv2d, inputs: &[&str]) -> Result<String> {
+        let name = &self.network.graph.nodes()[place].name;
+        let Conv2d {
+            kernel,
+            stride,
+            dilation,
+            ..
+        } = *conv;
+        let (before, after) = (conv.padding.before, conv.padding.after);
+        let attributes = vec![
+            Attribute::ints("kernel_shape", [kernel, kernel]),
+            Attribute::ints("strides", [stride, stride]),
+            Attribute::ints("pads", [before, before, after, after]),
+            Attribute::ints("dilations", [dilation, dilation]),
+            Attribute::int("group", conv.groups as i64),
+        ];
+        let mut value = if conv.bias {
+            let (weight, bias) = self.layer(place)?;
+            let inputs = [inputs[0], &weight, &bias];
+            self.push("Conv", name.clone(), &inputs, attributes)
+        } else {
+            let weight = self.weight(place)?;
+            self.push("Conv", name.clone(), &[inputs[0], &weight], attributes)
+        };
+        if conv.epilogue.add {
+            value = self.push("Add", format!("{name}.add"), &[&value, inputs[1]], vec![]);
+        }
+        match conv.epilogue.activation {
+            Some(kind) => self.activation(&format!("{name}.activation"), kind, &value),
+            None => Ok(value),
+        }
+    }
+
+    fn activation(&mut self, name: &str, kind: Activation, x: &str) -> Result<String> {
+        // relu6(x + 3) / 6, as PyTorch's; ONNX's own default slope is 0.2.
+        let hard_sigmoid = || {
+            vec![
+                Attribute::float("alpha", 1.0 / 6.0),
+                Attribute::float("beta", 0.5),
+            ]
+        };
+        let own = name.to_owned();
+        Ok(match kind {
+            Activation::Relu => self.push("Relu", own, &[x], vec![]),
+            Activation::Relu6 => {
+                let [low, high] = [("low", 0.0), ("high", 6.0)]
+                    .map(|(end, value)| self.scalar(format!("{name}.{end}"), value));
+                self.push("Clip", own, &[x, &low?, &high?], vec![])
+            }
+            Activation::Sigmoid => self.push("Sigmoid", own, &[x], vec![]),
+            Activation::Hardsigmoid => self.push("HardSigmoid", own, &[x], hard_sigmoid()),
+            Activation::Hardswish if self.opset >= HARD_SWISH => {
+                self.push("HardSwish", own, &[x], vec![])
+            }
+            Activation::Hardswish => {
+                let gate = format!("{name}.gate");
+                let gate = self.push("HardSigmoid", gate, &[x], hard_sigmoid());
+                self.push("Mul", own, &[x, &gate], vec![])
+            }
+            Activation::Silu => {
+                let gate = self.push("Sigmoid", format!("{name}.gate"), &[x], vec![]);
+                self.push("Mul", own, &[x, &gate], vec![])
+            }
+        })
+    }
+
+    fn affine(
+        &mut self,
+        name: &str,
+        x: &str,
+        scale: &[f32; 3],
+        shift: &[f32; 3],
+    ) -> Result<String> {
+        let mut value = x.to_owned();
+        if *scale != [1.0; 3] {
+            let factor = Tensor::f32([1, 3, 1, 1], scale.to_vec());
+            let factor = self.constant(format!("{name}.factor"), &factor)?;
+            value = self.push("Mul", format!("{name}.scaled"), &[&value, &factor], vec![]);
+        }
+        let shift = Tensor::f32([1, 3, 1, 1], shift.to_vec());
+        let shift = self.constant(format!("{name}.shift"), &shift)?;
+        Ok(self.push("Add", name.into(), &[&value, &shift], vec![]))
+    }
+
+    /// Adds an operator; its output has its own name, which is returned.
+    pub(super) fn push(
+        &mut self,
+        operator: &str,
+        name: String,
+        inputs: &[&str],
+        attribute: Vec<Attribute>,
+    ) -> String {
+        self.nodes.push(Node {
+            input: inputs.iter().map(|&input| input.into()).collect(),
+            output: vec![name.clone()],
+            name: name.clone(),
+            op_type: operator.into(),
+            attribute,
+        });
+        name
+    }
+
+    /// As [`Writer::push`], for an operator with more outputs.
+    pub(super) fn push_many(&mut self, operator: &str, name: &str, x: &str, outputs: &[&str]) {
+        self.nodes.push(Node {
+            input: vec![x.into()],
+            output: outputs.iter().map(|&output| output.into()).collect(),
+            name: name.into(),
+            op_type: operator.into(),
+            attribute: Vec::new(),
+        });
+    }
+
+    pub(super) fn constant(&mut self, name: String, tensor: &Tensor) -> Result<String> {
+        self.initializers
+            .push(Initializer::new(name.clone(), tensor)?);
+        Ok(name)
+    }
+
+    pub(super) fn scalar(&mut self, name: String, value: f32) -> Result<String> {
+        self.constant(name, &Tensor::f32([], vec![value]))
+    }
+
+    /// A tensor of a layer as it is stored.
+    pub(super) fn parameter(&mut self, place: usize, suffix: &str) -> Result<String> {
+        let tensor = self.network.tensor(place, suffix)?;
+        let name = format!("{}.{suffix}", self.network.graph.nodes()[place].name);
+        self.constant(name, tensor)
+    }
+
+    /// The integers that the first input of a node was rounded to.
+    pub(super) fn input_integers(&self, place: usize) -> Option<Affine> {
+        self.integers[self.network.graph.nodes()[place].inputs[0]]
+    }
+}
+
+fn window(pool: &Pool2d) -> Vec<Attribute> {
+    vec![
+        Attribute::ints("kernel_shape", [pool.kernel; 2]),
+        Attribute::ints("strides", [pool.stride; 2]),
+        Attribute::ints("pads", [pool.padding; 4]),
+    ]
+}

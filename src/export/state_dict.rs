@@ -1,0 +1,86 @@
+//! Parameters alone, under the names that PyTorch's network has for them.
+
+use std::io::{Cursor, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::{Options, notes};
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::weights::pickler::Pickler;
+use crate::weights::{StateDict, Tensor, pth, safetensors};
+
+/// A safetensors file with labels and preprocessing as metadata.
+pub(super) fn safetensors(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
+    let weights = float_weights(bundle)?;
+    let mut notes = notes(&bundle.manifest)?;
+    // Hugging Face's loaders ask for it.
+    notes.insert("format".into(), "pt".into());
+    let mut file = Vec::new();
+    safetensors::write_to(&mut file, weights, &notes)?;
+    Ok(file)
+}
+
+pub(super) fn open_safetensors(mut file: &[u8]) -> Result<StateDict> {
+    let length = file.len() as u64;
+    Ok(safetensors::read_from(&mut file, length)?.0)
+}
+
+/// What `torch.save(network.state_dict(), FILE)` writes: an `OrderedDict` in the order of the
+/// network's modules, which `torch.load` reads with `weights_only=True`.
+pub(super) fn pth(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
+    let weights = float_weights(bundle)?;
+    let graph = bundle.manifest.graph()?;
+    let mut tensors: Vec<(String, &Tensor)> = Vec::new();
+    for parameter in graph.parameters() {
+        let tensor = weights
+            .get(&parameter.name)
+            .ok_or_else(|| Error::Data(format!("the weights lack {}", parameter.name)))?;
+        tensors.push((parameter.name, tensor));
+    }
+
+    let mut pickle = Pickler::new();
+    pickle.global("collections", "OrderedDict").raw(b")R(");
+    for (key, (name, tensor)) in tensors.iter().enumerate() {
+        pickle.text(name);
+        pickle.tensor(&key.to_string(), tensor.dtype(), &tensor.shape)?;
+    }
+    pickle.raw(b"u");
+
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let start = |zip: &mut ZipWriter<_>, name: &str| {
+        let stored = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .last_modified_time(zip::DateTime::default())
+            .with_alignment(64);
+        zip.start_file(format!("model/{name}"), stored)
+    };
+    start(&mut zip, "data.pkl")?;
+    zip.write_all(&pickle.finish())?;
+    start(&mut zip, "byteorder")?;
+    zip.write_all(b"little")?;
+    for (key, (_, tensor)) in tensors.iter().enumerate() {
+        start(&mut zip, &format!("data/{key}"))?;
+        tensor.values.write(&mut zip)?;
+    }
+    start(&mut zip, "version")?;
+    zip.write_all(b"3\n")?;
+    Ok(zip.finish()?.into_inner())
+}
+
+pub(super) fn open_pth(file: &[u8]) -> Result<StateDict> {
+    pth::read_zip(file)
+}
+
+fn float_weights(bundle: &Bundle) -> Result<&StateDict> {
+    match bundle.manifest.quantization {
+        None => Ok(&bundle.weights),
+        Some(_) => Err(Error::Usage(
+            "PyTorch's network has no parameters for the weights of an int8 model: export the \
+             model that it was made of, or choose --format onnx or torchscript"
+                .into(),
+        )
+        .into()),
+    }
+}

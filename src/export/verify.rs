@@ -1,0 +1,271 @@
+//! Reads an exported file back, and holds it against the model it was made of.
+
+use serde::Serialize;
+
+use super::{Format, Input, Options, Reader, Runtime};
+use crate::bundle::Bundle;
+use crate::engine::{self, Pictures, Precision, Session};
+use crate::error::{Error, Result};
+use crate::image::Preprocessing;
+use crate::metrics::{softmax, top_k};
+use crate::progress::Progress;
+use crate::weights::{StateDict, Tensor};
+
+/// Largest difference of scores, as a share of the largest score. Float32 sums in another order
+/// differ in the sixth digit; an integer that rounds to the other side moves all that follow.
+const FLOAT_TOLERANCE: f32 = 1e-3;
+const INT8_TOLERANCE: f32 = 0.1;
+
+/// Pictures that run together where the file takes any number.
+const BATCH: usize = 4;
+
+/// What came of reading a file back.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verified {
+    /// Who read it.
+    pub reader: &'static str,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    pub passed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Verdict {
+    Scores(Agreement),
+    /// Parameters that are the model's, bit for bit, and all that were looked for.
+    Parameters {
+        equal: usize,
+        parameters: usize,
+    },
+}
+
+/// How far two networks' answers to the same pictures are apart.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Agreement {
+    pub pictures: usize,
+    /// Pictures that get the same label.
+    pub same_label: usize,
+    /// Of logits, or of probabilities.
+    pub largest_difference: f32,
+    /// What the difference may be.
+    pub tolerance: f32,
+}
+
+impl Agreement {
+    /// Compares scores, row-major with `classes` columns.
+    fn of(expected: &[f32], found: &[f32], classes: usize, share: f32) -> Self {
+        let largest = expected.iter().fold(1.0f32, |most, x| most.max(x.abs()));
+        let apart = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
+        // A score that is no number is as far away as can be.
+        let apart = apart.map(|x| if x.is_nan() { f32::INFINITY } else { x });
+        let rows = expected.chunks(classes).zip(found.chunks(classes));
+        Self {
+            pictures: expected.len() / classes.max(1),
+            same_label: rows.filter(|(a, b)| top_k(a, 1) == top_k(b, 1)).count(),
+            largest_difference: apart.fold(0.0, f32::max),
+            tolerance: share * largest,
+        }
+    }
+
+    /// Scores within the tolerance can change a label only between classes that the model itself
+    /// hardly tells apart.
+    fn passed(&self) -> bool {
+        self.largest_difference <= self.tolerance
+    }
+}
+
+impl Format {
+    /// Reads a file of this format back and compares it with its model: its answers to
+    /// `pictures`, 8-bit RGB (n, size, size, 3), or its parameters.
+    ///
+    /// # Errors
+    /// [`Error::Gate`] when the file can't be read; those of the engine for the model.
+    pub fn verify(
+        &self,
+        file: &[u8],
+        bundle: &Bundle,
+        options: &Options,
+        pictures: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<Verified> {
+        let refused = |reader: &str, cause: anyhow::Error| {
+            Error::Gate(format!("{reader} can't use the exported file: {cause:#}"))
+        };
+        let (reader, verdict) = match self.reader {
+            Reader::Runtime(name, open) => {
+                let runtime = open(file).map_err(|cause| refused(name, cause))?;
+                let model = Model {
+                    session: reference(bundle)?,
+                    preprocessing: &bundle.manifest.preprocessing,
+                    options,
+                };
+                let (expected, found) = model
+                    .both(&*runtime, pictures, progress)?
+                    .map_err(|cause| refused(name, cause))?;
+                let share = match bundle.manifest.quantization {
+                    Some(_) => INT8_TOLERANCE,
+                    None => FLOAT_TOLERANCE,
+                };
+                let classes = model.session.classes();
+                let agreement = Agreement::of(&expected, &found, classes, share);
+                (name, Verdict::Scores(agreement))
+            }
+            Reader::Parameters(open) => {
+                let name = "flowers";
+                let found = open(file).map_err(|cause| refused(name, cause))?;
+                (name, equal_parameters(&bundle.weights, &found)?)
+            }
+        };
+        let passed = match &verdict {
+            Verdict::Scores(agreement) => agreement.passed(),
+            Verdict::Parameters { equal, parameters } => equal == parameters,
+        };
+        Ok(Verified {
+            reader,
+            verdict,
+            passed,
+        })
+    }
+}
+
+/// The engine with the model as `flowers predict` runs it, in float32 or int8.
+fn reference(bundle: &Bundle) -> Result<Session> {
+    let options = engine::Options {
+        precision: match bundle.manifest.quantization {
+            Some(_) => Precision::Int8,
+            None => Precision::Float32,
+        },
+        ..engine::Options::cpu()
+    };
+    Session::new(bundle, &options)
+}
+
+struct Model<'a> {
+    session: Session,
+    preprocessing: &'a Preprocessing,
+    options: &'a Options,
+}
+
+impl Model<'_> {
+    /// The answers of the engine and those of a runtime, or why that one has none.
+    fn both(
+        &self,
+        runtime: &dyn Runtime,
+        pictures: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<Result<(Vec<f32>, Vec<f32>)>> {
+        let (size, classes) = (self.session.size(), self.session.classes());
+        let length = 3 * size * size;
+        let batch = self.options.batch.unwrap_or(BATCH);
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        progress.begin("verifying", (pictures.len() / length) as u64);
+        for pixels in pictures.chunks(batch * length) {
+            let n = pixels.len() / length;
+            let mut pixels = pixels.to_vec();
+            if self.options.batch.is_some() {
+                // A network of one batch size gets its last ones filled up.
+                pixels.resize(batch * length, 0);
+            }
+            expected.extend(&self.answers(&pixels)?[..n * classes]);
+            match self.read_back(runtime, &pixels) {
+                Ok(scores) => found.extend(scores.iter().take(n * classes)),
+                Err(cause) => return Ok(Err(cause)),
+            }
+            progress.advance(n as u64);
+        }
+        progress.finish();
+        if expected.len() != found.len() {
+            let rows = format!("{} scores, not {}", found.len(), expected.len());
+            return Ok(Err(anyhow::anyhow!(rows)));
+        }
+        Ok(Ok((expected, found)))
+    }
+
+    fn answers(&self, pixels: &[u8]) -> Result<Vec<f32>> {
+        let logits = self.session.logits(Pictures::Rgb8(pixels))?;
+        if !self.options.softmax {
+            return Ok(logits);
+        }
+        let rows = logits.chunks(self.session.classes().max(1));
+        Ok(rows.flat_map(softmax).map(|p| p as f32).collect())
+    }
+
+    fn read_back(&self, runtime: &dyn Runtime, pixels: &[u8]) -> Result<Vec<f32>> {
+        let size = self.session.size();
+        match self.options.input {
+            Input::Image => runtime.scores(Pictures::Rgb8(pixels), size),
+            Input::Float => {
+                let planes = self.planes(pixels);
+                runtime.scores(Pictures::Normalised(&planes), size)
+            }
+        }
+    }
+
+    /// The pictures as float32 (n, 3, size, size), normalised.
+    fn planes(&self, pixels: &[u8]) -> Vec<f32> {
+        let tables = self.preprocessing.tables();
+        let mut planes = Vec::with_capacity(pixels.len());
+        for picture in pixels.chunks(3 * self.session.size().pow(2)) {
+            for (channel, table) in tables.iter().enumerate() {
+                let values = picture.iter().skip(channel).step_by(3);
+                planes.extend(values.map(|&value| table[usize::from(value)]));
+            }
+        }
+        planes
+    }
+}
+
+/// How many of the model's parameters a file has, bit for bit.
+fn equal_parameters(expected: &StateDict, found: &StateDict) -> Result<Verdict> {
+    let mut equal = 0;
+    for (name, tensor) in expected {
+        if let Some(other) = found.get(name)
+            && tensor.shape == other.shape
+            && bits(tensor)? == bits(other)?
+        {
+            equal += 1;
+        }
+    }
+    Ok(Verdict::Parameters {
+        equal,
+        parameters: expected.len().max(found.len()),
+    })
+}
+
+fn bits(tensor: &Tensor) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(tensor.byte_len());
+    tensor.values.write(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_compared_by_difference_and_label() {
+        let expected = [2.0, 1.0, -3.0, 4.0];
+        let close = Agreement::of(&expected, &[2.0, 1.003, -3.0, 4.0], 2, 1e-3);
+        assert_eq!((close.pictures, close.same_label), (2, 2));
+        assert_eq!(close.tolerance, 4e-3);
+        assert!(close.passed());
+        let swapped = Agreement::of(&expected, &[1.0, 2.0, -3.0, 4.0], 2, 1e-3);
+        assert_eq!(swapped.same_label, 1);
+        assert!(!swapped.passed());
+        let broken = Agreement::of(&expected, &[f32::NAN, 1.0, -3.0, 4.0], 2, 1e-3);
+        assert!(!broken.passed());
+    }
+
+    #[test]
+    fn parameters_are_compared_by_their_bits() {
+        let dict = |value| StateDict::from([("w".into(), Tensor::f32([1], vec![value]))]);
+        let verdict = |a: f32, b: f32| equal_parameters(&dict(a), &dict(b)).unwrap();
+        let one_of_one = |equal| Verdict::Parameters {
+            equal,
+            parameters: 1,
+        };
+        assert_eq!(verdict(f32::NAN, f32::NAN), one_of_one(1));
+        assert_eq!(verdict(0.0, -0.0), one_of_one(0));
+    }
+}

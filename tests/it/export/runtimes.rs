@@ -1,0 +1,97 @@
+//! tract and libtorch read every architecture back.
+
+use flowers::engine::Loaded;
+use flowers::export::{self, Input, Options, Verdict};
+use flowers::models::ARCHITECTURES;
+use flowers::progress::Silent;
+
+use super::{bundle, int8};
+use crate::engine::pictures;
+
+/// Asserts that a file of the bundle answers as the engine does; gives the difference of scores.
+#[track_caller]
+fn verified(format: &str, bundle: &flowers::bundle::Bundle, options: Options) -> f32 {
+    let format = export::find(format).unwrap();
+    let file = format.encode(bundle, &options).unwrap();
+    let result = format
+        .verify(&file, bundle, &options, &pictures(3), &Silent)
+        .unwrap();
+    let Verdict::Scores(agreement) = &result.verdict else {
+        panic!("scores are compared");
+    };
+    let name = &bundle.manifest.architecture;
+    println!("{name} {} {options:?}: {agreement:?}", format.name);
+    assert!(
+        result.passed,
+        "{name} {} {options:?}: {agreement:?}",
+        format.name
+    );
+    assert_eq!(agreement.pictures, 3);
+    agreement.largest_difference / agreement.tolerance
+}
+
+fn image_with_probabilities(opset: i64) -> Options {
+    Options {
+        opset,
+        input: Input::Image,
+        softmax: true,
+        batch: Some(2),
+    }
+}
+
+fn opset(opset: i64) -> Options {
+    Options {
+        opset,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn onnx_of_every_architecture_answers_alike_in_tract() {
+    for architecture in ARCHITECTURES {
+        let bundle = bundle(architecture.name);
+        verified("onnx", &bundle, opset(11));
+        verified("onnx", &bundle, image_with_probabilities(21));
+    }
+}
+
+#[test]
+fn int8_onnx_answers_alike_in_tract() {
+    for name in ["resnet18", "mobilenet_v2", "efficientnet_lite0"] {
+        let bundle = int8(&bundle(name));
+        verified("onnx", &bundle, opset(13));
+        verified("onnx", &bundle, image_with_probabilities(21));
+    }
+}
+
+#[test]
+fn torchscript_of_every_architecture_answers_alike_in_libtorch() {
+    for architecture in ARCHITECTURES {
+        let bundle = bundle(architecture.name);
+        verified("torchscript", &bundle, Options::default());
+        let image = Options {
+            input: Input::Image,
+            softmax: true,
+            ..Options::default()
+        };
+        verified("torchscript", &bundle, image);
+        verified("torchscript", &int8(&bundle), image);
+    }
+}
+
+#[test]
+fn a_file_of_another_model_fails() {
+    let (model, mut other) = (bundle("resnet18"), bundle("resnet18"));
+    let head = other.weights.get_mut("fc.bias").unwrap();
+    *head = flowers::weights::Tensor::f32([10], vec![1.0; 10]);
+    for name in ["onnx", "torchscript", "safetensors", "pth"] {
+        let format = export::find(name).unwrap();
+        let options = Options::default();
+        let file = format.encode(&other, &options).unwrap();
+        let result = format.verify(&file, &model, &options, &pictures(1), &Silent);
+        assert!(!result.unwrap().passed, "{name}");
+        let broken = format.verify(&file[..200], &model, &options, &pictures(1), &Silent);
+        assert_eq!(flowers::error::exit_code(&broken.unwrap_err()), 1, "{name}");
+    }
+    assert!(Loaded::read(b"no archive").is_err());
+}
