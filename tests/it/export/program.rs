@@ -1,21 +1,21 @@
 //! `flowers export` from the command line.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use super::{bundle, int8};
-use crate::support::{limited, model, names, photos, run};
+use crate::support::{Said, limited, model, names, photos, run};
 
-fn export(model: &Path, format: &str, out: &Path, options: &[&str]) -> crate::support::Said {
-    let mut arguments = vec!["export".as_ref(), model.as_os_str()];
-    arguments.extend([
-        "--format".as_ref(),
-        format.as_ref(),
-        "--out".as_ref(),
-        out.as_os_str(),
-    ]);
-    arguments.extend(options.iter().map(std::convert::AsRef::as_ref));
-    run(arguments)
+fn arguments(model: &Path, format: &str, out: &Path, options: &[&str]) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["export".into(), model.into()];
+    arguments.extend(["--format".into(), format.into(), "--out".into(), out.into()]);
+    arguments.extend(options.iter().map(OsString::from));
+    arguments
+}
+
+fn export(model: &Path, format: &str, out: &Path, options: &[&str]) -> Said {
+    run(arguments(model, format, out, options))
 }
 
 #[test]
@@ -120,16 +120,8 @@ fn models_and_photos_that_cannot_be_used() {
 fn a_full_disk_leaves_no_part_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.onnx");
-    let arguments = [
-        "export".as_ref(),
-        model().as_os_str().to_owned(),
-        "--format".into(),
-        "onnx".into(),
-    ];
-    let arguments = arguments
-        .into_iter()
-        .chain(["--out".into(), out.as_os_str().to_owned()]);
-    limited("-f 100", arguments).failed(4, &["model.onnx", "File too large"]);
+    limited("-f 100", arguments(&model(), "onnx", &out, &[]))
+        .failed(4, &["model.onnx", "File too large"]);
     assert!(names(folder.path()).is_empty());
     let elsewhere = folder.path().join("no such folder").join("model.onnx");
     export(&model(), "onnx", &elsewhere, &[]).failed(4, &["no such folder"]);
