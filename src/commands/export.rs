@@ -54,7 +54,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             false => Vec::new(),
         };
         let written = files::read(part)?;
-        let verified = format.verify(&written, &bundle, &options, &pictures, &Bar::new())?;
+        let verified = format.verify(&written, &bundle, &options, &pictures, &Bar::new());
+        let verified = verified.with_context(|| shown(&args.model))?;
         if verified.passed {
             return Ok(Some(verified));
         }

@@ -158,7 +158,7 @@ impl Format {
 
 /// The network as exports carry it: normalisations folded, convolutions fused as the engine's.
 fn network(bundle: &Bundle, options: &Options) -> Result<Network> {
-    let mut network = network_of(bundle)?;
+    let mut network = network_of(bundle.clone())?;
     if options.input == Input::Image {
         let preprocessing = &bundle.manifest.preprocessing;
         network.graph = with_pixels(&network.graph, preprocessing.mean, preprocessing.std);

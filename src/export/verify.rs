@@ -138,7 +138,7 @@ fn reference(bundle: &Bundle) -> Result<Session> {
         },
         ..engine::Options::cpu()
     };
-    Session::new(bundle, &options)
+    Session::new(bundle.clone(), &options)
 }
 
 struct Model<'a> {

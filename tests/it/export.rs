@@ -2,6 +2,7 @@
 
 mod bundles;
 mod program;
+pub mod real;
 mod runtimes;
 mod structure;
 

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use crate::export::real::compare_on_photos;
 use crate::support::{oxford12, real_weights};
 
 fn run(command: &mut Command) -> Output {
@@ -39,6 +40,7 @@ fn real_photos_are_learned_in_a_few_epochs() {
         .arg("eval")
         .args([&model, &photos])
         .args(["--min-accuracy", "0.93"]));
+    compare_on_photos(&model, &photos.join("test"));
 
     let python = std::env::var_os("FLOWERS_PYTHON").unwrap_or("python3".into());
     let has_peers = Command::new(&python)

@@ -22,7 +22,7 @@ pub fn bundle(architecture: &str) -> Bundle {
 /// The plainest int8 model there is: ranges of the values on two pictures, and weights rounded
 /// channel by channel, to half of int8 where the sums of 8-bit products could saturate.
 pub fn int8(float: &Bundle) -> Bundle {
-    let network = network_of(float).unwrap();
+    let network = network_of(float.clone()).unwrap();
     let mut quantized = float.clone();
     quantized.manifest.quantization = Some(Quantization {
         method: Method::Static,
@@ -72,7 +72,7 @@ fn ranges(
         ..Options::cpu()
     };
     let session = Session::of_network(network, preprocessing, &options, &observed).unwrap();
-    let values = session.values(Pictures::Rgb8(&pictures(2))).unwrap();
+    let values = session.values(Pictures::Rgb8(&pictures(2, SIZE))).unwrap();
     let range = |values: &[f32]| {
         let ends = values.iter().fold((0.0f32, 0.0f32), |(low, high), &x| {
             (low.min(x), high.max(x))

@@ -6,7 +6,7 @@ use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
 
 use super::{bundle, int8};
-use crate::engine::pictures;
+use crate::engine::{SIZE, pictures};
 
 /// Asserts that a file of the bundle answers as the engine does; gives the difference of scores.
 #[track_caller]
@@ -14,7 +14,7 @@ fn verified(format: &str, bundle: &flowers::bundle::Bundle, options: Options) ->
     let format = export::find(format).unwrap();
     let file = format.encode(bundle, &options).unwrap();
     let result = format
-        .verify(&file, bundle, &options, &pictures(3), &Silent)
+        .verify(&file, bundle, &options, &pictures(3, SIZE), &Silent)
         .unwrap();
     let Verdict::Scores(agreement) = &result.verdict else {
         panic!("scores are compared");
@@ -88,9 +88,9 @@ fn a_file_of_another_model_fails() {
         let format = export::find(name).unwrap();
         let options = Options::default();
         let file = format.encode(&other, &options).unwrap();
-        let result = format.verify(&file, &model, &options, &pictures(1), &Silent);
+        let result = format.verify(&file, &model, &options, &pictures(1, SIZE), &Silent);
         assert!(!result.unwrap().passed, "{name}");
-        let broken = format.verify(&file[..200], &model, &options, &pictures(1), &Silent);
+        let broken = format.verify(&file[..200], &model, &options, &pictures(1, SIZE), &Silent);
         assert_eq!(flowers::error::exit_code(&broken.unwrap_err()), 1, "{name}");
     }
     assert!(Loaded::read(b"no archive").is_err());

@@ -1,0 +1,223 @@
+//! The runtimes that exports are for: ONNX Runtime, PyTorch and torchvision, where Python has them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use flowers::bundle::Bundle;
+use flowers::data::{Folder, ScanOptions};
+use flowers::engine::{self, Pictures, Precision, Session};
+use flowers::export::onnx::OPSETS;
+use flowers::export::{self, Input, Options};
+use flowers::image::{Limits, decode};
+use flowers::metrics::softmax;
+use flowers::models::ARCHITECTURES;
+use flowers::progress::Silent;
+use flowers::weights::{StateDict, Tensor, Values, safetensors};
+
+use super::{bundle, int8};
+use crate::engine::{SIZE, pictures};
+
+/// Scores of the engine by the kind of export that should give them.
+type Expected = BTreeMap<&'static str, Vec<f32>>;
+
+/// Python with the runtimes, or a message that the test is skipped.
+fn python() -> Option<OsString> {
+    let python = std::env::var_os("FLOWERS_PYTHON");
+    let found = python.filter(|python| {
+        let modules = "import torch, onnx, onnxruntime, safetensors";
+        let output = Command::new(python).args(["-c", modules]).output();
+        output.is_ok_and(|output| output.status.success())
+    });
+    if found.is_none() {
+        println!("skipped: FLOWERS_PYTHON has no torch, onnx, onnxruntime and safetensors");
+    }
+    found
+}
+
+/// Runs the exports of a folder in their runtimes.
+fn run(python: &OsString, folder: &Path) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/exported.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(folder)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    print!("{text}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{stderr}");
+}
+
+/// An input of the network and what the engine makes of it.
+fn write_expected(folder: &Path, bundle: &Bundle, pixels: &[u8], scores: Expected) {
+    let size = bundle.manifest.preprocessing.crop as usize;
+    let n = pixels.len() / (3 * size * size);
+    let mut planes = vec![0.0; pixels.len()];
+    for (pixels, planes) in pixels
+        .chunks(3 * size * size)
+        .zip(planes.chunks_mut(3 * size * size))
+    {
+        let picture = image::RgbImage::from_raw(size as u32, size as u32, pixels.to_vec());
+        bundle
+            .manifest
+            .preprocessing
+            .normalise(&picture.unwrap(), planes);
+    }
+    let mut tensors = StateDict::from([
+        ("planes".into(), Tensor::f32([n, 3, size, size], planes)),
+        (
+            "pixels".into(),
+            Tensor {
+                shape: vec![n, size, size, 3],
+                values: Values::U8(pixels.to_vec()),
+            },
+        ),
+    ]);
+    for (kind, scores) in scores {
+        let scores = Tensor::f32([n, scores.len() / n], scores);
+        tensors.insert(kind.into(), scores);
+    }
+    safetensors::write(
+        &folder.join("expected.safetensors"),
+        &tensors,
+        &BTreeMap::new(),
+    )
+    .unwrap();
+}
+
+fn logits(bundle: &Bundle, precision: Precision, pixels: &[u8]) -> Vec<f32> {
+    let options = engine::Options {
+        precision,
+        ..engine::Options::cpu()
+    };
+    let session = Session::new(bundle.clone(), &options).unwrap();
+    session.logits(Pictures::Rgb8(pixels)).unwrap()
+}
+
+fn float_scores(bundle: &Bundle, pixels: &[u8]) -> Expected {
+    let logits = logits(bundle, Precision::Float32, pixels);
+    let rows = logits.chunks(bundle.manifest.labels.len());
+    let probabilities = rows.flat_map(softmax).map(|p| p as f32).collect();
+    BTreeMap::from([
+        ("float", logits.clone()),
+        ("image", logits),
+        ("softmax", probabilities),
+    ])
+}
+
+fn options(kind: &str) -> Options {
+    Options {
+        input: match kind {
+            "float" | "int8" => Input::Float,
+            _ => Input::Image,
+        },
+        softmax: kind == "softmax",
+        ..Options::default()
+    }
+}
+
+fn write(folder: &Path, format: &str, bundle: &Bundle, options: &Options, name: &str) {
+    let file = export::find(format)
+        .unwrap()
+        .encode(bundle, options)
+        .unwrap();
+    fs::write(folder.join(name), file).unwrap();
+}
+
+#[test]
+fn every_architecture_and_opset_is_answered_alike() {
+    let Some(python) = python() else {
+        return;
+    };
+    for architecture in ARCHITECTURES {
+        let name = architecture.name;
+        let folder = tempfile::tempdir().unwrap();
+        let float = bundle(name);
+        let quantized = int8(&float);
+        let pixels = pictures(4, SIZE);
+        let mut scores = float_scores(&float, &pixels);
+        let integers = logits(&quantized, Precision::Int8, &pixels);
+        scores.insert("int8", integers.clone());
+        scores.insert("int8image", integers);
+        write_expected(folder.path(), &float, &pixels, scores);
+        for kind in ["float", "image", "softmax", "int8", "int8image"] {
+            let of = if kind.starts_with("int8") {
+                &quantized
+            } else {
+                &float
+            };
+            for opset in OPSETS.filter(|opset| !kind.starts_with("int8") || *opset >= 13) {
+                let options = Options {
+                    opset,
+                    ..options(kind)
+                };
+                let file = format!("{name}-{kind}-{opset}.onnx");
+                write(folder.path(), "onnx", of, &options, &file);
+            }
+            let file = format!("{name}-{kind}.pt");
+            write(folder.path(), "torchscript", of, &options(kind), &file);
+        }
+        if !name.starts_with("efficientnet") {
+            // torchvision has no EfficientNet-Lite.
+            let file = format!("{name}-float.pth");
+            write(folder.path(), "pth", &float, &Options::default(), &file);
+        }
+        run(&python, folder.path());
+    }
+}
+
+/// Holds the exports of a trained model against the engine on every photo of a folder.
+pub fn compare_on_photos(model: &Path, photos: &Path) {
+    let Some(python) = python() else {
+        return;
+    };
+    let (bundle, _) = Bundle::read(model).unwrap();
+    let folder = Folder::scan(photos, &ScanOptions::default(), &Silent).unwrap();
+    let mut pixels = Vec::new();
+    for photo in &*folder.photos {
+        let picture = decode::read(&photo.path, &Limits::default()).unwrap();
+        pixels.extend(bundle.manifest.preprocessing.fit(&picture).into_raw());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let is_int8 = bundle.manifest.quantization.is_some();
+    let scores = match is_int8 {
+        true => {
+            let logits = logits(&bundle, Precision::Int8, &pixels);
+            BTreeMap::from([("int8", logits.clone()), ("int8image", logits)])
+        }
+        false => float_scores(&bundle, &pixels),
+    };
+    for kind in scores.keys() {
+        let name = &bundle.manifest.architecture;
+        write(
+            folder.path(),
+            "onnx",
+            &bundle,
+            &options(kind),
+            &format!("{name}-{kind}.onnx"),
+        );
+        write(
+            folder.path(),
+            "torchscript",
+            &bundle,
+            &options(kind),
+            &format!("{name}-{kind}.pt"),
+        );
+    }
+    write_expected(folder.path(), &bundle, &pixels, scores);
+    run(&python, folder.path());
+}
+
+/// Compares the exports of any model: `FLOWERS_MODEL` and `FLOWERS_PHOTOS`.
+#[test]
+fn a_model_of_the_users_own_is_answered_alike() {
+    let given = ["FLOWERS_MODEL", "FLOWERS_PHOTOS"].map(std::env::var_os);
+    let [Some(model), Some(photos)] = given else {
+        println!("skipped: FLOWERS_MODEL and FLOWERS_PHOTOS name no model and photos");
+        return;
+    };
+    compare_on_photos(Path::new(&model), Path::new(&photos));
+}
