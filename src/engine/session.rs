@@ -165,7 +165,7 @@ impl Session {
                 anyhow::bail!("observed values are tensors");
             };
             if all.is_empty() {
-                all = values.iter().map(|value| Values::shaped(value)).collect();
+                all = values.iter().map(Values::shaped).collect();
             }
             for (all, value) in all.iter_mut().zip(&values) {
                 let inner = match value.dim() {

@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::*;
 use crate::engine::{self, Kernels, Pictures, Precision, Session};
-use crate::graph::{Activation, Affine, Builder, Conv2d, Graph as Layers, Method, Pool2d};
+use crate::graph::{Activation, Affine, Builder, Conv2d, Graph as Layers, Method, Op, Pool2d};
 use crate::graph::{Padding, Quantization, passes};
 use crate::image::Preprocessing;
 use crate::weights::{StateDict, Tensor, Values};
