@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-real lint bench clean
+.PHONY: help demo build test test-real lint bench bench-inference clean
 
 TOOLS := target/tools
 REAL := target/real
@@ -60,6 +60,14 @@ bench: $(LIBTORCH_SETUP) ## Time training steps beside PyTorch (downloads PyTorc
 	cargo bench --locked --bench train_step --no-run
 	target/peers/bin/python benches/peers/train_step.py \
 		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
+
+# FLOAT=model.safetensors and INT8=int8.safetensors are timed instead of random weights.
+bench-inference: build ## Time predictions beside PyTorch, ONNX Runtime, OpenVINO (downloads 6 GB)
+	python3 -m venv target/peers
+	target/peers/bin/pip install -q -r benches/peers/inference.txt
+	target/peers/bin/python benches/peers/inference.py target/release/flowers \
+		$(if $(FLOAT),--float $(FLOAT)) $(if $(INT8),--int8 $(INT8)) --json target/inference.json
+	target/peers/bin/python benches/peers/predict.py target/release/flowers --json target/predict.json
 
 clean: ## Remove what was built, but not libtorch
 	rm -rf target demo

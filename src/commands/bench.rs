@@ -25,8 +25,8 @@ use crate::progress::Progress;
 
 /// Share of the time that a network warms up for: caches fill, threads start, clocks rise.
 const WARM_UP: f64 = 0.2;
-/// Passes that are timed however long they take.
-const FEWEST: usize = 3;
+/// Passes that warm up, and that are timed, however long they take.
+const FEWEST: [usize; 2] = [1, 3];
 
 /// The speed of one precision at one batch size.
 #[derive(Serialize)]
@@ -168,17 +168,18 @@ fn random_pictures(n: usize, size: usize) -> Vec<u8> {
 
 /// Seconds of each pass over the pictures, sorted, after a warm-up.
 fn time(session: &Session, pixels: &[u8], seconds: f64) -> Result<Vec<f64>> {
-    repeat(session, pixels, WARM_UP * seconds)?;
-    let mut passes = repeat(session, pixels, seconds)?;
+    let [warm_up, timed] = FEWEST;
+    repeat(session, pixels, WARM_UP * seconds, warm_up)?;
+    let mut passes = repeat(session, pixels, seconds, timed)?;
     passes.sort_by(f64::total_cmp);
     Ok(passes)
 }
 
-/// Seconds of each pass until `seconds` are over.
-fn repeat(session: &Session, pixels: &[u8], seconds: f64) -> Result<Vec<f64>> {
+/// Seconds of each pass until `seconds` are over and there are `fewest`.
+fn repeat(session: &Session, pixels: &[u8], seconds: f64, fewest: usize) -> Result<Vec<f64>> {
     let begin = Instant::now();
     let mut passes = Vec::new();
-    while passes.len() < FEWEST || begin.elapsed().as_secs_f64() < seconds {
+    while passes.len() < fewest || begin.elapsed().as_secs_f64() < seconds {
         let started = Instant::now();
         session.logits(Pictures::Rgb8(pixels))?;
         passes.push(started.elapsed().as_secs_f64());
