@@ -21,6 +21,15 @@ pub fn keep_large_buffers() {
     }
 }
 
+/// Gives memory back that is free since a model was loaded: its copies on the way.
+pub fn release_unused() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim only gives free pages back to the system.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Bytes of this process that are in memory now, where the system tells (Linux).
 pub fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -1,13 +1,17 @@
-//! A TorchScript file as libtorch itself loads it.
+//! TorchScript as libtorch loads it.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
-use tch::{CModule, Tensor};
+use tch::{CModule, Device, IValue, Tensor};
 
-use super::session::{Pictures, append, torch};
+use super::session::Pictures;
+use super::tensors::{append, of_host, torch};
+use super::torchscript::Module;
 use crate::error::Result;
+use crate::weights;
 
-/// A module whose `forward` takes pictures and gives a row of numbers for each.
+/// A module that libtorch can run. The thread that runs it owns it.
 pub struct Loaded(CModule);
 
 impl Loaded {
@@ -19,7 +23,43 @@ impl Loaded {
         torch(CModule::load_data(&mut Cursor::new(archive))).map(Self)
     }
 
-    /// Runs a batch: uint8 (n, size, size, 3), or float32 planes (n, 3, size, size). Gives float32
+    /// Loads a module that was just written, and lets it prepare its weights.
+    ///
+    /// # Errors
+    /// When libtorch knows an operator of it not, or memory runs out.
+    pub fn compile(module: Module<'_>, device: Device) -> Result<Self> {
+        // Profiling runs would make the first batches slow, and find nothing to fuse.
+        torch(tch::jit::f_set_graph_executor_optimize(false))?;
+        let prepares = module.has_method("prepare");
+        let (module, tensors) = module.hollow();
+        let mut archive = Cursor::new(module.to_bytes()?);
+        let loaded = Self(torch(CModule::load_data_on_device(&mut archive, device))?);
+        let there = |tensor: &Cow<'_, weights::Tensor>| torch(of_host(tensor)?.f_to_device(device));
+        let tensors = tensors.iter().map(there).collect::<Result<_>>()?;
+        loaded.call("fill", &[IValue::TensorList(tensors)])?;
+        if prepares {
+            loaded.call("prepare", &[])?;
+        }
+        Ok(loaded)
+    }
+
+    /// Calls a method.
+    ///
+    /// # Errors
+    /// Those of its operators.
+    pub fn call(&self, method: &str, arguments: &[IValue]) -> Result<IValue> {
+        torch(tch::no_grad(|| self.0.method_is(method, arguments)))
+    }
+
+    /// Calls a method of one tensor that gives one.
+    ///
+    /// # Errors
+    /// Those of its operators.
+    pub fn run(&self, method: &str, x: Tensor) -> Result<Tensor> {
+        torch(tch::no_grad(|| self.0.method_ts(method, &[x])))
+    }
+
+    /// Runs `forward` on a batch: uint8 (n, size, size, 3), or float32 planes (n, 3, size, size). Gives float32
     /// row-major `(n, classes)`.
     ///
     /// # Errors
@@ -33,9 +73,8 @@ impl Loaded {
             }
         };
         let x = torch(x)?;
-        let y = torch(tch::no_grad(|| self.0.forward_ts(&[x])))?;
         let mut scores = Vec::new();
-        append(&y, &mut scores)?;
+        append(&self.run("forward", x)?, &mut scores)?;
         Ok(scores)
     }
 }

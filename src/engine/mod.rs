@@ -7,13 +7,16 @@
 pub mod compile;
 mod cpu;
 mod loaded;
+mod operators;
 mod precision;
 mod predictions;
 mod session;
+mod tensors;
 pub mod torchscript;
 
 pub use cpu::Cpu;
 pub use loaded::Loaded;
 pub use precision::{Arithmetic, Kernels, Precision, Target};
 pub use predictions::predictions;
-pub use session::{NotFinite, Options, Pictures, Session, Values, network_of, torch};
+pub use session::{NotFinite, Options, Pictures, Session, Values, network_of};
+pub use tensors::{of_host, torch};

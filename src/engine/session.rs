@@ -1,20 +1,20 @@
 //! A compiled network and its weights in memory, ready for pictures.
 
-use std::io::Cursor;
-use std::sync::OnceLock;
-
 use anyhow::Context;
 use half::bf16;
-use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
+use tch::{Device, IValue, Kind, Tensor};
 
-use super::compile::{Network, compile, takes_integers};
+use super::compile::{Network, SINGLE, compile, takes_integers};
 use super::cpu::Cpu;
+use super::loaded::Loaded;
+use super::operators;
 use super::precision::{Arithmetic, Kernels, Precision, Target};
-use super::torchscript::Module;
+use super::tensors::{append, torch};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::graph::Affine;
 use crate::image::Preprocessing;
+use crate::memory;
 
 /// Pictures that run together: their feature maps stay in cache, larger batches only move more
 /// memory.
@@ -67,7 +67,9 @@ pub struct NotFinite;
 
 /// A network compiled for this machine. The thread that runs it owns it.
 pub struct Session {
-    module: CModule,
+    module: Loaded,
+    /// Whether a single picture has a method of its own.
+    single: bool,
     device: Device,
     target: Target,
     input: Input,
@@ -104,10 +106,13 @@ impl Session {
     ) -> Result<Self> {
         let target = target(network, options)?;
         let module = compile(network, target, SLICE, observed)?;
-        let module = torch(load(&module, options.device))?;
+        let single = module.has_method(SINGLE);
+        let module = Loaded::compile(module, options.device)?;
+        memory::release_unused();
         let shape = &network.graph.nodes()[0].shape;
         Ok(Self {
             module,
+            single,
             device: options.device,
             target,
             input: Input {
@@ -142,8 +147,11 @@ impl Session {
         let mut logits = Vec::new();
         for slice in pictures.slices(self.size) {
             let x = self.input.tensor(slice, self.size, self)?;
-            let y = torch(tch::no_grad(|| self.module.forward_ts(&[x])))?;
-            append(&y, &mut logits)?;
+            let method = match x.size().first() {
+                Some(1) if self.single => SINGLE,
+                _ => "forward",
+            };
+            append(&self.module.run(method, x)?, &mut logits)?;
         }
         if logits.iter().all(|value| value.is_finite()) {
             return Ok(logits);
@@ -160,7 +168,7 @@ impl Session {
         let mut all: Vec<Values> = Vec::new();
         for slice in pictures.slices(self.size) {
             let x = IValue::Tensor(self.input.tensor(slice, self.size, self)?);
-            let values = torch(tch::no_grad(|| self.module.method_is("values", &[x])))?;
+            let values = self.module.call("values", &[x])?;
             let IValue::TensorList(values) = values else {
                 anyhow::bail!("observed values are tensors");
             };
@@ -189,12 +197,40 @@ impl Values {
 }
 
 impl<'a> Pictures<'a> {
-    /// Batches of at most [`SLICE`] pictures.
+    /// Batches of [`SLICE`] pictures, then what is left of an even number, then a single one:
+    /// oneDNN wants the weights of some layers in another order for odd batches, and packed are
+    /// those for [`SLICE`] and for one.
     fn slices(self, size: usize) -> Vec<Pictures<'a>> {
-        let length = (SLICE * 3 * size * size).max(1);
+        let length = (3 * size * size).max(1);
+        let mut slices = Vec::new();
+        let mut rest = self;
+        while let n @ 1.. = rest.len() / length {
+            let taken = if n > SLICE { SLICE } else { (n & !1).max(1) };
+            let (slice, others) = rest.split_at(taken * length);
+            slices.push(slice);
+            rest = others;
+        }
+        slices
+    }
+
+    /// Number of values.
+    fn len(self) -> usize {
         match self {
-            Self::Rgb8(pixels) => pixels.chunks(length).map(Self::Rgb8).collect(),
-            Self::Normalised(planes) => planes.chunks(length).map(Self::Normalised).collect(),
+            Self::Rgb8(pixels) => pixels.len(),
+            Self::Normalised(planes) => planes.len(),
+        }
+    }
+
+    fn split_at(self, at: usize) -> (Self, Self) {
+        match self {
+            Self::Rgb8(pixels) => {
+                let (a, b) = pixels.split_at(at);
+                (Self::Rgb8(a), Self::Rgb8(b))
+            }
+            Self::Normalised(planes) => {
+                let (a, b) = planes.split_at(at);
+                (Self::Normalised(a), Self::Normalised(b))
+            }
         }
     }
 }
@@ -269,7 +305,7 @@ pub fn network_of(bundle: Bundle) -> Result<Network> {
 /// Turns wishes into what this machine and this model can do.
 fn target(network: &Network, options: &Options) -> Result<Target> {
     let cpu = options.device == Device::Cpu;
-    let fused = cpu && has_fused_operators();
+    let fused = cpu && operators::has_fused();
     let fused = match options.kernels {
         Kernels::Auto => fused,
         Kernels::Plain => false,
@@ -290,86 +326,12 @@ fn target(network: &Network, options: &Options) -> Result<Target> {
             let message = "this model is not int8: make one with `flowers quantize`";
             return Err(Error::Usage(message.into()).into());
         }
-        Precision::Auto if fused && Cpu::detect().bfloat16 && has_bfloat16() => {
+        Precision::Auto if fused && Cpu::detect().bfloat16 && operators::has_bfloat16() => {
             Arithmetic::Bfloat16
         }
         Precision::Auto | Precision::Float32 => Arithmetic::Float32,
-        Precision::Bfloat16 if !cpu || (fused && has_bfloat16()) => Arithmetic::Bfloat16,
+        Precision::Bfloat16 if !cpu || (fused && operators::has_bfloat16()) => Arithmetic::Bfloat16,
         Precision::Bfloat16 => Arithmetic::RoundedToBfloat16,
     };
     Ok(Target { arithmetic, fused })
-}
-
-fn load(module: &Module<'_>, device: Device) -> Result<CModule, TchError> {
-    // Profiling runs would make the first batches slow, and find nothing to fuse.
-    tch::jit::f_set_graph_executor_optimize(false)?;
-    let bytes = module
-        .to_bytes()
-        .map_err(|cause| TchError::FileFormat(cause.to_string()))?;
-    let loaded = CModule::load_data_on_device(&mut Cursor::new(bytes), device)?;
-    if module.has_method("prepare") {
-        tch::no_grad(|| loaded.method_is::<IValue>("prepare", &[]))?;
-    }
-    Ok(loaded)
-}
-
-/// Whether this libtorch has oneDNN's fused operators: it can compile code that names them.
-fn has_fused_operators() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        let probe = "
-  def forward(self: __torch__.Net, x: Tensor) -> Tensor:
-    y = ops.mkldnn._convolution_pointwise(x, x, None, [0, 0], [1, 1], [1, 1], 1, \"none\", annotate(List[Optional[number]], []), None)
-    z = ops.onednn.qlinear_prepack(y, [1, 1])
-    return z
-";
-        let probe = Module::of_methods(probe);
-        cfg!(target_arch = "x86_64") && load(&probe, Device::Cpu).is_ok()
-    })
-}
-
-/// Whether oneDNN computes in bfloat16 on this processor.
-fn has_bfloat16() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        let probe = "
-  def forward(self: __torch__.Net) -> bool:
-    return ops.mkldnn._is_mkldnn_bf16_supported()
-";
-        let answer = load(&Module::of_methods(probe), Device::Cpu)
-            .and_then(|module| module.forward_is::<IValue>(&[]));
-        matches!(answer, Ok(IValue::Bool(true)))
-    })
-}
-
-pub(super) fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
-    let here = torch(
-        tensor
-            .f_to_device(Device::Cpu)
-            .and_then(|tensor| tensor.f_contiguous()),
-    )?;
-    let start = values.len();
-    values.resize(start + here.numel(), 0.0);
-    torch(here.f_copy_data(&mut values[start..], here.numel()))
-}
-
-/// Turns a libtorch error into one of ours: what it says about memory becomes advice.
-pub fn torch<T>(result: Result<T, TchError>) -> Result<T> {
-    const MEMORY: [&str; 4] = [
-        "out of memory",
-        "not enough memory",
-        "can't allocate",
-        "bad_alloc",
-    ];
-    result.map_err(|cause| {
-        // A C++ backtrace follows the first line.
-        let text = cause.to_string();
-        let line = text.lines().next().unwrap_or_default();
-        if MEMORY.iter().any(|sign| line.contains(sign)) {
-            let remedy = "use a smaller --batch-size or --image-size";
-            Error::Environment(format!("out of memory: {remedy} ({line})")).into()
-        } else {
-            anyhow::anyhow!("libtorch: {line}")
-        }
-    })
 }

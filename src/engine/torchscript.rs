@@ -24,13 +24,34 @@ pub struct Module<'a> {
     pub extra: Vec<(String, Vec<u8>)>,
 }
 
-impl Module<'_> {
+impl<'a> Module<'a> {
     /// A module without attributes.
     pub fn of_methods(methods: impl Into<String>) -> Self {
         Self {
             methods: methods.into(),
             ..Self::default()
         }
+    }
+
+    /// The same code without its tensors, and these. The method `fill` takes them as a list: no
+    /// archive holds their bytes a second and third time while it is read.
+    pub fn hollow(self) -> (Module<'static>, Vec<Cow<'a, Tensor>>) {
+        let mut methods = self.methods;
+        methods.push_str("  def fill(self: __torch__.Net, w: List[Tensor]) -> NoneType:\n");
+        let mut attributes = Vec::new();
+        let mut tensors = Vec::new();
+        for (place, (name, tensor)) in self.attributes.into_iter().enumerate() {
+            methods.push_str(&format!("    self.{name} = w[{place}]\n"));
+            attributes.push((name, Cow::Owned(Tensor::f32([0], Vec::new()))));
+            tensors.push(tensor);
+        }
+        methods.push_str("    return None\n");
+        let module = Module {
+            attributes,
+            methods,
+            extra: self.extra,
+        };
+        (module, tensors)
     }
 
     pub fn has_method(&self, name: &str) -> bool {

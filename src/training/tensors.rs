@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::data::loader::Batch;
+use crate::engine::of_host;
 pub use crate::engine::torch;
 use crate::error::Result;
 use crate::weights;
@@ -10,17 +11,8 @@ use crate::weights::Values;
 
 /// A tensor in host memory as a libtorch tensor; four-dimensional ones in channels-last order.
 pub fn to_device(tensor: &weights::Tensor, device: Device) -> Result<Tensor> {
-    let shape: Vec<i64> = tensor.shape.iter().map(|&side| side as i64).collect();
-    let flat = match &tensor.values {
-        Values::F32(values) => Tensor::f_from_slice(values),
-        Values::I64(values) => Tensor::f_from_slice(values),
-        Values::I32(values) => Tensor::f_from_slice(values),
-        Values::I8(values) => Tensor::f_from_slice(values),
-        Values::U8(values) => Tensor::f_from_slice(values),
-    };
-    let here = torch(flat.and_then(|flat| flat.f_reshape(&shape)))?;
-    let there = torch(here.f_to_device(device))?;
-    if shape.len() == 4 {
+    let there = torch(of_host(tensor)?.f_to_device(device))?;
+    if tensor.shape.len() == 4 {
         channels_last(&there)
     } else {
         Ok(there)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Compiler, Form, activation, pair};
+use super::{Compiler, Form, PACKED, PACKED_FOR_ONE, activation, pair};
 use crate::error::Result;
 use crate::graph::{Activation, Conv2d, Op};
 use crate::weights::{Tensor, Values};
@@ -24,9 +24,7 @@ impl Compiler<'_, '_> {
         }
         // The fused operators want the padding first.
         let window = format!("{padding}, {stride}, {rest}");
-        let weight = self.weight(place)?;
-        let packed = format!("ops.mkldnn._reorder_convolution_weight({weight}, {window}, {shape})");
-        self.prepare.push_str(&format!("    {weight} = {packed}\n"));
+        let weight = self.packed(place, &window, &shape)?;
         let bias = self.bias(place, conv.bias)?;
         let kind = conv.epilogue.activation;
         if !conv.epilogue.add {
@@ -119,6 +117,29 @@ impl Compiler<'_, '_> {
             "{padded} = torch.constant_pad_nd({x}, {sides}, {zero})"
         ));
         (padded, 0, shape)
+    }
+
+    /// A weight as the fused operators take it, in one copy if its order for a batch is that for
+    /// a single picture.
+    fn packed(&mut self, place: usize, window: &str, shape: &str) -> Result<String> {
+        let weight = self.weight(place)?;
+        let [many, one] = [PACKED, PACKED_FOR_ONE].map(|name| format!("{name}{place}"));
+        for own in [&many, &one] {
+            let empty = Tensor::f32([0], Vec::new());
+            self.attribute(own.trim_start_matches("self."), Cow::Owned(empty));
+        }
+        let single = shape.split_once(',').map_or("", |(_, rest)| rest);
+        let reordered = |shape: &str| {
+            format!("ops.mkldnn._reorder_convolution_weight({weight}, {window}, {shape})")
+        };
+        let order = |own: &str| format!("ops.mkldnn._get_mkldnn_serialized_md({own})");
+        let (for_many, for_one) = (reordered(shape), reordered(&format!("[1,{single}")));
+        let same = format!("torch.equal({}, {})", order(&many), order(&one));
+        self.prepare.push_str(&format!(
+            "    {many} = {for_many}\n    {one} = {for_one}\n    {weight} = torch.empty([0])\n    \
+             if {same}:\n      {one} = {many}\n    else:\n      pass\n"
+        ));
+        Ok(many)
     }
 
     fn weight(&mut self, place: usize) -> Result<String> {

@@ -68,8 +68,9 @@ impl Network {
 ///
 /// The module's `forward` takes a batch `(n, 3, size, size)`, float32, bfloat16 or, as
 /// [`takes_integers`] says, uint8, in channels-last order for fused operators, and gives float32
-/// logits `(n, classes)`. Where the operators are fused, `prepare` packs the weights once,
-/// for batches of `batch`. With `observed` the method `values` gives those nodes' values too, as
+/// logits `(n, classes)`. Where the operators are fused, `prepare` packs the weights once, for
+/// batches of `batch`, and for the method [`SINGLE`] too if a single picture needs them otherwise:
+/// oneDNN would reorder weights of the wrong order at each call. With `observed` the method `values` gives those nodes' values too, as
 /// float32 in the order asked for.
 ///
 /// # Errors
@@ -102,6 +103,13 @@ pub fn takes_integers(network: &Network, target: Target) -> Option<Affine> {
     let input = network.affine(0)?;
     (target.fused && target.arithmetic == Arithmetic::Int8).then_some(input)
 }
+
+/// The method for a batch of one picture, where it needs weights of its own.
+pub const SINGLE: &str = "single";
+
+/// Attributes of weights in the order that a kernel wants, for many pictures and for one.
+const PACKED: &str = "self.packed";
+const PACKED_FOR_ONE: &str = "self.single";
 
 /// How a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -275,6 +283,11 @@ impl<'a> Compiler<'a, '_> {
         let mut method = |signature: &str, body: &str, answer: &str| {
             methods.push_str(&format!("  def {signature}:\n{body}    return {answer}\n"));
         };
+        if self.body.contains(PACKED) {
+            let signature = format!("{SINGLE}(self: __torch__.Net, x: Tensor) -> Tensor");
+            let body = self.body.replace(PACKED, PACKED_FOR_ONE);
+            method(&signature, &body, &answer);
+        }
         method(
             "forward(self: __torch__.Net, x: Tensor) -> Tensor",
             &self.body,
