@@ -3,8 +3,8 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> training, report, export -> engine -> bundle, data
-//!      -> models, graph, weights, image, metrics -> labels, files, progress, error
+//! main -> commands -> cli -> training, report, export, quantization -> engine
+//!      -> bundle, data -> models -> graph, weights, image, metrics -> labels, files, progress, error
 //! ```
 //!
 //! Only `training`, the engine's sessions and the commands that start them know libtorch (`tch`).
@@ -24,6 +24,7 @@ pub mod memory;
 pub mod metrics;
 pub mod models;
 pub mod progress;
+pub mod quantization;
 pub mod report;
 pub mod training;
 pub mod weights;

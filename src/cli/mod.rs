@@ -6,6 +6,7 @@ pub mod eval;
 pub mod export;
 pub mod info;
 pub mod predict;
+pub mod quantize;
 pub mod train;
 
 use clap::{Args, Parser, Subcommand};
@@ -38,6 +39,8 @@ pub enum Command {
     Eval(eval::EvalArgs),
     /// Tell what is on pictures
     Predict(predict::PredictArgs),
+    /// Make a small and fast int8 model of a float one
+    Quantize(quantize::QuantizeArgs),
     /// Time a model or an architecture on this machine
     Bench(bench::BenchArgs),
     /// Write a model for another runtime, and verify that it gives the same answers

@@ -1,25 +1,24 @@
 //! `flowers eval`: measure a model, report, and judge it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context;
 
 use super::compute;
 use super::evaluation::{self, Photos, measure};
-use super::output::{Output, note};
+use super::output::Output;
+use super::photos;
 use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::eval::EvalArgs;
-use crate::data::{Folder, Part, Photo, ScanOptions, Split, SplitOptions};
+use crate::data::{Folder, Part, ScanOptions, Split};
 use crate::engine::Precision;
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::metrics::junit::junit;
 use crate::metrics::{Evaluation, GateResult, Gates};
-use crate::training::{Config, Run};
+use crate::training::Run;
 
 /// Runs `flowers eval`.
 ///
@@ -52,7 +51,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     };
     let folder = Folder::scan(&args.data, &options, &progress)?;
     let (places, split) = chosen(args, manifest, &folder)?;
-    let photos = relabelled(&folder, manifest)?;
+    let photos = photos::relabelled(&folder, manifest)?;
     let photos = Photos {
         all: &photos,
         places,
@@ -109,8 +108,7 @@ fn baseline(path: &Path) -> Result<Evaluation> {
         .map_err(|cause| Error::Data(format!("{}: {cause}", shown(path))).into())
 }
 
-/// The photos to measure on, and the split they come from: that of the manifest given, the one
-/// that the model was trained with, made again, or the folder's own parts.
+/// The photos to measure on, and the split they come from.
 fn chosen(
     args: &EvalArgs,
     manifest: &Manifest,
@@ -119,92 +117,10 @@ fn chosen(
     let Some(part) = args.split.part() else {
         return Ok(((0..folder.photos.len()).collect(), None));
     };
-    let trained_with = |split: &Split| -> Result<bool> {
-        Ok(manifest.split_sha256.as_ref() == Some(&split.manifest.sha256()?))
-    };
-    if let Some(path) = &args.split_manifest {
-        let split = Split::load(path, folder)?;
-        if !trained_with(&split)? {
-            let message = format!(
-                "{} is not the split that the model was trained with: give split.json of its run",
-                shown(path)
-            );
-            return Err(Error::Data(message).into());
-        }
-        return Ok((split.part(part).to_vec(), Some(split)));
-    }
-    if let Ok(split) = Split::make(folder, &split_options(manifest))
-        && trained_with(&split)?
-    {
-        return Ok((split.part(part).to_vec(), Some(split)));
-    }
-    let own = |place: &usize| folder.photos[*place].part == Some(part);
-    let places: Vec<usize> = (0..folder.photos.len()).filter(own).collect();
-    if !places.is_empty() {
-        note(format_args!(
-            "warning: the model was trained with other parts than those of {}; measuring on its \
-             {part} photos as they are",
-            shown(&args.data)
-        ));
-        return Ok((places, None));
-    }
-    let message = format!(
-        "{} does not split into the parts that the model was trained with, so {part} photos can't \
-         be told from others: give --split-manifest RUN/split.json, or --split all if the model \
-         has seen none of them",
-        shown(&args.data)
-    );
-    Err(Error::Data(message).into())
-}
-
-/// How the model's photos were split, as far as it remembers.
-fn split_options(manifest: &Manifest) -> SplitOptions {
-    let config = manifest
-        .recipe
-        .clone()
-        .map(serde_json::from_value::<Config>);
-    match config {
-        Some(Ok(config)) => config.split_options(),
-        _ => SplitOptions::default(),
-    }
-}
-
-/// The folder's photos with the model's class ids, matched by name.
-fn relabelled(folder: &Folder, manifest: &Manifest) -> Result<Arc<[Photo]>> {
-    let ids: BTreeMap<usize, usize> = folder
-        .labels
-        .names()
-        .iter()
-        .enumerate()
-        .filter_map(|(id, name)| Some((id, manifest.labels.id(name)?)))
-        .collect();
-    let unknown: Vec<String> = folder
-        .labels
-        .names()
-        .iter()
-        .filter(|name| manifest.labels.id(name).is_none())
-        .map(shown)
-        .collect();
-    if !unknown.is_empty() {
-        let message = format!(
-            "{} has classes that the model does not know: {}; it knows {}",
-            shown(&folder.root),
-            unknown.join(", "),
-            manifest
-                .labels
-                .names()
-                .iter()
-                .map(shown)
-                .collect::<Vec<_>>()
-                .join(", ")
-        );
-        return Err(Error::Data(message).into());
-    }
-    let photos = folder.photos.iter().map(|photo| Photo {
-        class: ids[&photo.class],
-        ..photo.clone()
-    });
-    Ok(photos.collect())
+    let remedy = "give --split-manifest RUN/split.json, or --split all if the model has seen none \
+                  of them";
+    let split_manifest = args.split_manifest.as_deref();
+    photos::of_part(part, split_manifest, manifest, folder, remedy)
 }
 
 fn line(result: &GateResult) -> String {

@@ -204,6 +204,7 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
                 input.resize, input.crop, input.crop, input.mean, input.std
             ),
         ),
+        ("weights", numbers(manifest)),
         ("best epoch", metric("epoch")),
         ("val accuracy", metric("val_accuracy")),
         (
@@ -220,6 +221,13 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
         .map(|(key, value)| format!("{key:<13} {value}"))
         .collect();
     rows.join("\n")
+}
+
+fn numbers(manifest: &Manifest) -> String {
+    match &manifest.quantization {
+        Some(quantization) => format!("int8, {}", quantization.method),
+        None => "float32".into(),
+    }
 }
 
 fn millions(count: u64) -> String {

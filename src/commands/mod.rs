@@ -8,8 +8,10 @@ mod evaluation;
 mod export;
 mod info;
 pub mod output;
+mod photos;
 mod predict;
 pub mod progress;
+mod quantize;
 mod stop;
 mod table;
 mod train;
@@ -27,6 +29,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train::run(*args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Quantize(args) => quantize::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Data(command) => data::run(&command),

@@ -1,7 +1,9 @@
 //! What makes a graph an int8 network: which values are stored as integers, and how.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,13 +26,23 @@ pub struct Quantization {
     pub details: Map<String, Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Int8 weights of the linear layers; activations are quantized as they come.
+    /// Int8 weights of the linear layers; activations are quantized as they come
     Dynamic,
-    /// Int8 weights and activations whose ranges were measured beforehand.
+    /// Int8 weights and activations of the whole network, whose ranges are measured beforehand
     Static,
+}
+
+/// The method as `--method` takes it.
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dynamic => "dynamic",
+            Self::Static => "static",
+        })
+    }
 }
 
 /// uint8 integers for real numbers: `real = scale * (q - zero_point)`.

@@ -3,7 +3,7 @@
 use super::predictions::Outcome;
 
 /// 97.5% quantile of the standard normal distribution: two-sided 95%.
-const Z: f64 = 1.959_963_984_540_054;
+pub(super) const Z: f64 = 1.959_963_984_540_054;
 
 /// Share of the images whose class is among the `k` most probable ones, in 0..=1.
 ///

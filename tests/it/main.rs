@@ -14,6 +14,7 @@ mod info;
 mod metrics;
 mod models;
 mod prediction;
+mod quantize;
 mod real;
 mod report;
 mod support;

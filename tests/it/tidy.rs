@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands"],
     &["cli"],
-    &["training", "report", "export"],
+    &["training", "report", "export", "quantization"],
     &["engine"],
     &["bundle", "data"],
     &["models"],

@@ -78,6 +78,18 @@ fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
 }
 
 #[test]
+fn a_quantized_model_that_does_not_fit_on_the_disk_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("int8.safetensors");
+    let mut arguments = vec![Path::new("quantize"), Path::new("--out"), &out];
+    arguments.extend(["--method", "dynamic"].map(Path::new));
+    let model = model();
+    arguments.push(&model);
+    limited("-f 100", arguments).failed(4, &["int8.safetensors", "File too large"]);
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn memory_that_runs_out_is_an_error() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,237 @@
+//! Which photos of a data set folder a command works on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use super::output::note;
+use crate::bundle::Manifest;
+use crate::data::content::sha256;
+use crate::data::{Folder, Part, Photo, Split, SplitOptions, Transform};
+use crate::error::{Error, Result, shown};
+use crate::image::{Limits, Preprocessing};
+use crate::progress::Progress;
+use crate::training::Config;
+
+/// Photos that are decoded between two looks at the stop flag.
+const AT_ONCE: usize = 64;
+
+/// The photos of a part, and the split they come from: that of the manifest given, the one that
+/// the model was trained with, made again, or the folder's own parts.
+///
+/// # Errors
+/// [`Error::Data`] when the part can't be told, with the command's `remedy`, or when the manifest
+/// is not that of the model's training.
+pub fn of_part(
+    part: Part,
+    split_manifest: Option<&Path>,
+    manifest: &Manifest,
+    folder: &Folder,
+    remedy: &str,
+) -> Result<(Vec<usize>, Option<Split>)> {
+    if let Some(path) = split_manifest {
+        let split = Split::load(path, folder)?;
+        if !is_of_training(&split, manifest)? {
+            let message = format!(
+                "{} is not the split that the model was trained with: give split.json of its run",
+                shown(path)
+            );
+            return Err(Error::Data(message).into());
+        }
+        return Ok((split.part(part).to_vec(), Some(split)));
+    }
+    if let Some(split) = split_of_training(manifest, folder)? {
+        return Ok((split.part(part).to_vec(), Some(split)));
+    }
+    let places = own_part(part, folder);
+    let root = shown(&folder.root);
+    if !places.is_empty() {
+        note(format_args!(
+            "warning: the model was trained with other parts than those of {root}; measuring on its \
+             {part} photos as they are"
+        ));
+        return Ok((places, None));
+    }
+    let message = format!(
+        "{root} does not split into the parts that the model was trained with, so {part} photos \
+         can't be told from others: {remedy}"
+    );
+    Err(Error::Data(message).into())
+}
+
+/// The photos to calibrate with: what the model was trained on where the folder tells, else the
+/// folder's own training part, else all.
+///
+/// # Errors
+/// Those of hashing the split.
+pub fn to_calibrate(manifest: &Manifest, folder: &Folder) -> Result<Vec<usize>> {
+    if let Some(split) = split_of_training(manifest, folder)? {
+        return Ok(split.train);
+    }
+    let own = own_part(Part::Train, folder);
+    Ok(match own.is_empty() {
+        true => (0..folder.photos.len()).collect(),
+        false => own,
+    })
+}
+
+/// The split that the model was trained with, if the folder splits into it.
+fn split_of_training(manifest: &Manifest, folder: &Folder) -> Result<Option<Split>> {
+    match Split::make(folder, &split_options(manifest)) {
+        Ok(split) if is_of_training(&split, manifest)? => Ok(Some(split)),
+        _ => Ok(None),
+    }
+}
+
+fn is_of_training(split: &Split, manifest: &Manifest) -> Result<bool> {
+    Ok(manifest.split_sha256.as_ref() == Some(&split.manifest.sha256()?))
+}
+
+fn own_part(part: Part, folder: &Folder) -> Vec<usize> {
+    let own = |place: &usize| folder.photos[*place].part == Some(part);
+    (0..folder.photos.len()).filter(own).collect()
+}
+
+/// How the model's photos were split, as far as it remembers.
+fn split_options(manifest: &Manifest) -> SplitOptions {
+    let config = manifest
+        .recipe
+        .clone()
+        .map(serde_json::from_value::<Config>);
+    match config {
+        Some(Ok(config)) => config.split_options(),
+        _ => SplitOptions::default(),
+    }
+}
+
+/// The folder's photos with the model's class ids, matched by name.
+///
+/// # Errors
+/// [`Error::Data`] that lists the classes which the model does not know.
+pub fn relabelled(folder: &Folder, manifest: &Manifest) -> Result<Arc<[Photo]>> {
+    let ids: BTreeMap<usize, usize> = folder
+        .labels
+        .names()
+        .iter()
+        .enumerate()
+        .filter_map(|(id, name)| Some((id, manifest.labels.id(name)?)))
+        .collect();
+    let unknown: Vec<String> = folder
+        .labels
+        .names()
+        .iter()
+        .filter(|name| manifest.labels.id(name).is_none())
+        .map(shown)
+        .collect();
+    if !unknown.is_empty() {
+        let message = format!(
+            "{} has classes that the model does not know: {}; it knows {}",
+            shown(&folder.root),
+            unknown.join(", "),
+            manifest
+                .labels
+                .names()
+                .iter()
+                .map(shown)
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+        return Err(Error::Data(message).into());
+    }
+    let photos = folder.photos.iter().map(|photo| Photo {
+        class: ids[&photo.class],
+        ..photo.clone()
+    });
+    Ok(photos.collect())
+}
+
+/// At most `count` of the places, of each class the same share, chosen by content: the same ones
+/// on every machine.
+pub fn stratified(photos: &[Photo], places: &[usize], count: usize) -> Vec<usize> {
+    let mut classes: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for &place in places {
+        classes.entry(photos[place].class).or_default().push(place);
+    }
+    let mut ranked: Vec<(f64, usize)> = Vec::with_capacity(places.len());
+    for mut class in classes.into_values() {
+        class.sort_by_cached_key(|&place| sha256(&[b"sample", &photos[place].hash]));
+        let size = class.len() as f64;
+        let ranks = class.into_iter().enumerate();
+        ranked.extend(ranks.map(|(rank, place)| ((rank as f64 + 0.5) / size, place)));
+    }
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    ranked
+        .into_iter()
+        .take(count)
+        .map(|(_, place)| place)
+        .collect()
+}
+
+/// Photos as the model sees them, 8-bit RGB (n, crop, crop, 3).
+///
+/// # Errors
+/// [`Error::Data`] for a photo that can't be read any more, [`Error::Interrupted`].
+pub fn pictures(
+    photos: &[Photo],
+    places: &[usize],
+    preprocessing: &Preprocessing,
+    stop: &AtomicBool,
+    progress: &dyn Progress,
+) -> Result<Vec<u8>> {
+    let transform = Transform {
+        limits: Limits::default(),
+        preprocessing: preprocessing.clone(),
+        augmentations: None,
+        seed: 0,
+        epoch: 0,
+    };
+    progress.begin("loading photos", places.len() as u64);
+    let mut pixels = Vec::new();
+    for places in places.chunks(AT_ONCE) {
+        let loaded: Result<Vec<_>> = places
+            .par_iter()
+            .map(|&place| transform.picture(&photos[place]))
+            .collect();
+        for picture in loaded? {
+            pixels.extend_from_slice(picture.as_raw());
+        }
+        progress.advance(places.len() as u64);
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted("stopped".into()).into());
+        }
+    }
+    progress.finish();
+    Ok(pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_its_share_of_every_class() {
+        let photo = |content: u8| Photo {
+            path: Default::default(),
+            class: usize::from(content.is_multiple_of(4)),
+            hash: [content; 32],
+            part: None,
+            width: 1,
+            height: 1,
+        };
+        let photos: Vec<Photo> = (0..40).map(photo).collect();
+        let all: Vec<usize> = (0..40).collect();
+        let sample = stratified(&photos, &all, 20);
+        let rare = sample.iter().filter(|&&place| photos[place].class == 1);
+        assert_eq!((sample.len(), rare.count()), (20, 5));
+        assert_eq!(sample[..8], stratified(&photos, &all, 8));
+        let mut backwards = all.clone();
+        backwards.reverse();
+        assert_eq!(sample, stratified(&photos, &backwards, 20));
+        let mut whole = stratified(&photos, &all, 99);
+        whole.sort_unstable();
+        assert_eq!(whole, all);
+    }
+}

@@ -1,0 +1,279 @@
+//! `flowers quantize`: a float model in, an int8 model out, and what that cost.
+
+mod compare;
+mod report;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+
+use super::compute;
+use super::output::{Output, note};
+use super::photos;
+use super::progress::Bar;
+use super::stop::stop_flag;
+use crate::bundle::{Bundle, Manifest};
+use crate::cli::quantize::QuantizeArgs;
+use crate::data::{Folder, ScanOptions};
+use crate::engine::compile::Network;
+use crate::engine::{Cpu, Kernels, Options, Precision, Session};
+use crate::error::{Error, Result, shown};
+use crate::files;
+use crate::graph::Method;
+use crate::quantization::{
+    Calibration, Coverage, Observer, Scheme, Sensitivity, restore, sensitivities,
+};
+use compare::{Compared, Test};
+use report::Report;
+
+const SAMPLES: u32 = 300;
+
+/// Pictures that sensitivity is measured on.
+const PROBED: usize = 64;
+
+/// Runs `flowers quantize`.
+///
+/// # Errors
+/// [`Error::Gate`] when the accuracy drops too far whatever layers stay float; nothing is written
+/// then, as with any other error.
+pub fn run(args: &QuantizeArgs) -> Result<()> {
+    check(args)?;
+    let (bundle, _) = Bundle::read(&args.model)?;
+    if bundle.manifest.quantization.is_some() {
+        let message = format!(
+            "{} is int8 already: quantize the float model that it was made of",
+            shown(&args.model)
+        );
+        return Err(Error::Data(message).into());
+    }
+    let options = Options {
+        device: compute::set_up(&args.compute)?,
+        precision: Precision::Auto,
+        kernels: Kernels::Auto,
+    };
+    let manifest = &bundle.manifest;
+    let network = manifest
+        .graph()
+        .and_then(|graph| Network::of_float(&graph, &bundle.weights))
+        .with_context(|| shown(&args.model))?;
+    let work = Work {
+        args,
+        manifest,
+        options,
+        stop: stop_flag()?,
+        progress: Bar::new(),
+    };
+    let (made, report) = work.quantized(network, float_bytes(&bundle))?;
+    let mut int8 = Bundle {
+        manifest: manifest.clone(),
+        weights: made.weights,
+    };
+    int8.manifest.quantization = made.quantization;
+    if let Some(quantization) = &mut int8.manifest.quantization {
+        quantization.details = report.details()?;
+    }
+    int8.manifest.flowers_version = env!("CARGO_PKG_VERSION").into();
+    int8.write(&args.out)?;
+    let mut output = Output::stdout(args.json);
+    output.json(&report.json(&args.out)?)?;
+    output.text(report.text(&args.out))
+}
+
+/// What can be refused before any work.
+fn check(args: &QuantizeArgs) -> Result<()> {
+    let usage = |message: String| Err(Error::Usage(message).into());
+    match (args.method, &args.calibration) {
+        (Method::Static, None) => {
+            return usage(
+                "--method static needs --calibration DATA, photos to measure the ranges of \
+                 activations on; --method dynamic does without"
+                    .into(),
+            );
+        }
+        (Method::Dynamic, Some(_)) => {
+            return usage(
+                "--method dynamic finds the ranges as it runs: leave --calibration out".into(),
+            );
+        }
+        _ => {}
+    }
+    let same = |a: &Path, b: &Path| a.canonicalize().ok().zip(b.canonicalize().ok());
+    if same(&args.model, &args.out).is_some_and(|(model, out)| model == out) {
+        return usage(format!("--out {} is the model itself", shown(&args.out)));
+    }
+    if args.out.symlink_metadata().is_ok() && !args.force {
+        return usage(format!(
+            "{} exists already: choose another --out or replace it with --force",
+            shown(&args.out)
+        ));
+    }
+    files::check_writable(&args.out)
+}
+
+fn float_bytes(bundle: &Bundle) -> usize {
+    bundle
+        .weights
+        .values()
+        .map(|tensor| tensor.byte_len())
+        .sum()
+}
+
+struct Work<'a> {
+    args: &'a QuantizeArgs,
+    manifest: &'a Manifest,
+    options: Options,
+    stop: Arc<AtomicBool>,
+    progress: Bar,
+}
+
+impl Work<'_> {
+    /// The int8 network and what there is to tell about it.
+    fn quantized(&self, network: Network, float_bytes: usize) -> Result<(Network, Report)> {
+        let test = match &self.args.eval {
+            Some(data) => Some(self.test(data, &network)?),
+            None => None,
+        };
+        let pictures = match (&self.args.calibration, &test) {
+            (Some(data), _) => self.sample(data)?,
+            (None, Some(test)) => test.pictures(PROBED, self)?,
+            (None, None) => Vec::new(),
+        };
+        let calibration = Calibration {
+            preprocessing: &self.manifest.preprocessing,
+            pictures: &pictures,
+            options: self.options,
+            stop: &self.stop,
+            progress: &self.progress,
+        };
+        let observer = self.args.observer.unwrap_or(Observer::Mse);
+        let scheme = match self.args.method {
+            Method::Dynamic => Scheme::dynamic(network)?,
+            Method::Static => Scheme::calibrated(network, observer, &calibration)?,
+        };
+        let fitted = self.fitted(&scheme, test.as_ref(), &calibration)?;
+        let session = self.session(&fitted.network)?;
+        self.tell_of_the_processor(&session);
+        let calibrated = self.args.method == Method::Static;
+        let evaluation = match (&test, fitted.compared) {
+            (Some(test), Some(compared)) => Some(test.report(compared, &session, &pictures)?),
+            _ => None,
+        };
+        let report = Report {
+            method: self.args.method,
+            observer: calibrated.then_some(observer),
+            samples: calibrated.then_some(calibration.len()),
+            coverage: Coverage::of(&fitted.network),
+            float_bytes,
+            float_layers: fitted.float_layers,
+            sensitivity: fitted.sensitivity,
+            evaluation,
+        };
+        Ok((fitted.network, report))
+    }
+
+    /// All layers int8, or as many as the accuracy allows.
+    fn fitted(
+        &self,
+        scheme: &Scheme,
+        test: Option<&Test>,
+        calibration: &Calibration<'_>,
+    ) -> Result<Fitted> {
+        let all = scheme.layers();
+        let mut fitted = Fitted {
+            network: scheme.quantized(&all)?,
+            compared: None,
+            float_layers: Vec::new(),
+            sensitivity: Vec::new(),
+        };
+        let Some(test) = test else {
+            return Ok(fitted);
+        };
+        let max_drop = self.args.max_drop;
+        let mut compared = self.compared(test, &fitted.network)?;
+        if compared.drops_at_most(max_drop) {
+            fitted.compared = Some(compared);
+            return Ok(fitted);
+        }
+        note(format_args!(
+            "with every layer int8 the accuracy drops by {:.4}, more than --max-drop {max_drop}: \
+             putting the most sensitive layers back to float",
+            -compared.paired.difference
+        ));
+        fitted.sensitivity = sensitivities(scheme, &calibration.first(PROBED))?;
+        let mut fits = |integer: &BTreeSet<usize>| {
+            fitted.network = scheme.quantized(integer)?;
+            compared = self.compared(test, &fitted.network)?;
+            Ok(compared.drops_at_most(max_drop))
+        };
+        let Some(left) = restore(all.clone(), &fitted.sensitivity, &mut fits)? else {
+            let message = format!(
+                "no layer can be int8 without the accuracy dropping by more than --max-drop \
+                 {max_drop} (by {:.4} at the last try): nothing was written",
+                -compared.paired.difference
+            );
+            return Err(Error::Gate(message).into());
+        };
+        let float = all
+            .difference(&left)
+            .map(|&place| scheme.name(place).into());
+        fitted.float_layers = float.collect();
+        fitted.compared = Some(compared);
+        Ok(fitted)
+    }
+
+    fn compared(&self, test: &Test, network: &Network) -> Result<Compared> {
+        test.compare(&self.session(network)?, self)
+    }
+
+    fn session(&self, network: &Network) -> Result<Session> {
+        Session::of_network(network, &self.manifest.preprocessing, &self.options, &[])
+    }
+
+    fn scan(&self, data: &Path) -> Result<Folder> {
+        let options = ScanOptions {
+            max_bad: self.args.bad.max_bad,
+            ..ScanOptions::default()
+        };
+        Folder::scan(data, &options, &self.progress)
+    }
+
+    /// Calibration pictures of a data set folder.
+    fn sample(&self, data: &Path) -> Result<Vec<u8>> {
+        let folder = self.scan(data)?;
+        let places = photos::to_calibrate(self.manifest, &folder)?;
+        let wanted = self.args.samples.unwrap_or(SAMPLES) as usize;
+        let places = photos::stratified(&folder.photos, &places, wanted);
+        self.pictures(&folder.photos, &places)
+    }
+
+    fn pictures(&self, all: &[crate::data::Photo], places: &[usize]) -> Result<Vec<u8>> {
+        let preprocessing = &self.manifest.preprocessing;
+        photos::pictures(all, places, preprocessing, &self.stop, &self.progress)
+    }
+
+    /// Tells when int8 is not what this machine is fast at.
+    fn tell_of_the_processor(&self, session: &Session) {
+        if !session.target().fused {
+            note(
+                "note: there are no int8 operators for this device; here an int8 model computes in \
+                 float32 with rounded values, no faster than the float model",
+            );
+        } else if !Cpu::detect().int8 {
+            note(
+                "note: this processor has no 8-bit dot products (AVX512-VNNI, AVX-VNNI or AMX): \
+                 int8 goes through 16-bit sums and gains less than elsewhere; --eval measures it",
+            );
+        }
+    }
+}
+
+/// What came of the search for layers that can be int8.
+struct Fitted {
+    network: Network,
+    compared: Option<Compared>,
+    float_layers: Vec<String>,
+    sensitivity: Vec<Sensitivity>,
+}

@@ -1,0 +1,180 @@
+//! Rounds weights to int8, symmetric, with a scale for each output channel.
+
+use rayon::prelude::*;
+
+/// The largest int8 magnitude in use: the range is symmetric.
+const LARGEST: i32 = 127;
+
+/// The largest sum of two weights of one sign. x86 processors without 8-bit dot products add the
+/// products of two neighbours in 16 bits, which saturate: 255 * 128 is within them.
+const LARGEST_PAIR: i32 = 128;
+
+/// int8 weights, row-major as the float ones, and the scale of each row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rounded {
+    pub weight: Vec<i8>,
+    pub scale: Vec<f32>,
+}
+
+/// Rounds each of `rows` equal rows with the scale that leaves the least squared error.
+///
+/// With `in_pairs` no two weights of a row and of one sign sum to more than 128. Depthwise
+/// convolutions do not need it: their kernels do not add neighbours.
+pub(super) fn round(weight: &[f32], rows: usize, in_pairs: bool) -> Rounded {
+    let length = (weight.len() / rows.max(1)).max(1);
+    let rounded: Vec<(f32, Vec<i8>)> = weight
+        .par_chunks(length)
+        .map(|row| {
+            let row = Row::new(row, in_pairs);
+            let scale = row.best_scale();
+            (scale, row.rounded(scale))
+        })
+        .collect();
+    Rounded {
+        scale: rounded.iter().map(|(scale, _)| *scale).collect(),
+        weight: rounded.into_iter().flat_map(|(_, row)| row).collect(),
+    }
+}
+
+/// The weights of an output channel.
+struct Row<'a> {
+    weights: &'a [f32],
+    /// The two largest weights, and the two largest magnitudes of negative ones.
+    largest: [[f32; 2]; 2],
+    in_pairs: bool,
+}
+
+impl<'a> Row<'a> {
+    fn new(weights: &'a [f32], in_pairs: bool) -> Self {
+        let two_largest = |sign: f32| {
+            weights.iter().fold([0.0f32; 2], |[first, second], weight| {
+                let weight = sign * weight;
+                if weight > first {
+                    [weight, first]
+                } else {
+                    [first, second.max(weight)]
+                }
+            })
+        };
+        Self {
+            weights,
+            largest: [two_largest(1.0), two_largest(-1.0)],
+            in_pairs,
+        }
+    }
+
+    /// The scale at which no weight is cut off.
+    fn whole_scale(&self) -> f32 {
+        let sides = self.largest.iter().map(|[first, second]| {
+            let alone = first / LARGEST as f32;
+            match self.in_pairs {
+                true => alone.max((first + second) / LARGEST_PAIR as f32),
+                false => alone,
+            }
+        });
+        let scale = sides.fold(0.0, f32::max);
+        if scale > f32::MIN_POSITIVE {
+            scale
+        } else {
+            1.0
+        }
+    }
+
+    fn best_scale(&self) -> f32 {
+        let whole = self.whole_scale();
+        let shares = (0..25).map(|step| 1.0 - step as f32 / 50.0);
+        let errors = shares.map(|share| (self.squared_error(whole * share), whole * share));
+        let least = errors.min_by(|a, b| a.0.total_cmp(&b.0));
+        least.map_or(whole, |(_, scale)| scale)
+    }
+
+    /// The lowest and highest integer that may stand in the row.
+    fn limits(&self, scale: f32) -> (i32, i32) {
+        let limit = |[_, second]: [f32; 2]| {
+            if !self.in_pairs {
+                return LARGEST;
+            }
+            let second = (second / scale).round_ties_even() as i32;
+            (LARGEST_PAIR - second).clamp(LARGEST_PAIR / 2, LARGEST)
+        };
+        (-limit(self.largest[1]), limit(self.largest[0]))
+    }
+
+    fn squared_error(&self, scale: f32) -> f64 {
+        let (low, high) = self.limits(scale);
+        let errors = self.weights.iter().map(|weight| {
+            let error = weight - scale * integer(weight / scale, low, high) as f32;
+            f64::from(error * error)
+        });
+        errors.sum()
+    }
+
+    fn rounded(&self, scale: f32) -> Vec<i8> {
+        let (low, high) = self.limits(scale);
+        let integers = self.weights.iter();
+        integers
+            .map(|weight| integer(weight / scale, low, high) as i8)
+            .collect()
+    }
+}
+
+fn integer(steps: f32, low: i32, high: i32) -> i32 {
+    (steps.round_ties_even() as i32).clamp(low, high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The largest sum of two of one sign.
+    fn largest_pair(row: &[i8]) -> i32 {
+        let of_sign = |sign: i32| {
+            let mut side: Vec<i32> = row.iter().map(|&q| (sign * i32::from(q)).max(0)).collect();
+            side.sort_unstable();
+            side.iter().rev().take(2).sum::<i32>()
+        };
+        of_sign(1).max(of_sign(-1))
+    }
+
+    #[test]
+    fn a_hand_computed_row() {
+        // Nothing is gained by cutting: 127 stands for 1.27, and all others are whole steps.
+        let row = [1.27, -0.5, 0.01, 0.0];
+        let alone = round(&row, 1, false);
+        assert_eq!(alone.weight, [127, -50, 1, 0]);
+        assert!((alone.scale[0] - 0.01).abs() < 1e-8);
+        // Both rows have their own scale; of equal weights none may pass 64.
+        let two = round(&[0.64, 0.64, 0.0, 64.0, -64.0, 1.0], 2, true);
+        assert_eq!(two.weight[..3], [64, 64, 0]);
+        assert!((two.scale[0] - 0.01).abs() < 1e-8);
+        assert!(two.weight[3] > 120 && two.weight[4] < -120);
+    }
+
+    #[test]
+    fn a_row_of_zeros_has_a_scale() {
+        let zeros = round(&[0.0, -0.0], 1, true);
+        assert_eq!((zeros.weight, zeros.scale), (vec![0, 0], vec![1.0]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_pair_overflows_and_the_error_is_small(
+            row in prop::collection::vec(-2f32..2.0, 1..40),
+            in_pairs: bool,
+        ) {
+            let rounded = round(&row, 1, in_pairs);
+            let scale = rounded.scale[0];
+            prop_assert!(scale > 0.0);
+            if in_pairs {
+                prop_assert!(largest_pair(&rounded.weight) <= 128);
+            }
+            prop_assert!(rounded.weight.iter().all(|&q| q > i8::MIN));
+            let error: f32 = row.iter().zip(&rounded.weight)
+                .map(|(w, &q)| (w - scale * f32::from(q)).powi(2))
+                .sum();
+            let step = row.iter().fold(0.0f32, |m, w| m.max(w.abs())) / 60.0;
+            prop_assert!(error <= row.len() as f32 * step * step);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! `flowers quantize`: what it writes, what it says, and what it refuses.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use flowers::bundle::Bundle;
+use flowers::engine::{Kernels, Options, Pictures, Precision, Session, compile::Network};
+use flowers::graph::Method;
+use flowers::weights::{Dtype, Values};
+use tch::Device;
+use tempfile::TempDir;
+
+use crate::support::{Said, model, names, photos, run, start, wait_until};
+
+fn arguments<'a>(model: &'a Path, out: &'a Path, options: &[&'a str]) -> Vec<&'a Path> {
+    let first = [Path::new("quantize"), model, Path::new("--out"), out];
+    let threads = ["--threads", "1"].map(Path::new);
+    let options = options.iter().copied().map(Path::new);
+    first.into_iter().chain(threads).chain(options).collect()
+}
+
+fn quantize(model: &Path, out: &Path, options: &[&str]) -> Said {
+    run(arguments(model, out, options))
+}
+
+/// `--calibration PHOTOS` and some more.
+fn calibrated<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    let calibration = ["--calibration", photos().to_str().unwrap()];
+    [&calibration[..], options].concat()
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("int8.safetensors");
+    (folder, out)
+}
+
+fn logits(bundle: &Bundle, kernels: Kernels, pictures: &[u8]) -> Vec<f32> {
+    let graph = bundle.manifest.graph().unwrap();
+    let weights = bundle.weights.clone();
+    let network = match &bundle.manifest.quantization {
+        Some(quantization) => Network::of_int8(&graph, weights, quantization.clone()),
+        None => Network::of_float(&graph, &weights).unwrap(),
+    };
+    let options = Options {
+        device: Device::Cpu,
+        precision: Precision::Auto,
+        kernels,
+    };
+    let preprocessing = &bundle.manifest.preprocessing;
+    let session = Session::of_network(&network, preprocessing, &options, &[]).unwrap();
+    session.logits(Pictures::Rgb8(pictures)).unwrap()
+}
+
+/// The drawn photos as the model sees them.
+fn pictures(bundle: &Bundle) -> Vec<u8> {
+    let files = walkdir::WalkDir::new(photos()).sort_by_file_name();
+    let files = files.into_iter().map(Result::unwrap);
+    let photos = files.filter(|entry| entry.file_type().is_file());
+    let fitted = photos.map(|photo| {
+        let picture = image::open(photo.path()).unwrap().to_rgb8();
+        bundle.manifest.preprocessing.fit(&picture).into_raw()
+    });
+    fitted.flatten().collect()
+}
+
+#[test]
+fn a_static_model_is_small_and_answers_as_the_float_one() {
+    let (_folder, out) = place();
+    let photos = photos().to_str().unwrap();
+    let options = calibrated(&["--eval", photos, "--max-drop", "1", "--json"]);
+    let said = quantize(&model(), &out, &options).done();
+    let told = &said.json()[0];
+    assert_eq!(told["method"], "static");
+    assert_eq!(told["observer"], "mse");
+    assert_eq!(told["samples"], 24);
+    assert_eq!(told["evaluation"]["n"], 6);
+    assert_eq!(told["int8_layers"], told["layers"]);
+    assert!(told["int8_parameters"].as_f64().unwrap() > 0.98);
+
+    let [float, int8] = [&model(), &out].map(|path| Bundle::read(path).unwrap().0);
+    let quantization = int8.manifest.quantization.as_ref().unwrap();
+    assert_eq!(quantization.method, Method::Static);
+    assert_eq!(quantization.details["evaluation"], told["evaluation"]);
+    assert_eq!(int8.manifest.split_sha256, float.manifest.split_sha256);
+    let pixels = quantization.values["input"];
+    let tables = int8.manifest.preprocessing.tables();
+    for table in tables {
+        for end in [table[0], table[255]] {
+            let rounded = pixels.dequantize(pixels.quantize(end));
+            assert!(
+                (rounded - end).abs() <= 0.51 * pixels.scale,
+                "{end} {rounded}"
+            );
+        }
+    }
+    let first = &int8.weights["features.0.0.weight"];
+    assert_eq!(
+        (first.dtype(), &first.shape[..]),
+        (Dtype::I8, &[32, 3, 3, 3][..])
+    );
+    assert_eq!(int8.weights["features.0.0.weight_scale"].shape, [32]);
+    let size = |path: &Path| fs::metadata(path).unwrap().len();
+    assert!(size(&out) * 3 < size(&model()));
+
+    let pictures = pictures(&float);
+    let expected = logits(&float, Kernels::Auto, &pictures);
+    let power = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>();
+    for kernels in [Kernels::Auto, Kernels::Plain] {
+        let found = logits(&int8, kernels, &pictures);
+        let apart = power(&mut expected.iter().zip(&found).map(|(a, b)| a - b));
+        let share = apart / power(&mut expected.iter().copied());
+        assert!(share < 0.05, "{kernels:?}: {share}");
+    }
+}
+
+#[test]
+fn the_same_call_writes_the_same_bytes() {
+    let (folder, out) = place();
+    let again = folder.path().join("again.safetensors");
+    let options = calibrated(&["--samples", "5", "--observer", "percentile"]);
+    let said = quantize(&model(), &out, &options).done();
+    assert!(
+        said.stdout.contains("int8: 53 of 53 layers"),
+        "{}",
+        said.stdout
+    );
+    quantize(&model(), &again, &options).done();
+    assert!(fs::read(&out).unwrap() == fs::read(&again).unwrap());
+    let other = calibrated(&["--samples", "5", "--observer", "minmax", "--force"]);
+    quantize(&model(), &again, &other).done();
+    assert!(fs::read(&out).unwrap() != fs::read(&again).unwrap());
+}
+
+#[test]
+fn dynamic_says_how_little_it_is() {
+    let (_folder, out) = place();
+    let said = quantize(&model(), &out, &["--method", "dynamic"]).done();
+    let words = "1 of 53 layers with 0.17% of the parameters";
+    assert!(said.stdout.contains(words), "{}", said.stdout);
+    assert!(said.stdout.contains("--method static"), "{}", said.stdout);
+    let [float, int8] = [&model(), &out].map(|path| Bundle::read(path).unwrap().0);
+    let quantization = int8.manifest.quantization.as_ref().unwrap();
+    assert!(quantization.values.is_empty());
+    assert_eq!(int8.weights["classifier.1.weight"].dtype(), Dtype::I8);
+    assert_eq!(int8.weights["features.0.0.weight"].dtype(), Dtype::F32);
+    let pictures = pictures(&float);
+    let expected = logits(&float, Kernels::Auto, &pictures);
+    let found = logits(&int8, Kernels::Auto, &pictures);
+    let largest = expected.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    for (a, b) in expected.iter().zip(&found) {
+        assert!((a - b).abs() < 0.05 * largest, "{a} {b}");
+    }
+}
+
+/// A model whose classes differ by less than a step of int8: every row of the classifier has one
+/// huge weight, of a feature that all classes share.
+fn coarse(folder: &TempDir) -> PathBuf {
+    let (mut bundle, _) = Bundle::read(&model()).unwrap();
+    let weight = bundle.weights.get_mut("classifier.1.weight").unwrap();
+    let columns = weight.shape[1];
+    if let Values::F32(values) = &mut weight.values {
+        values.chunks_mut(columns).for_each(|row| row[0] = 1e4);
+    }
+    let path = folder.path().join("coarse.safetensors");
+    bundle.write(&path).unwrap();
+    path
+}
+
+#[test]
+fn sensitive_layers_go_back_to_float_or_nothing_is_written() {
+    let (folder, out) = place();
+    let coarse = coarse(&folder);
+    let photos = photos().to_str().unwrap();
+    let options = ["--method", "dynamic", "--eval", photos, "--max-drop", "0"];
+    let words = [
+        "no layer can be int8",
+        "--max-drop 0",
+        "nothing was written",
+    ];
+    quantize(&coarse, &out, &options).failed(1, &words);
+    assert_eq!(names(folder.path()), ["coarse.safetensors"]);
+
+    let options = calibrated(&["--eval", photos, "--max-drop", "0.1", "--json"]);
+    let said = quantize(&coarse, &out, &options).done();
+    let told = &said.json()[0];
+    assert_eq!(told["float_layers"][0], "classifier.1");
+    assert_eq!(told["sensitivity"][0]["layer"], "classifier.1");
+    assert_eq!(told["sensitivity"].as_array().unwrap().len(), 53);
+    assert!(told["evaluation"]["difference"].as_f64().unwrap() >= -0.1);
+    let (int8, _) = Bundle::read(&out).unwrap();
+    assert_eq!(int8.weights["classifier.1.weight"].dtype(), Dtype::F32);
+    assert_eq!(int8.weights["features.0.0.weight"].dtype(), Dtype::I8);
+}
+
+#[test]
+fn senseless_calls_are_refused() {
+    let (folder, out) = place();
+    let nothing = |said: Said, code, words: &[&str]| {
+        said.failed(code, words);
+        assert!(!out.exists());
+    };
+    nothing(quantize(&model(), &out, &[]), 2, &["--calibration DATA"]);
+    let dynamic = calibrated(&["--method", "dynamic"]);
+    nothing(quantize(&model(), &out, &dynamic), 2, &["--calibration"]);
+    let options = calibrated(&[]);
+    nothing(
+        quantize(&photos().join("rose/rose-0001.jpg"), &out, &options),
+        3,
+        &["rose-0001.jpg", "no safetensors file"],
+    );
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let calibration = ["--calibration", empty.to_str().unwrap()];
+    nothing(quantize(&model(), &out, &calibration), 3, &["empty"]);
+    fs::create_dir(empty.join("rose")).unwrap();
+    nothing(
+        quantize(&model(), &out, &calibration),
+        3,
+        &["empty", "no photos"],
+    );
+    let deep = folder.path().join("no/int8.safetensors");
+    quantize(&model(), &deep, &options).failed(4, &["no/int8.safetensors"]);
+    let itself = [&options[..], &["--force"]].concat();
+    quantize(&model(), &model(), &itself).failed(2, &["the model itself"]);
+    quantize(&model(), &out, &["--samples", "9"]).misused(&["--calibration"]);
+    quantize(&model(), &out, &["--max-drop", "0.1"]).misused(&["--eval"]);
+    quantize(&model(), &out, &calibrated(&["--samples", "0"])).misused(&["--samples"]);
+}
+
+#[test]
+fn outputs_are_kept_and_int8_is_not_quantized_again() {
+    let (folder, out) = place();
+    let dynamic = ["--method", "dynamic"];
+    quantize(&model(), &out, &dynamic).done();
+    let written = fs::read(&out).unwrap();
+    quantize(&model(), &out, &dynamic).failed(2, &["int8.safetensors exists", "--force"]);
+    quantize(&model(), &out, &[&dynamic[..], &["--force"]].concat()).done();
+    assert!(fs::read(&out).unwrap() == written);
+    let again = folder.path().join("again.safetensors");
+    let words = ["int8.safetensors is int8 already", "float model"];
+    quantize(&out, &again, &dynamic).failed(3, &words);
+    assert_eq!(names(folder.path()), ["int8.safetensors"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn stopped_by_ctrl_c_it_leaves_nothing() {
+    let (folder, out) = place();
+    let log = folder.path().join("log");
+    let options = calibrated(&["--eval", photos().to_str().unwrap()]);
+    let model = model();
+    let arguments = arguments(&model, &out, &options);
+    let arguments: Vec<_> = arguments.into_iter().map(Into::into).collect();
+    let mut child = start(&arguments, &log);
+    // The folder is looked at once, then Ctrl-C is caught.
+    wait_until("signals are caught", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let Ok(status) = status else { return true };
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0)
+    });
+    // SAFETY: the child was not waited for, so the number is its own.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let status = child.wait().unwrap();
+    assert_eq!(
+        status.code(),
+        Some(130),
+        "{}",
+        fs::read_to_string(&log).unwrap()
+    );
+    assert_eq!(names(folder.path()), ["log"]);
+}
