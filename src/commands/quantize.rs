@@ -27,7 +27,7 @@ use crate::quantization::{
     Calibration, Coverage, Observer, Scheme, Sensitivity, restore, sensitivities,
 };
 use compare::{Compared, Test};
-use report::Report;
+use report::{Evaluated, Report};
 
 const SAMPLES: u32 = 300;
 
@@ -161,6 +161,9 @@ impl Work<'_> {
             (Some(test), Some(compared)) => Some(test.report(compared, &session, &pictures)?),
             _ => None,
         };
+        if evaluation.as_ref().is_some_and(Evaluated::is_slower) {
+            note("warning: on this machine the int8 model is slower than the float model");
+        }
         let report = Report {
             method: self.args.method,
             observer: calibrated.then_some(observer),

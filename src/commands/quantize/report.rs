@@ -44,6 +44,13 @@ pub(super) struct Evaluated {
     pub int8_images_per_second: f64,
 }
 
+impl Evaluated {
+    /// Whether int8 gains nothing but size here.
+    pub fn is_slower(&self) -> bool {
+        self.int8_images_per_second < self.float32_images_per_second
+    }
+}
+
 impl Report {
     /// For the manifest.
     pub fn details(&self) -> Result<Map<String, Value>> {
