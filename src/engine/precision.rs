@@ -12,7 +12,7 @@ pub enum Precision {
     #[default]
     Auto,
     Float32,
-    /// Weights and feature maps in bfloat16, sums in float32
+    /// Weights and feature maps in bfloat16; sums, and what follows the convolutions, in float32
     Bfloat16,
     /// Only for models of `flowers quantize`
     Int8,

@@ -65,6 +65,14 @@ pub struct Values {
 #[error("the model's scores are no numbers")]
 pub struct NotFinite;
 
+impl NotFinite {
+    /// What is the matter, with [`NotFinite`] as its context.
+    pub(super) fn of_weights<T>() -> Result<T> {
+        let message = "its weights are broken, train it again (a lower learning rate may help)";
+        Err(Error::Data(message.into())).context(Self)
+    }
+}
+
 /// A network compiled for this machine. The thread that runs it owns it.
 pub struct Session {
     module: Loaded,
@@ -156,8 +164,7 @@ impl Session {
         if logits.iter().all(|value| value.is_finite()) {
             return Ok(logits);
         }
-        let message = "its weights are broken, train it again (a lower learning rate may help)";
-        Err(Error::Data(message.into())).context(NotFinite)
+        NotFinite::of_weights()
     }
 
     /// The values of the observed nodes, in their order, for a batch.

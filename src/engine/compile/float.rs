@@ -84,7 +84,7 @@ impl Compiler<'_, '_> {
     /// The mean over height and width; of integers without their real numbers in between.
     pub(super) fn global_average(&mut self, input: usize) -> String {
         match self.forms[input] {
-            Form::Float => format!("torch.adaptive_avg_pool2d(v{input}, [1, 1])"),
+            Form::Float => format!("torch.adaptive_avg_pool2d({}, [1, 1])", self.float(input)),
             Form::Integer(affine) => {
                 let mean = format!("torch.mean(v{input}, [2, 3], True, dtype=6)");
                 super::dequantized(&mean, affine)

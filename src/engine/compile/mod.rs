@@ -7,10 +7,11 @@ use std::borrow::Cow;
 
 use crate::error::{Error, Result};
 use crate::graph::passes::{for_inference, for_inference_with, fuse};
-use crate::graph::{Activation, Affine, Graph, Op, Quantization};
+use crate::graph::{Activation, Affine, Graph, Node, Op, Quantization};
 use crate::weights::{StateDict, Tensor};
 
 use super::precision::{Arithmetic, Target};
+use super::session::NotFinite;
 use super::torchscript::Module;
 
 /// A network that is ready to be compiled: fused, its normalisations folded.
@@ -25,9 +26,15 @@ impl Network {
     /// A float network from its architecture's graph.
     ///
     /// # Errors
-    /// [`Error::Data`] when the weights do not fit the graph.
+    /// [`Error::Data`] when the weights do not fit the graph, and with [`NotFinite`] as its context
+    /// when one is no finite number: a fused ReLU makes zeros of what is no number, so the scores
+    /// would not tell.
     pub fn of_float(graph: &Graph, weights: &StateDict) -> Result<Self> {
         let (graph, weights) = for_inference_with(graph, weights)?;
+        let mut numbers = weights.values().filter_map(Tensor::as_f32).flatten();
+        if !numbers.all(|number| number.is_finite()) {
+            return NotFinite::of_weights();
+        }
         Ok(Self {
             graph: fuse(&graph),
             weights,
@@ -89,6 +96,7 @@ pub fn compile<'a>(
         attributes: Vec::new(),
         prepare: String::new(),
         body: String::new(),
+        head: head(&network.graph),
         forms: Vec::new(),
     };
     for place in 0..network.graph.nodes().len() {
@@ -118,6 +126,17 @@ enum Form {
     Integer(Affine),
 }
 
+/// Where the head begins: after the last convolution and normalisation. It costs next to nothing,
+/// and its sums decide, so it is never rounded to bfloat16.
+fn head(graph: &Graph) -> usize {
+    let body = |node: &Node| matches!(node.op, Op::Conv2d(_) | Op::BatchNorm2d(_));
+    graph
+        .nodes()
+        .iter()
+        .rposition(body)
+        .map_or(0, |last| last + 1)
+}
+
 struct Compiler<'a, 'o> {
     network: &'a Network,
     target: Target,
@@ -126,6 +145,8 @@ struct Compiler<'a, 'o> {
     attributes: Vec<(String, Cow<'a, Tensor>)>,
     prepare: String,
     body: String,
+    /// Place of the first node of the head.
+    head: usize,
     /// Of the nodes that are compiled; the value of node 3 is the variable `v3`.
     forms: Vec<Form>,
 }
@@ -214,7 +235,7 @@ impl<'a> Compiler<'a, '_> {
 
     /// Rounds the value that was just computed in float to what it is stored as.
     fn stored(&mut self, place: usize) -> Result<Form> {
-        if self.target.arithmetic == Arithmetic::RoundedToBfloat16 {
+        if self.target.arithmetic == Arithmetic::RoundedToBfloat16 && place < self.head {
             self.assign(place, &format!("torch.to(torch.to(v{place}, 15), 6)"));
         }
         let affine = match self.target.arithmetic {
@@ -238,7 +259,15 @@ impl<'a> Compiler<'a, '_> {
 
     /// A value as real numbers.
     fn float(&mut self, place: usize) -> String {
+        let reader = self.forms.len();
         match self.forms[place] {
+            Form::Float
+                if self.target.arithmetic == Arithmetic::Bfloat16
+                    && place < self.head
+                    && reader >= self.head =>
+            {
+                format!("torch.to(v{place}, 6)")
+            }
             Form::Float => format!("v{place}"),
             Form::Integer(affine) => dequantized(&format!("torch.to(v{place}, 6)"), affine),
         }
@@ -263,6 +292,7 @@ impl<'a> Compiler<'a, '_> {
         let tensor = Cow::Borrowed(self.network.tensor(place, suffix)?);
         let own = self.attribute(&format!("{suffix}{place}"), tensor);
         match self.target.arithmetic {
+            _ if place >= self.head => {}
             Arithmetic::Bfloat16 => {
                 self.prepare
                     .push_str(&format!("    {own} = torch.to({own}, 15)\n"));
