@@ -86,7 +86,7 @@ pub fn write(path: &Path, tensors: &StateDict, notes: &Notes) -> Result<()> {
     write_atomically(path, |sink| write_to(sink, tensors, notes))
 }
 
-/// As [`write`], to anything.
+/// As [`write()`], to anything.
 ///
 /// # Errors
 /// Those of the writer.
