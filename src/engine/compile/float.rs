@@ -190,11 +190,12 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
-    /// Whether a node may overwrite a value: it reads it last, it is not the caller's picture,
-    /// and nobody looks at it afterwards.
+    /// Whether a convolution may overwrite what it adds: it reads it last and does not convolve it,
+    /// it is not the caller's picture, and nobody looks at it afterwards.
     pub(super) fn is_last_use(&self, value: usize, reader: usize) -> bool {
         let graph = &self.network.graph;
         graph.nodes()[value].op != Op::Input
+            && graph.nodes()[reader].inputs[0] != value
             && self.observed.is_empty()
             && graph.output() != value
             && graph.readers(value).last() == Some(&reader)
