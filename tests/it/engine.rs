@@ -245,7 +245,7 @@ fn what_is_convolved_is_not_overwritten() {
             session.logits(Pictures::Rgb8(&pictures(2, 12))).unwrap()
         });
         let apart = difference(&fused, &plain);
-        assert!(apart < 0.02, "{apart}");
+        assert!(apart < 0.05, "{apart}");
     }
 }
 
