@@ -62,32 +62,36 @@ pub fn measure(
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Measured> {
-    let transform = Transform {
-        limits: Limits::default(),
-        preprocessing: manifest.preprocessing.clone(),
-        augmentations: None,
-        seed: 0,
-        epoch: 0,
-    };
-    let Photos {
-        all,
-        places,
-        workers,
-    } = photos;
-    progress.begin("evaluating", places.len() as u64);
-    let mut loader = Loader::new(Arc::clone(all), places.clone(), BATCH, transform, workers)?;
-    let mut each = |images| {
-        progress.advance(images as u64);
-        Ok(())
-    };
-    let predictions = predictions(session, &mut loader, &manifest.labels, stop, &mut each)?;
+    progress.begin("evaluating", photos.places.len() as u64);
+    let predictions = predicted(session, manifest, &photos, stop, progress)?;
     progress.finish();
     Ok(Measured {
         evaluation: Evaluation::of(&predictions)?,
         predictions,
-        photos: Arc::clone(all),
-        places,
+        photos: Arc::clone(photos.all),
+        places: photos.places,
     })
+}
+
+/// What a model says of each of the photos, in their order; `progress` has begun.
+///
+/// # Errors
+/// As [`measure`].
+pub fn predicted(
+    session: &Session,
+    manifest: &Manifest,
+    photos: &Photos<'_>,
+    stop: &AtomicBool,
+    progress: &dyn Progress,
+) -> Result<Predictions> {
+    let transform = Transform::plain(&manifest.preprocessing);
+    let (all, order) = (Arc::clone(photos.all), photos.places.clone());
+    let mut loader = Loader::new(all, order, BATCH, transform, photos.workers)?;
+    let mut each = |images| {
+        progress.advance(images as u64);
+        Ok(())
+    };
+    predictions(session, &mut loader, &manifest.labels, stop, &mut each)
 }
 
 impl Measured {

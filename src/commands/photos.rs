@@ -12,7 +12,7 @@ use crate::bundle::Manifest;
 use crate::data::content::sha256;
 use crate::data::{Folder, Part, Photo, Split, SplitOptions, Transform};
 use crate::error::{Error, Result, shown};
-use crate::image::{Limits, Preprocessing};
+use crate::image::Preprocessing;
 use crate::progress::Progress;
 use crate::training::Config;
 
@@ -181,13 +181,7 @@ pub fn pictures(
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>> {
-    let transform = Transform {
-        limits: Limits::default(),
-        preprocessing: preprocessing.clone(),
-        augmentations: None,
-        seed: 0,
-        epoch: 0,
-    };
+    let transform = Transform::plain(preprocessing);
     progress.begin("loading photos", places.len() as u64);
     let mut pixels = Vec::new();
     for places in places.chunks(AT_ONCE) {

@@ -46,6 +46,17 @@ pub struct Transform {
 }
 
 impl Transform {
+    /// What evaluation and prediction see: the preprocessing alone.
+    pub fn plain(preprocessing: &Preprocessing) -> Self {
+        Self {
+            limits: Limits::default(),
+            preprocessing: preprocessing.clone(),
+            augmentations: None,
+            seed: 0,
+            epoch: 0,
+        }
+    }
+
     /// Reads a photo and makes it an RGB picture of crop x crop pixels, not yet normalised.
     ///
     /// A random crop sees the whole picture; augmentations without one see what the

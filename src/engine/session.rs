@@ -304,7 +304,7 @@ impl Input {
 pub fn network_of(bundle: Bundle) -> Result<Network> {
     let graph = bundle.manifest.graph()?;
     match bundle.manifest.quantization {
-        Some(quantization) => Ok(Network::of_int8(&graph, bundle.weights, quantization)),
+        Some(quantization) => Network::of_int8(&graph, bundle.weights, quantization),
         None => Network::of_float(&graph, &bundle.weights),
     }
 }

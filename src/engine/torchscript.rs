@@ -1,13 +1,11 @@
 //! Writes TorchScript archives: a zip of code and pickled attributes that libtorch compiles.
 
 use std::borrow::Cow;
-use std::io::{Cursor, Seek, Write};
-
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use std::io::Cursor;
 
 use crate::error::Result;
 use crate::weights::Tensor;
+use crate::weights::archive::Archive;
 use crate::weights::pickler::Pickler;
 
 /// Pickle of an empty tuple.
@@ -58,41 +56,30 @@ impl<'a> Module<'a> {
         self.methods.contains(&format!("  def {name}("))
     }
 
-    /// Writes the archive; its tensors start at multiples of 64 bytes. The same module gives the
-    /// same bytes.
-    pub fn write(&self, sink: impl Write + Seek) -> Result<()> {
-        let mut zip = ZipWriter::new(sink);
-        let mut member = |name: &str, content: &mut dyn FnMut(&mut dyn Write) -> Result<()>| {
-            let stored = SimpleFileOptions::default()
-                .compression_method(CompressionMethod::Stored)
-                .last_modified_time(zip::DateTime::default())
-                .with_alignment(64);
-            zip.start_file(format!("net/{name}"), stored)?;
-            content(&mut zip)
-        };
-        let mut bytes =
-            |name: &str, content: &[u8]| member(name, &mut |sink| Ok(sink.write_all(content)?));
-        bytes("data.pkl", &self.pickle()?)?;
-        bytes("code/__torch__.py", self.code().as_bytes())?;
-        bytes("constants.pkl", NO_CONSTANTS)?;
-        bytes("version", b"3\n")?;
+    /// The archive in memory. The same module gives the same bytes.
+    ///
+    /// # Errors
+    /// For a tensor that PyTorch has no storage class for.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut archive = Archive::new(Cursor::new(Vec::new()), "net");
+        archive.member("data.pkl")?.write_all(&self.pickle()?)?;
+        let code = self.code();
+        archive
+            .member("code/__torch__.py")?
+            .write_all(code.as_bytes())?;
+        archive.member("constants.pkl")?.write_all(NO_CONSTANTS)?;
+        archive.member("version")?.write_all(b"3\n")?;
         for (name, content) in &self.extra {
-            bytes(&format!("extra/{name}"), content)?;
+            archive
+                .member(&format!("extra/{name}"))?
+                .write_all(content)?;
         }
         for (key, (_, tensor)) in self.attributes.iter().enumerate() {
-            member(&format!("data/{key}"), &mut |sink| {
-                Ok(tensor.values.write(sink)?)
-            })?;
+            tensor
+                .values
+                .write(archive.member(&format!("data/{key}"))?)?;
         }
-        zip.finish()?;
-        Ok(())
-    }
-
-    /// The archive in memory.
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut archive = Cursor::new(Vec::new());
-        self.write(&mut archive)?;
-        Ok(archive.into_inner())
+        Ok(archive.finish()?.into_inner())
     }
 
     fn code(&self) -> String {

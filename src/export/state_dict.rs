@@ -1,13 +1,11 @@
 //! Parameters alone, under the names that PyTorch's network has for them.
 
-use std::io::{Cursor, Write};
-
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use std::io::Cursor;
 
 use super::{Options, notes};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
+use crate::weights::archive::Archive;
 use crate::weights::pickler::Pickler;
 use crate::weights::{StateDict, Tensor, pth, safetensors};
 
@@ -48,25 +46,16 @@ pub(super) fn pth(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
     }
     pickle.raw(b"u");
 
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let start = |zip: &mut ZipWriter<_>, name: &str| {
-        let stored = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .last_modified_time(zip::DateTime::default())
-            .with_alignment(64);
-        zip.start_file(format!("model/{name}"), stored)
-    };
-    start(&mut zip, "data.pkl")?;
-    zip.write_all(&pickle.finish())?;
-    start(&mut zip, "byteorder")?;
-    zip.write_all(b"little")?;
+    let mut archive = Archive::new(Cursor::new(Vec::new()), "model");
+    archive.member("data.pkl")?.write_all(&pickle.finish())?;
+    archive.member("byteorder")?.write_all(b"little")?;
     for (key, (_, tensor)) in tensors.iter().enumerate() {
-        start(&mut zip, &format!("data/{key}"))?;
-        tensor.values.write(&mut zip)?;
+        tensor
+            .values
+            .write(archive.member(&format!("data/{key}"))?)?;
     }
-    start(&mut zip, "version")?;
-    zip.write_all(b"3\n")?;
-    Ok(zip.finish()?.into_inner())
+    archive.member("version")?.write_all(b"3\n")?;
+    Ok(archive.finish()?.into_inner())
 }
 
 pub(super) fn open_pth(file: &[u8]) -> Result<StateDict> {

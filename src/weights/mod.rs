@@ -1,5 +1,6 @@
 //! Parameters on the host: tensors by name, and the files that hold them.
 
+pub mod archive;
 pub mod hashed;
 pub mod pickle;
 pub mod pickler;

@@ -1,64 +1,24 @@
 //! The engine against the training network, which computes each operator on its own.
 
-use std::collections::BTreeMap;
-
 use flowers::engine::{Kernels, Options, Pictures, Precision, Session, compile::Network};
 use flowers::graph::passes::{for_inference, fuse};
-use flowers::graph::{Activation, Affine, Builder, Conv2d, Graph, Method, Op, Quantization};
+use flowers::graph::{Activation, Builder, Conv2d, Graph, Op};
 use flowers::image::Preprocessing;
-use flowers::models::{self, ARCHITECTURES};
+use flowers::models::ARCHITECTURES;
 use flowers::training;
-use flowers::weights::{StateDict, Tensor, Values};
-use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tch::Device;
 
-pub const SIZE: usize = 64;
+use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, weights};
 
 /// One architecture of each kind of block.
 const FAMILIES: [&str; 4] = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0"];
-
-pub fn graph(name: &str) -> Graph {
-    let options = models::Options {
-        classes: 10,
-        image_size: SIZE,
-        head: Default::default(),
-    };
-    models::find(name).unwrap().graph(&options).unwrap()
-}
-
-/// Random parameters whose normalisations do something.
-pub fn weights(graph: &Graph) -> StateDict {
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut weights = graph.initialise(1);
-    for (name, tensor) in &mut weights {
-        if let Values::F32(values) = &mut tensor.values
-            && tensor.shape.len() == 1
-        {
-            let around = if name.ends_with("weight") || name.ends_with("var") {
-                0.5
-            } else {
-                -0.25
-            };
-            for value in values {
-                *value = around + 0.5 * rng.random::<f32>();
-            }
-        }
-    }
-    weights
-}
-
-pub fn pictures(n: usize, size: usize) -> Vec<u8> {
-    let mut rng = ChaCha8Rng::seed_from_u64(2);
-    let mut pixels = vec![0; n * 3 * size * size];
-    rng.fill_bytes(&mut pixels);
-    pixels
-}
 
 fn logits(graph: &Graph, options: Options, n: usize) -> Vec<f32> {
     let network = Network::of_float(graph, &weights(graph)).unwrap();
     let preprocessing = Preprocessing::imagenet(SIZE as u32);
     let session = Session::of_network(&network, &preprocessing, &options, &[]).unwrap();
+    let fused = cfg!(target_arch = "x86_64") && options.kernels == Kernels::Auto;
+    assert_eq!(session.target().fused, fused);
     session.logits(Pictures::Rgb8(&pictures(n, SIZE))).unwrap()
 }
 
@@ -86,63 +46,6 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
     let largest = b.iter().fold(0.0f32, |m, x| m.max(x.abs()));
     let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs());
     apart.fold(0.0f32, f32::max) / largest
-}
-
-fn preprocessing(network: &Network) -> Preprocessing {
-    Preprocessing::imagenet(network.graph.nodes()[0].shape[1] as u32)
-}
-
-/// A network whose integers cover what the observed values of a few pictures are; its layers have
-/// 7-bit weights, which no processor's sums overflow on.
-fn naively_quantized(graph: &Graph) -> Network {
-    let mut network = Network::of_float(graph, &weights(graph)).unwrap();
-    let preprocessing = preprocessing(&network);
-    let observed: Vec<usize> = (0..network.graph.nodes().len()).collect();
-    let options = options(Precision::Float32, Kernels::Plain);
-    let session = Session::of_network(&network, &preprocessing, &options, &observed).unwrap();
-    let values = session
-        .values(Pictures::Rgb8(&pictures(2, session.size())))
-        .unwrap();
-    let mut affines = BTreeMap::new();
-    for (node, value) in network.graph.nodes().iter().zip(&values) {
-        let low = value.values.iter().copied().fold(0.0, f32::min);
-        let high = value.values.iter().copied().fold(0.0, f32::max);
-        let affine = match node.op {
-            Op::MaxPool2d(_) => affines[&network.graph.nodes()[node.inputs[0]].name],
-            _ => Affine::covering(low, high),
-        };
-        if value.values.len() > 2 * value.channels {
-            affines.insert(node.name.clone(), affine);
-        }
-    }
-    for node in network.graph.nodes() {
-        let name = format!("{}.weight", node.name);
-        let Some(weight) = network.weights.get(&name) else {
-            continue;
-        };
-        let (shape, real) = (weight.shape.clone(), weight.as_f32().unwrap().to_vec());
-        let row = real.len() / shape[0];
-        let scale: Vec<f32> = real
-            .chunks(row)
-            .map(|row| row.iter().fold(1e-9f32, |m, w| m.max(w.abs())) / 63.0)
-            .collect();
-        let q = real.iter().enumerate();
-        let q = q
-            .map(|(at, w)| (w / scale[at / row]).round() as i8)
-            .collect();
-        let values = Values::I8(q);
-        network.weights.insert(name, Tensor { shape, values });
-        let name = format!("{}.weight_scale", node.name);
-        network
-            .weights
-            .insert(name, Tensor::f32([scale.len()], scale));
-    }
-    network.quantization = Some(Quantization {
-        method: Method::Static,
-        values: affines,
-        details: Default::default(),
-    });
-    network
 }
 
 fn options(precision: Precision, kernels: Kernels) -> Options {
@@ -174,7 +77,7 @@ fn every_architecture_compiled_both_ways_agrees_with_its_operators() {
 fn integer_kernels_give_what_rounded_floats_give() {
     for architecture in FAMILIES {
         let graph = graph(architecture);
-        let network = naively_quantized(&graph);
+        let network = quantized(&Network::of_float(&graph, &weights(&graph)).unwrap());
         let preprocessing = Preprocessing::imagenet(SIZE as u32);
         let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
             let options = options(Precision::Auto, kernels);
@@ -231,7 +134,7 @@ fn small() -> Graph {
 fn what_is_convolved_is_not_overwritten() {
     let graph = small();
     let float = Network::of_float(&graph, &weights(&graph)).unwrap();
-    for network in [float, naively_quantized(&graph)] {
+    for network in [quantized(&float), float] {
         let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
             let options = options(
                 match network.quantization {
@@ -252,7 +155,7 @@ fn what_is_convolved_is_not_overwritten() {
 fn a_hundred_thousand_predictions() {
     let graph = small();
     let float = Network::of_float(&graph, &weights(&graph)).unwrap();
-    for network in [float, naively_quantized(&graph)] {
+    for network in [quantized(&float), float] {
         let options = options(Precision::Auto, Kernels::Auto);
         let session =
             Session::of_network(&network, &preprocessing(&network), &options, &[]).unwrap();

@@ -13,6 +13,7 @@ mod images;
 mod info;
 mod metrics;
 mod models;
+mod networks;
 mod prediction;
 mod quantize;
 mod real;

@@ -1,15 +1,17 @@
 //! `flowers quantize`: what it writes, what it says, and what it refuses.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use flowers::bundle::Bundle;
 use flowers::engine::{Kernels, Options, Pictures, Precision, Session, compile::Network};
 use flowers::graph::Method;
-use flowers::weights::{Dtype, Values};
+use flowers::weights::{Dtype, Tensor, Values};
 use tch::Device;
 use tempfile::TempDir;
 
+use crate::networks;
 use crate::support::{Said, model, names, photos, run, start, wait_until};
 
 fn arguments<'a>(model: &'a Path, out: &'a Path, options: &[&'a str]) -> Vec<&'a Path> {
@@ -39,7 +41,7 @@ fn logits(bundle: &Bundle, kernels: Kernels, pictures: &[u8]) -> Vec<f32> {
     let graph = bundle.manifest.graph().unwrap();
     let weights = bundle.weights.clone();
     let network = match &bundle.manifest.quantization {
-        Some(quantization) => Network::of_int8(&graph, weights, quantization.clone()),
+        Some(quantization) => Network::of_int8(&graph, weights, quantization.clone()).unwrap(),
         None => Network::of_float(&graph, &weights).unwrap(),
     };
     let options = Options {
@@ -270,4 +272,43 @@ fn stopped_by_ctrl_c_it_leaves_nothing() {
         fs::read_to_string(&log).unwrap()
     );
     assert_eq!(names(folder.path()), ["log"]);
+}
+
+/// A model file that was tampered with is refused before anything is computed.
+#[test]
+fn integers_need_their_scales() {
+    let float = networks::bundle("resnet18");
+    let int8 = networks::int8(&float);
+    let (folder, path) = place();
+    let photo = folder.path().join("photo.png");
+    image::RgbImage::new(64, 64).save(&photo).unwrap();
+    let refused = |change: &dyn Fn(&mut Bundle), words: &[&str]| {
+        let mut broken = int8.clone();
+        change(&mut broken);
+        broken.write(&path).unwrap();
+        run([OsStr::new("predict"), path.as_ref(), photo.as_ref()]).failed(3, words);
+    };
+    let scale = "conv1.weight_scale";
+    let numbers = |n: usize, value: f32| Tensor::f32([n], vec![value; n]);
+    refused(
+        &|model| drop(model.weights.remove(scale)),
+        &["int8.safetensors", "lack", scale],
+    );
+    refused(
+        &|model| drop(model.weights.insert(scale.into(), numbers(65, 0.1))),
+        &["int8.safetensors", scale, "[65]", "[64]"],
+    );
+    refused(
+        &|model| drop(model.weights.insert(scale.into(), numbers(64, f32::NAN))),
+        &["int8.safetensors", "no numbers"],
+    );
+    refused(
+        &|model| drop(model.weights.insert("conv1.weight".into(), numbers(3, 1.0))),
+        &["int8.safetensors", "conv1.weight", "[3]"],
+    );
+    let zero = |model: &mut Bundle| {
+        let quantization = model.manifest.quantization.as_mut().unwrap();
+        quantization.values.get_mut("conv1").unwrap().scale = 0.0;
+    };
+    refused(&zero, &["int8.safetensors", "the scale of conv1 is 0"]);
 }

@@ -6,16 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::report::Evaluated;
 use super::{Work, photos};
-use crate::data::{Loader, Part, Photo, Transform};
+use crate::commands::evaluation::{Photos, predicted};
+use crate::data::{Part, Photo};
 use crate::engine::compile::Network;
-use crate::engine::{Options, Pictures, Precision, Session, predictions};
+use crate::engine::{Options, Pictures, Precision, Session};
 use crate::error::{Error, Result};
-use crate::image::Limits;
 use crate::metrics::accuracy::top_k_accuracy;
 use crate::metrics::{Paired, Predictions};
 use crate::progress::Progress;
-
-const BATCH: usize = 32;
 
 /// Pictures that speed is measured on.
 const TIMED: usize = 16;
@@ -80,23 +78,13 @@ impl Work<'_> {
         photos: &Arc<[Photo]>,
         places: &[usize],
     ) -> Result<Predictions> {
-        let transform = Transform {
-            limits: Limits::default(),
-            preprocessing: self.manifest.preprocessing.clone(),
-            augmentations: None,
-            seed: 0,
-            epoch: 0,
+        let photos = Photos {
+            all: photos,
+            places: places.to_vec(),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let (photos, order) = (Arc::clone(photos), places.to_vec());
-        let mut loader = Loader::new(photos, order, BATCH, transform, workers)?;
         self.progress.begin(what, places.len() as u64);
-        let mut each = |images| {
-            self.progress.advance(images as u64);
-            Ok(())
-        };
-        let labels = &self.manifest.labels;
-        let predictions = predictions(session, &mut loader, labels, &self.stop, &mut each)?;
+        let predictions = predicted(session, self.manifest, &photos, &self.stop, &self.progress)?;
         self.progress.finish();
         Ok(predictions)
     }

@@ -12,10 +12,9 @@ pub(super) const NO_SCALARS: &str = "annotate(List[Optional[number]], [])";
 
 impl Compiler<'_, '_> {
     pub(super) fn convolution(&mut self, place: usize, conv: &Conv2d) -> Result<String> {
-        self.real_weights(place)?;
         let node = &self.network.graph.nodes()[place];
         let x = self.float(node.inputs[0]);
-        let (x, padding, shape) = self.padded(place, &x, conv, "0.");
+        let (x, padding, map) = self.padded(place, &x, conv, "0.");
         let (stride, padding) = (pair(conv.stride), pair(padding));
         let rest = format!("{}, {}", pair(conv.dilation), conv.groups);
         if !self.target.fused {
@@ -24,7 +23,7 @@ impl Compiler<'_, '_> {
         }
         // The fused operators want the padding first.
         let window = format!("{padding}, {stride}, {rest}");
-        let weight = self.packed(place, &window, &shape)?;
+        let weight = self.packed(place, &window, &map)?;
         let bias = self.bias(place, conv.bias)?;
         let kind = conv.epilogue.activation;
         if !conv.epilogue.add {
@@ -74,7 +73,6 @@ impl Compiler<'_, '_> {
     }
 
     pub(super) fn linear(&mut self, place: usize) -> Result<String> {
-        self.real_weights(place)?;
         let x = self.float(self.network.graph.nodes()[place].inputs[0]);
         let weight = self.weight(place)?;
         let bias = self.bias(place, true)?;
@@ -93,7 +91,7 @@ impl Compiler<'_, '_> {
     }
 
     /// Pads by hand where the sides differ, says how much is left for the operator, and gives the
-    /// shape of a batch that it takes.
+    /// shape of a feature map that it takes, without the brackets and the batch.
     pub(super) fn padded(
         &mut self,
         place: usize,
@@ -103,37 +101,36 @@ impl Compiler<'_, '_> {
     ) -> (String, usize, String) {
         let (before, after) = (conv.padding.before, conv.padding.after);
         let graph = &self.network.graph;
-        let shape = |grown: usize| match graph.nodes()[graph.nodes()[place].inputs[0]].shape[..] {
-            [c, h, w] => format!("[{}, {c}, {}, {}]", self.batch, h + grown, w + grown),
-            _ => "None".into(),
-        };
+        let shape = &graph.nodes()[graph.nodes()[place].inputs[0]].shape;
+        let map =
+            |grown: usize| format!("{}, {}, {}", shape[0], shape[1] + grown, shape[2] + grown);
         if before == after {
-            return (x.into(), before, shape(0));
+            return (x.into(), before, map(0));
         }
-        let shape = shape(before + after);
+        let map = map(before + after);
         let sides = format!("[{before}, {after}, {before}, {after}]");
         let padded = format!("p{place}");
         self.line(&format!(
             "{padded} = torch.constant_pad_nd({x}, {sides}, {zero})"
         ));
-        (padded, 0, shape)
+        (padded, 0, map)
     }
 
     /// A weight as the fused operators take it, in one copy if its order for a batch is that for
     /// a single picture.
-    fn packed(&mut self, place: usize, window: &str, shape: &str) -> Result<String> {
+    fn packed(&mut self, place: usize, window: &str, map: &str) -> Result<String> {
         let weight = self.weight(place)?;
         let [many, one] = [PACKED, PACKED_FOR_ONE].map(|name| format!("{name}{place}"));
         for own in [&many, &one] {
             let empty = Tensor::f32([0], Vec::new());
             self.attribute(own.trim_start_matches("self."), Cow::Owned(empty));
         }
-        let single = shape.split_once(',').map_or("", |(_, rest)| rest);
-        let reordered = |shape: &str| {
+        let reordered = |batch: usize| {
+            let shape = format!("[{batch}, {map}]");
             format!("ops.mkldnn._reorder_convolution_weight({weight}, {window}, {shape})")
         };
         let order = |own: &str| format!("ops.mkldnn._get_mkldnn_serialized_md({own})");
-        let (for_many, for_one) = (reordered(shape), reordered(&format!("[1,{single}")));
+        let (for_many, for_one) = (reordered(self.batch), reordered(1));
         let same = format!("torch.equal({}, {})", order(&many), order(&one));
         self.prepare.push_str(&format!(
             "    {many} = {for_many}\n    {one} = {for_one}\n    {weight} = torch.empty([0])\n    \
@@ -143,7 +140,6 @@ impl Compiler<'_, '_> {
     }
 
     fn weight(&mut self, place: usize) -> Result<String> {
-        self.real_weights(place)?;
         if !self.network.is_int8(place) {
             return self.parameter(place, "weight");
         }
@@ -169,25 +165,6 @@ impl Compiler<'_, '_> {
         let real = q.iter().enumerate();
         let real = real.map(|(at, &q)| f32::from(q) * scale[at / row]);
         Ok(Tensor::f32(weight.shape.clone(), real.collect()))
-    }
-
-    /// Refuses weights that neither numbers nor integers of a quantization are.
-    fn real_weights(&self, place: usize) -> Result<()> {
-        let weight = self.network.tensor(place, "weight")?;
-        let fits = match weight.values {
-            Values::F32(_) => true,
-            Values::I8(_) => self.network.is_int8(place),
-            _ => false,
-        };
-        anyhow::ensure!(
-            fits,
-            crate::error::Error::Data(format!(
-                "{}.weight holds {}, not numbers to compute with",
-                self.network.graph.nodes()[place].name,
-                weight.dtype()
-            ))
-        );
-        Ok(())
     }
 
     /// Whether a convolution may overwrite what it adds: it reads it last and does not convolve it,

@@ -26,70 +26,69 @@ impl Compiler<'_, '_> {
     }
 
     pub(super) fn integer_convolution(&mut self, place: usize, conv: &Conv2d) -> Result<Form> {
-        let graph = &self.network.graph;
-        let node = &graph.nodes()[place];
+        let node = &self.network.graph.nodes()[place];
         let input = node.inputs[0];
         let Form::Integer(from) = self.forms[input] else {
             anyhow::bail!("{} takes integers", node.name);
         };
         let zero = from.zero_point.to_string();
-        let (x, padding, shape) = self.padded(place, &format!("v{input}"), conv, &zero);
+        let (x, padding, map) = self.padded(place, &format!("v{input}"), conv, &zero);
+        let (stride, padding) = (pair(conv.stride), pair(padding));
         let window = format!(
-            "{}, {}, {}, {}",
-            pair(conv.stride),
-            pair(padding),
+            "{stride}, {padding}, {}, {}",
             pair(conv.dilation),
             conv.groups
         );
-        let range = format!("{:?}, {}", f64::from(from.scale), from.zero_point);
+        let range = range(from);
         let (weight, scale, zeros) = self.integer_weights(place)?;
+        let shape = format!("[{}, {map}]", self.batch);
         self.prepare.push_str(&format!(
             "    {weight} = ops.onednn.qconv_prepack({weight}, {scale}, {range}, {window}, {shape})\n"
         ));
-        let bias = self.bias(place, conv.bias)?;
-        let layer = format!("{x}, {range}, {weight}, {scale}, {zeros}");
-        let to = self.network.affine(place);
+        let layer = Layer {
+            before: format!("{x}, {range}, {weight}, {scale}, {zeros}"),
+            bias: self.bias(place, conv.bias)?,
+            window,
+        };
         let kind = conv.epilogue.activation;
-        let addend = node.inputs.get(1).map(|&at| (at, self.forms[at]));
-        match (addend, to) {
-            (Some((at, Form::Integer(before))), Some(to))
-                if matches!(kind, None | Some(Activation::Relu)) || saturates(kind, to) =>
-            {
-                let sum = match self.is_last_use(at, place) {
-                    true => format!("v{at}"),
-                    false => format!("torch.clone(v{at})"),
-                };
-                let unary = if kind.is_some() { "\"relu\"" } else { "None" };
-                let (before_scale, before_zero) = (f64::from(before.scale), before.zero_point);
-                let value = format!(
-                    "ops.onednn.qconv2d_pointwise({layer}, {sum}, {bias}, {window}, {}, \
-                     {before_scale:?}, {before_zero}, \"sum\", 1.0, {unary}, {NO_SCALARS}, \"\")",
-                    stored_as(Some(to))
-                );
-                self.assign(place, &value);
-                Ok(Form::Integer(to))
-            }
-            (Some((at, _)), _) => {
-                let none = format!("\"none\", {NO_SCALARS}, \"\"");
-                let sum = format!(
-                    "torch.add(ops.onednn.qconv2d_pointwise({layer}, {bias}, {window}, {}, {none}), {})",
-                    stored_as(None),
-                    self.float(at)
-                );
-                let value = kind.map_or(sum.clone(), |kind| activation(kind, &sum));
-                self.assign(place, &value);
-                self.stored(place)
-            }
-            (None, to) => {
-                let unary = unary(kind, to);
-                let value = format!(
-                    "ops.onednn.qconv2d_pointwise({layer}, {bias}, {window}, {}, {unary}, \"\")",
-                    stored_as(to)
-                );
-                self.assign(place, &value);
+        match node.inputs.get(1) {
+            Some(&addend) => self.integer_sum(place, &layer, kind, addend),
+            None => {
+                let to = self.network.affine(place);
+                self.assign(place, &layer.call(to, &unary(kind, to)));
                 Ok(to.map_or(Form::Float, Form::Integer))
             }
         }
+    }
+
+    /// A convolution and what is added to it: in the integers of the sum, where the kernel can.
+    fn integer_sum(
+        &mut self,
+        place: usize,
+        layer: &Layer,
+        kind: Option<Activation>,
+        addend: usize,
+    ) -> Result<Form> {
+        if let Form::Integer(before) = self.forms[addend]
+            && let Some(to) = self.network.affine(place)
+            && (matches!(kind, None | Some(Activation::Relu)) || saturates(kind, to))
+        {
+            let sum = match self.is_last_use(addend, place) {
+                true => format!("v{addend}"),
+                false => format!("torch.clone(v{addend})"),
+            };
+            let unary = if kind.is_some() { "\"relu\"" } else { "None" };
+            self.assign(place, &layer.call_on(&sum, before, to, unary));
+            return Ok(Form::Integer(to));
+        }
+        let addend = self.float(addend);
+        let sum = format!(
+            "torch.add({}, {addend})",
+            layer.call(None, &unary(None, None))
+        );
+        let value = kind.map_or(sum.clone(), |kind| activation(kind, &sum));
+        self.assign(place, &value);
+        self.stored(place)
     }
 
     pub(super) fn integer_linear(&mut self, place: usize, linear: &Linear) -> Result<Form> {
@@ -101,10 +100,7 @@ impl Compiler<'_, '_> {
         ));
         let bias = self.bias(place, true)?;
         let (x, range) = match self.forms[input] {
-            Form::Integer(from) => (
-                format!("v{input}"),
-                format!("{:?}, {}", f64::from(from.scale), from.zero_point),
-            ),
+            Form::Integer(from) => (format!("v{input}"), range(from)),
             Form::Float => self.measured(place, input),
         };
         let to = self.network.affine(place);
@@ -143,13 +139,6 @@ impl Compiler<'_, '_> {
         let weight = self.network.tensor(place, "weight")?;
         let scale = self.network.tensor(place, "weight_scale")?;
         let outputs = scale.len();
-        anyhow::ensure!(
-            matches!(weight.values, Values::I8(_)) && weight.shape.first() == Some(&outputs),
-            crate::error::Error::Data(format!(
-                "{} has no int8 weights with a scale for each output",
-                self.network.graph.nodes()[place].name
-            ))
-        );
         let zeros = Tensor {
             shape: vec![outputs],
             values: Values::I32(vec![0; outputs]),
@@ -186,10 +175,49 @@ impl Compiler<'_, '_> {
     }
 }
 
+/// The arguments of a convolution that all its calls share.
+struct Layer {
+    /// The input and the weights.
+    before: String,
+    bias: String,
+    window: String,
+}
+
+impl Layer {
+    fn call(&self, to: Option<Affine>, unary: &str) -> String {
+        let Self {
+            before,
+            bias,
+            window,
+        } = self;
+        let to = stored_as(to);
+        format!("ops.onednn.qconv2d_pointwise({before}, {bias}, {window}, {to}, {unary}, \"\")")
+    }
+
+    /// Adds to `sum`, which is overwritten.
+    fn call_on(&self, sum: &str, from: Affine, to: Affine, unary: &str) -> String {
+        let Self {
+            before,
+            bias,
+            window,
+        } = self;
+        let (from, to) = (range(from), stored_as(Some(to)));
+        format!(
+            "ops.onednn.qconv2d_pointwise({before}, {sum}, {bias}, {window}, {to}, {from}, \
+             \"sum\", 1.0, {unary}, {NO_SCALARS}, \"\")"
+        )
+    }
+}
+
+/// Scale and zero point as arguments.
+fn range(affine: Affine) -> String {
+    format!("{:?}, {}", f64::from(affine.scale), affine.zero_point)
+}
+
 /// Output scale, zero point and element type of an integer kernel.
 fn stored_as(to: Option<Affine>) -> String {
     match to {
-        Some(to) => format!("{:?}, {}, {UINT8}", f64::from(to.scale), to.zero_point),
+        Some(to) => format!("{}, {UINT8}", range(to)),
         None => format!("1., 0, {FLOAT}"),
     }
 }

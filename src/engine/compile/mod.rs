@@ -2,74 +2,18 @@
 
 mod float;
 mod int8;
+mod network;
 
 use std::borrow::Cow;
 
-use crate::error::{Error, Result};
-use crate::graph::passes::{for_inference, for_inference_with, fuse};
-use crate::graph::{Activation, Affine, Graph, Node, Op, Quantization};
-use crate::weights::{StateDict, Tensor};
+use crate::error::Result;
+use crate::graph::{Activation, Affine, Graph, Node, Op};
+use crate::weights::Tensor;
 
 use super::precision::{Arithmetic, Target};
-use super::session::NotFinite;
 use super::torchscript::Module;
 
-/// A network that is ready to be compiled: fused, its normalisations folded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Network {
-    pub graph: Graph,
-    pub weights: StateDict,
-    pub quantization: Option<Quantization>,
-}
-
-impl Network {
-    /// A float network from its architecture's graph.
-    ///
-    /// # Errors
-    /// [`Error::Data`] when the weights do not fit the graph, and with [`NotFinite`] as its context
-    /// when one is no finite number: a fused ReLU makes zeros of what is no number, so the scores
-    /// would not tell.
-    pub fn of_float(graph: &Graph, weights: &StateDict) -> Result<Self> {
-        let (graph, weights) = for_inference_with(graph, weights)?;
-        let mut numbers = weights.values().filter_map(Tensor::as_f32).flatten();
-        if !numbers.all(|number| number.is_finite()) {
-            return NotFinite::of_weights();
-        }
-        Ok(Self {
-            graph: fuse(&graph),
-            weights,
-            quantization: None,
-        })
-    }
-
-    /// An int8 network from its architecture's graph; `weights` are those of the fused graph.
-    pub fn of_int8(graph: &Graph, weights: StateDict, quantization: Quantization) -> Self {
-        Self {
-            graph: fuse(&for_inference(graph)),
-            weights,
-            quantization: Some(quantization),
-        }
-    }
-
-    /// The integers that a value is stored as.
-    pub fn affine(&self, place: usize) -> Option<Affine> {
-        let values = &self.quantization.as_ref()?.values;
-        values.get(&self.graph.nodes()[place].name).copied()
-    }
-
-    /// A tensor of a layer, e.g. `weight`.
-    pub fn tensor(&self, place: usize, suffix: &str) -> Result<&Tensor> {
-        let name = format!("{}.{suffix}", self.graph.nodes()[place].name);
-        self.weights
-            .get(&name)
-            .ok_or_else(|| Error::Data(format!("the weights lack {name}")).into())
-    }
-
-    /// Whether a layer's weights are integers.
-    pub fn is_int8(&self, place: usize) -> bool {
-        self.tensor(place, "weight_scale").is_ok()
-    }
-}
+pub use network::Network;
 
 /// Compiles a network.
 ///

@@ -152,7 +152,7 @@ fn a_dynamic_int8_layer_rounds_its_input_as_it_comes() {
         values: Default::default(),
         details: Default::default(),
     };
-    let network = Network::of_int8(&graph, weights, quantization);
+    let network = Network::of_int8(&graph, weights, quantization).unwrap();
     for opset in [11, 21] {
         let apart = difference(&network, opset, Precision::Int8);
         // The engine's plain operators leave the input as it is.
@@ -182,7 +182,7 @@ fn a_static_int8_layer_is_refused_by_name_where_channels_have_no_scale() {
         values: [("input".into(), Affine::covering(-1.0, 1.0))].into(),
         details: Default::default(),
     };
-    let network = Network::of_int8(&graph, weights, quantization);
+    let network = Network::of_int8(&graph, weights, quantization).unwrap();
     let options = Options {
         opset: 12,
         ..Options::default()

@@ -109,7 +109,10 @@ fn fold(
 }
 
 /// A parameter of the shape that the graph has for it.
-pub(super) fn found<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
+///
+/// # Errors
+/// [`Error::Data`] when it is missing or has another shape.
+pub fn found<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
     let tensor = weights.get(name).ok_or_else(|| missing(name))?;
     if tensor.shape == shape {
         return Ok(tensor);
@@ -122,11 +125,10 @@ pub(super) fn found<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> 
 }
 
 /// The values of a float32 parameter.
-pub(super) fn numbers<'a>(
-    weights: &'a StateDict,
-    name: &str,
-    shape: &[usize],
-) -> Result<&'a [f32]> {
+///
+/// # Errors
+/// As [`found`], and for integers.
+pub fn numbers<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> Result<&'a [f32]> {
     found(weights, name, shape)?
         .as_f32()
         .ok_or_else(|| Error::Data(format!("{name} holds integers, not numbers")).into())

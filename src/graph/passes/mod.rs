@@ -7,7 +7,7 @@ mod normalise;
 mod softmax;
 
 pub use dead::{without_dead_nodes, without_dropout};
-pub use fold::{fold_batch_norm, folded_weights};
+pub use fold::{fold_batch_norm, folded_weights, found, numbers};
 pub use fuse::fuse;
 pub use normalise::{NORMALISE, fold_affine, with_pixels};
 pub use softmax::with_softmax;

@@ -18,7 +18,7 @@ use flowers::progress::Silent;
 use flowers::weights::{StateDict, Tensor, Values, safetensors};
 
 use super::{bundle, int8};
-use crate::engine::{SIZE, pictures};
+use crate::networks::{SIZE, pictures};
 
 /// Scores of the engine by the kind of export that should give them.
 type Expected = BTreeMap<&'static str, Vec<f32>>;

@@ -6,7 +6,7 @@ use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
 
 use super::{bundle, int8};
-use crate::engine::{SIZE, pictures};
+use crate::networks::{SIZE, pictures};
 
 /// Asserts that a file of the bundle answers as the engine does; gives the difference of scores.
 #[track_caller]
