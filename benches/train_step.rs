@@ -13,7 +13,6 @@ use flowers::training::{Algorithm, Mode, Network, Optimizer};
 use tch::{Device, Kind, Reduction, Tensor};
 
 fn main() -> Result<()> {
-    flowers::memory::keep_large_buffers();
     // Cargo passes `--bench`.
     let arguments: Vec<String> = std::env::args()
         .skip(1)

@@ -6,10 +6,8 @@ use clap::Parser;
 use flowers::cli::Cli;
 use flowers::commands::{self, output};
 use flowers::error::exit_code;
-use flowers::memory;
 
 fn main() -> ExitCode {
-    memory::keep_large_buffers();
     match commands::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

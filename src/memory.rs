@@ -1,33 +1,34 @@
-//! Memory of the process: keeps large buffers for tensors, and tells how much is in use.
+//! Memory of the process: an allocator that keeps large buffers, and how much is in use.
 
-/// Raises glibc's thresholds, above which memory is mapped anew for every allocation and given
-/// back at every release: a network's feature maps come and go in the same sizes, and faulting
-/// their pages in again costs more than the arithmetic of some layers. Does nothing elsewhere.
-///
-/// Call it before the first tensor is made.
-pub fn keep_large_buffers() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        // Some versions of glibc refuse more than half of a heap, 32 MB.
-        const THRESHOLDS: [libc::c_int; 2] = [1 << 30, 1 << 25];
-        // SAFETY: mallopt only sets parameters of the allocator, and says 0 when it refuses.
-        let set = |parameter, value| unsafe { libc::mallopt(parameter, value) != 0 };
-        if THRESHOLDS
-            .into_iter()
-            .any(|size| set(libc::M_MMAP_THRESHOLD, size))
-        {
-            set(libc::M_TRIM_THRESHOLD, THRESHOLDS[0]);
-        }
+/// jemalloc for this program and for libtorch, where it replaces the system's allocator.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator {
+    use std::ptr::null_mut;
+
+    use tikv_jemalloc_sys::mallctl;
+    use tikv_jemallocator::Jemalloc;
+
+    #[global_allocator]
+    static ALLOCATOR: Jemalloc = Jemalloc;
+
+    /// Free pages stay with the process, in huge pages: a network's feature maps come and go in the
+    /// same sizes, and faulting their pages in again costs more than the arithmetic of some layers.
+    #[unsafe(export_name = "malloc_conf")]
+    pub static OPTIONS: &[u8] = b"dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always\0";
+
+    pub(super) fn purge() {
+        // 4096 stands for all arenas.
+        let command = c"arena.4096.purge";
+        let (no_value, no_length) = (null_mut(), null_mut());
+        // SAFETY: the command takes no value and gives none.
+        unsafe { mallctl(command.as_ptr(), no_value, no_length, null_mut(), 0) };
     }
 }
 
 /// Gives memory back that is free since a model was loaded: its copies on the way.
 pub fn release_unused() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: malloc_trim only gives free pages back to the system.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    allocator::purge();
 }
 
 /// Bytes of this process that are in memory now, where the system tells (Linux).

@@ -4,7 +4,7 @@ use anyhow::Context;
 use half::bf16;
 use tch::{Device, IValue, Kind, Tensor};
 
-use super::compile::{Network, SINGLE, compile, takes_integers};
+use super::compile::{Batches, Network, compile, method_of, takes_integers};
 use super::cpu::Cpu;
 use super::loaded::Loaded;
 use super::operators;
@@ -16,9 +16,18 @@ use crate::graph::Affine;
 use crate::image::Preprocessing;
 use crate::memory;
 
-/// Pictures that run together: their feature maps stay in cache, larger batches only move more
-/// memory.
-pub const SLICE: usize = 8;
+/// Pictures that run together: the feature maps of so many stay in cache, larger batches only move
+/// more memory. A single picture wants the weights of some layers in another order.
+const BATCHES: Batches = Batches {
+    usual: 8,
+    others: &[1],
+};
+
+/// As [`BATCHES`], for the smaller feature maps of int8.
+const INTEGER_BATCHES: Batches = Batches {
+    usual: 8,
+    others: &[1, 16],
+};
 
 /// How a session computes.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +85,9 @@ impl NotFinite {
 /// A network compiled for this machine. The thread that runs it owns it.
 pub struct Session {
     module: Loaded,
-    /// Whether a single picture has a method of its own.
-    single: bool,
+    batches: Batches,
+    /// Whether the other batches have methods of their own.
+    packed: bool,
     device: Device,
     target: Target,
     input: Input,
@@ -113,14 +123,19 @@ impl Session {
         observed: &[usize],
     ) -> Result<Self> {
         let target = target(network, options)?;
-        let module = compile(network, target, SLICE, observed)?;
-        let single = module.has_method(SINGLE);
+        let batches = match target.arithmetic {
+            Arithmetic::Int8 => INTEGER_BATCHES,
+            _ => BATCHES,
+        };
+        let module = compile(network, target, batches, observed)?;
+        let packed = module.has_method(&method_of(1));
         let module = Loaded::compile(module, options.device)?;
         memory::release_unused();
         let shape = &network.graph.nodes()[0].shape;
         Ok(Self {
             module,
-            single,
+            batches,
+            packed,
             device: options.device,
             target,
             input: Input {
@@ -153,18 +168,24 @@ impl Session {
     /// [`Error::Environment`] when memory runs out.
     pub fn logits(&self, pictures: Pictures<'_>) -> Result<Vec<f32>> {
         let mut logits = Vec::new();
-        for slice in pictures.slices(self.size) {
+        for slice in pictures.slices(self.values_of_one(), self.batches) {
             let x = self.input.tensor(slice, self.size, self)?;
-            let method = match x.size().first() {
-                Some(1) if self.single => SINGLE,
-                _ => "forward",
+            let n = slice.len() / self.values_of_one();
+            let method = match self.packed && self.batches.others.contains(&n) {
+                true => method_of(n),
+                false => "forward".into(),
             };
-            append(&self.module.run(method, x)?, &mut logits)?;
+            append(&self.module.run(&method, x)?, &mut logits)?;
         }
         if logits.iter().all(|value| value.is_finite()) {
             return Ok(logits);
         }
         NotFinite::of_weights()
+    }
+
+    /// Number of values of a picture.
+    fn values_of_one(&self) -> usize {
+        (3 * self.size * self.size).max(1)
     }
 
     /// The values of the observed nodes, in their order, for a batch.
@@ -173,7 +194,7 @@ impl Session {
     /// As [`Session::logits`].
     pub fn values(&self, pictures: Pictures<'_>) -> Result<Vec<Values>> {
         let mut all: Vec<Values> = Vec::new();
-        for slice in pictures.slices(self.size) {
+        for slice in pictures.slices(self.values_of_one(), self.batches) {
             let x = IValue::Tensor(self.input.tensor(slice, self.size, self)?);
             let values = self.module.call("values", &[x])?;
             let IValue::TensorList(values) = values else {
@@ -204,16 +225,18 @@ impl Values {
 }
 
 impl<'a> Pictures<'a> {
-    /// Batches of [`SLICE`] pictures, then what is left of an even number, then a single one:
-    /// oneDNN wants the weights of some layers in another order for odd batches, and packed are
-    /// those for [`SLICE`] and for one.
-    fn slices(self, size: usize) -> Vec<Pictures<'a>> {
-        let length = (3 * size * size).max(1);
+    /// Parts of as many pictures as run together, the largest first. What is left is an even
+    /// number, then a single one: oneDNN wants other weights for odd numbers.
+    fn slices(self, of_one: usize, batches: Batches) -> Vec<Pictures<'a>> {
         let mut slices = Vec::new();
         let mut rest = self;
-        while let n @ 1.. = rest.len() / length {
-            let taken = if n > SLICE { SLICE } else { (n & !1).max(1) };
-            let (slice, others) = rest.split_at(taken * length);
+        while let n @ 1.. = rest.len() / of_one {
+            let whole = [batches.usual]
+                .into_iter()
+                .chain(batches.others.iter().copied());
+            let whole = whole.filter(|&batch| batch > 1 && batch <= n).max();
+            let taken = whole.unwrap_or((n & !1).max(1));
+            let (slice, others) = rest.split_at(taken * of_one);
             slices.push(slice);
             rest = others;
         }
@@ -272,14 +295,13 @@ impl Input {
     ) -> Vec<u8> {
         match pictures {
             Pictures::Rgb8(pixels) => {
-                let tables = self.tables.map(|table| table.map(&bytes));
-                let mut values = Vec::with_capacity(N * pixels.len());
-                for pixel in pixels.as_chunks::<3>().0 {
-                    for (table, &value) in tables.iter().zip(pixel) {
-                        values.extend_from_slice(&table[usize::from(value)]);
-                    }
+                let [red, green, blue] = self.tables.map(|table| table.map(&bytes));
+                let mut values = vec![[[0; N]; 3]; pixels.len() / 3];
+                for (values, &[r, g, b]) in values.iter_mut().zip(pixels.as_chunks().0) {
+                    let at = [r, g, b].map(usize::from);
+                    *values = [red[at[0]], green[at[1]], blue[at[2]]];
                 }
-                values
+                values.into_flattened().into_flattened()
             }
             Pictures::Normalised(planes) => {
                 let area = (size * size).max(1);

@@ -40,9 +40,12 @@ pub fn torch<T>(result: Result<T, TchError>) -> Result<T> {
         "bad_alloc",
     ];
     result.map_err(|cause| {
-        // A C++ backtrace follows the first line.
+        // A C++ backtrace follows the first line; what TorchScript code met is said further down.
         let text = cause.to_string();
-        let line = text.lines().next().unwrap_or_default();
+        let met = text
+            .lines()
+            .find_map(|line| line.strip_prefix("RuntimeError: "));
+        let line = met.or(text.lines().next()).unwrap_or_default();
         if MEMORY.iter().any(|sign| line.contains(sign)) {
             let remedy = "use a smaller --batch-size or --image-size";
             Error::Environment(format!("out of memory: {remedy} ({line})")).into()

@@ -2,7 +2,7 @@
 
 use super::{Options, Runtime, network, notes};
 use crate::bundle::Bundle;
-use crate::engine::compile::compile;
+use crate::engine::compile::{Batches, compile};
 use crate::engine::{Loaded, Pictures, Target};
 use crate::error::Result;
 
@@ -14,7 +14,7 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
         Some(_) => Target::PORTABLE_INT8,
         None => Target::PORTABLE,
     };
-    let mut module = compile(&network, target, 1, &[])?;
+    let mut module = compile(&network, target, Batches::ANY, &[])?;
     for (name, json) in notes(&bundle.manifest)? {
         module.extra.push((format!("{name}.json"), json.into()));
     }

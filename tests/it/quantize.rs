@@ -12,6 +12,7 @@ use tch::Device;
 use tempfile::TempDir;
 
 use crate::networks;
+use crate::prediction::undecided;
 use crate::support::{Said, model, names, photos, run, start, wait_until};
 
 fn arguments<'a>(model: &'a Path, out: &'a Path, options: &[&'a str]) -> Vec<&'a Path> {
@@ -40,13 +41,19 @@ fn place() -> (TempDir, PathBuf) {
 fn logits(bundle: &Bundle, kernels: Kernels, pictures: &[u8]) -> Vec<f32> {
     let graph = bundle.manifest.graph().unwrap();
     let weights = bundle.weights.clone();
-    let network = match &bundle.manifest.quantization {
-        Some(quantization) => Network::of_int8(&graph, weights, quantization.clone()).unwrap(),
-        None => Network::of_float(&graph, &weights).unwrap(),
+    let (network, precision) = match &bundle.manifest.quantization {
+        Some(quantization) => (
+            Network::of_int8(&graph, weights, quantization.clone()).unwrap(),
+            Precision::Int8,
+        ),
+        None => (
+            Network::of_float(&graph, &weights).unwrap(),
+            Precision::Float32,
+        ),
     };
     let options = Options {
         device: Device::Cpu,
-        precision: Precision::Auto,
+        precision,
         kernels,
     };
     let preprocessing = &bundle.manifest.preprocessing;
@@ -157,23 +164,39 @@ fn dynamic_says_how_little_it_is() {
 
 /// A model whose classes differ by less than a step of int8: every row of the classifier has one
 /// huge weight, of a feature that all classes share.
-fn coarse(folder: &TempDir) -> PathBuf {
-    let (mut bundle, _) = Bundle::read(&model()).unwrap();
+fn coarse(folder: &Path) -> PathBuf {
+    let (mut bundle, _) = Bundle::read(&undecided(folder)).unwrap();
     let weight = bundle.weights.get_mut("classifier.1.weight").unwrap();
     let columns = weight.shape[1];
     if let Values::F32(values) = &mut weight.values {
         values.chunks_mut(columns).for_each(|row| row[0] = 1e4);
     }
-    let path = folder.path().join("coarse.safetensors");
+    let path = folder.join("coarse.safetensors");
     bundle.write(&path).unwrap();
     path
+}
+
+/// The drawn photos as a test part, each in the class that the model takes it for.
+fn as_predicted(model: &Path, folder: &Path) -> PathBuf {
+    let predict = [Path::new("predict"), model, photos()];
+    let options = ["--json", "--precision", "float32"].map(Path::new);
+    let answers = run(predict.into_iter().chain(options)).done().json();
+    for (number, answer) in answers.iter().enumerate() {
+        let class = folder.join("test").join(answer["class"].as_str().unwrap());
+        fs::create_dir_all(&class).unwrap();
+        let copy = class.join(format!("{number}.jpg"));
+        fs::copy(answer["file"].as_str().unwrap(), copy).unwrap();
+    }
+    folder.to_path_buf()
 }
 
 #[test]
 fn sensitive_layers_go_back_to_float_or_nothing_is_written() {
     let (folder, out) = place();
-    let coarse = coarse(&folder);
-    let photos = photos().to_str().unwrap();
+    let others = tempfile::tempdir().unwrap();
+    let coarse = coarse(others.path());
+    let photos = as_predicted(&coarse, &others.path().join("photos"));
+    let photos = photos.to_str().unwrap();
     let options = ["--method", "dynamic", "--eval", photos, "--max-drop", "0"];
     let words = [
         "no layer can be int8",
@@ -181,15 +204,15 @@ fn sensitive_layers_go_back_to_float_or_nothing_is_written() {
         "nothing was written",
     ];
     quantize(&coarse, &out, &options).failed(1, &words);
-    assert_eq!(names(folder.path()), ["coarse.safetensors"]);
+    assert_eq!(names(folder.path()), [""; 0]);
 
-    let options = calibrated(&["--eval", photos, "--max-drop", "0.1", "--json"]);
+    let options = calibrated(&["--eval", photos, "--max-drop", "0.3", "--json"]);
     let said = quantize(&coarse, &out, &options).done();
     let told = &said.json()[0];
     assert_eq!(told["float_layers"][0], "classifier.1");
     assert_eq!(told["sensitivity"][0]["layer"], "classifier.1");
     assert_eq!(told["sensitivity"].as_array().unwrap().len(), 53);
-    assert!(told["evaluation"]["difference"].as_f64().unwrap() >= -0.1);
+    assert!(told["evaluation"]["difference"].as_f64().unwrap() >= -0.3);
     let (int8, _) = Bundle::read(&out).unwrap();
     assert_eq!(int8.weights["classifier.1.weight"].dtype(), Dtype::F32);
     assert_eq!(int8.weights["features.0.0.weight"].dtype(), Dtype::I8);

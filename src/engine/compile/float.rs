@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Compiler, Form, PACKED, PACKED_FOR_ONE, activation, pair};
+use super::{Batches, Compiler, PACKED, activation, pair};
 use crate::error::Result;
 use crate::graph::{Activation, Conv2d, Op};
 use crate::weights::{Tensor, Values};
@@ -23,7 +23,11 @@ impl Compiler<'_, '_> {
         }
         // The fused operators want the padding first.
         let window = format!("{padding}, {stride}, {rest}");
-        let weight = self.packed(place, &window, &map)?;
+        let weight = self.weight(place)?;
+        let weight = self.packed(place, &weight, |batch| {
+            let shape = format!("[{batch}, {map}]");
+            format!("ops.mkldnn._reorder_convolution_weight({weight}, {window}, {shape})")
+        });
         let bias = self.bias(place, conv.bias)?;
         let kind = conv.epilogue.activation;
         if !conv.epilogue.add {
@@ -79,17 +83,6 @@ impl Compiler<'_, '_> {
         Ok(format!("torch.linear({x}, {weight}, {bias})"))
     }
 
-    /// The mean over height and width; of integers without their real numbers in between.
-    pub(super) fn global_average(&mut self, input: usize) -> String {
-        match self.forms[input] {
-            Form::Float => format!("torch.adaptive_avg_pool2d({}, [1, 1])", self.float(input)),
-            Form::Integer(affine) => {
-                let mean = format!("torch.mean(v{input}, [2, 3], True, dtype=6)");
-                super::dequantized(&mean, affine)
-            }
-        }
-    }
-
     /// Pads by hand where the sides differ, says how much is left for the operator, and gives the
     /// shape of a feature map that it takes, without the brackets and the batch.
     pub(super) fn padded(
@@ -116,27 +109,33 @@ impl Compiler<'_, '_> {
         (padded, 0, map)
     }
 
-    /// A weight as the fused operators take it, in one copy if its order for a batch is that for
-    /// a single picture.
-    fn packed(&mut self, place: usize, window: &str, map: &str) -> Result<String> {
-        let weight = self.weight(place)?;
-        let [many, one] = [PACKED, PACKED_FOR_ONE].map(|name| format!("{name}{place}"));
-        for own in [&many, &one] {
-            let empty = Tensor::f32([0], Vec::new());
-            self.attribute(own.trim_start_matches("self."), Cow::Owned(empty));
+    /// A weight as a fused operator takes it for a number of pictures: once for the usual batch,
+    /// and for the others where they want it in another order. What it was made of is given up.
+    pub(super) fn packed(
+        &mut self,
+        place: usize,
+        weight: &str,
+        reordered: impl Fn(usize) -> String,
+    ) -> String {
+        let Batches { usual, others } = self.batches;
+        let own = |batch: usize| format!("{PACKED}{batch}_{place}");
+        let order = |batch| format!("ops.mkldnn._get_mkldnn_serialized_md({})", own(batch));
+        for &batch in [usual].iter().chain(others) {
+            let empty = Cow::Owned(Tensor::f32([0], Vec::new()));
+            self.attribute(own(batch).trim_start_matches("self."), empty);
+            let (name, value) = (own(batch), reordered(batch));
+            self.prepare.push_str(&format!("    {name} = {value}\n"));
+            if batch != usual {
+                let same = format!("torch.equal({}, {})", order(batch), order(usual));
+                let shared = format!("{name} = {}", own(usual));
+                self.prepare.push_str(&format!(
+                    "    if {same}:\n      {shared}\n    else:\n      pass\n"
+                ));
+            }
         }
-        let reordered = |batch: usize| {
-            let shape = format!("[{batch}, {map}]");
-            format!("ops.mkldnn._reorder_convolution_weight({weight}, {window}, {shape})")
-        };
-        let order = |own: &str| format!("ops.mkldnn._get_mkldnn_serialized_md({own})");
-        let (for_many, for_one) = (reordered(self.batch), reordered(1));
-        let same = format!("torch.equal({}, {})", order(&many), order(&one));
-        self.prepare.push_str(&format!(
-            "    {many} = {for_many}\n    {one} = {for_one}\n    {weight} = torch.empty([0])\n    \
-             if {same}:\n      {one} = {many}\n    else:\n      pass\n"
-        ));
-        Ok(many)
+        self.prepare
+            .push_str(&format!("    {weight} = torch.empty([0])\n"));
+        own(usual)
     }
 
     fn weight(&mut self, place: usize) -> Result<String> {

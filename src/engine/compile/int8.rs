@@ -6,7 +6,7 @@ use super::float::NO_SCALARS;
 use super::{Compiler, Form, activation, pair};
 use crate::engine::precision::Arithmetic;
 use crate::error::Result;
-use crate::graph::{Activation, Affine, Conv2d, Linear, Pool2d};
+use crate::graph::{Activation, Affine, Conv2d, Linear};
 use crate::weights::{Tensor, Values};
 
 /// libtorch's numbers for element types.
@@ -41,10 +41,10 @@ impl Compiler<'_, '_> {
         );
         let range = range(from);
         let (weight, scale, zeros) = self.integer_weights(place)?;
-        let shape = format!("[{}, {map}]", self.batch);
-        self.prepare.push_str(&format!(
-            "    {weight} = ops.onednn.qconv_prepack({weight}, {scale}, {range}, {window}, {shape})\n"
-        ));
+        let weight = self.packed(place, &weight, |batch| {
+            let shape = format!("[{batch}, {map}]");
+            format!("ops.onednn.qconv_prepack({weight}, {scale}, {range}, {window}, {shape})")
+        });
         let layer = Layer {
             before: format!("{x}, {range}, {weight}, {scale}, {zeros}"),
             bias: self.bias(place, conv.bias)?,
@@ -94,7 +94,7 @@ impl Compiler<'_, '_> {
     pub(super) fn integer_linear(&mut self, place: usize, linear: &Linear) -> Result<Form> {
         let input = self.network.graph.nodes()[place].inputs[0];
         let (weight, scale, zeros) = self.integer_weights(place)?;
-        let shape = format!("[{}, {}]", self.batch, linear.in_features);
+        let shape = format!("[{}, {}]", self.batches.usual, linear.in_features);
         self.prepare.push_str(&format!(
             "    {weight} = ops.onednn.qlinear_prepack({weight}, {shape})\n"
         ));
@@ -148,30 +148,6 @@ impl Compiler<'_, '_> {
             self.attribute(&format!("scale{place}"), Cow::Borrowed(scale)),
             self.attribute(&format!("zeros{place}"), Cow::Owned(zeros)),
         ))
-    }
-
-    /// The maximum over shifted slices: libtorch's own pooling refuses large uint8 tensors. Zeros
-    /// around them are never larger than a window's pixels.
-    pub(super) fn max_pool_integers(&mut self, place: usize, pool: &Pool2d) {
-        let input = self.network.graph.nodes()[place].inputs[0];
-        let [_, height, width] = self.network.graph.nodes()[place].shape[..] else {
-            return;
-        };
-        let p = pool.padding;
-        self.line(&format!(
-            "p{place} = torch.constant_pad_nd(v{input}, [{p}, {p}, {p}, {p}], 0)"
-        ));
-        for (axis, length, from) in [(3, width, "p"), (2, height, "v")] {
-            let end = (length - 1) * pool.stride + 1;
-            let slice = |k: usize| {
-                let (to, step) = (end + k, pool.stride);
-                format!("torch.slice({from}{place}, {axis}, {k}, {to}, {step})")
-            };
-            let largest = (1..pool.kernel).fold(slice(0), |largest, k| {
-                format!("torch.maximum({largest}, {})", slice(k))
-            });
-            self.assign(place, &largest);
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod float;
 mod int8;
 mod network;
+mod pool;
 
 use std::borrow::Cow;
 
@@ -20,22 +21,22 @@ pub use network::Network;
 /// The module's `forward` takes a batch `(n, 3, size, size)`, float32, bfloat16 or, as
 /// [`takes_integers`] says, uint8, in channels-last order for fused operators, and gives float32
 /// logits `(n, classes)`. Where the operators are fused, `prepare` packs the weights once, for
-/// batches of `batch`, and for the method [`SINGLE`] too if a single picture needs them otherwise:
-/// oneDNN would reorder weights of the wrong order at each call. With `observed` the method `values` gives those nodes' values too, as
-/// float32 in the order asked for.
+/// `batches.usual` pictures, and again for the methods of the other batches ([`method_of`]):
+/// oneDNN would reorder weights of the wrong order at each call. With `observed` the method
+/// `values` gives those nodes' values too, as float32 in the order asked for.
 ///
 /// # Errors
 /// [`Error::Data`] when the weights do not fit the graph.
 pub fn compile<'a>(
     network: &'a Network,
     target: Target,
-    batch: usize,
+    batches: Batches,
     observed: &[usize],
 ) -> Result<Module<'a>> {
     let mut compiler = Compiler {
         network,
         target,
-        batch,
+        batches,
         observed,
         attributes: Vec::new(),
         prepare: String::new(),
@@ -56,12 +57,31 @@ pub fn takes_integers(network: &Network, target: Target) -> Option<Affine> {
     (target.fused && target.arithmetic == Arithmetic::Int8).then_some(input)
 }
 
-/// The method for a batch of one picture, where it needs weights of its own.
-pub const SINGLE: &str = "single";
+/// Numbers of pictures that run together.
+#[derive(Debug, Clone, Copy)]
+pub struct Batches {
+    /// What weights are packed for, if no other batch wants them otherwise.
+    pub usual: usize,
+    /// Batches that have weights of their own.
+    pub others: &'static [usize],
+}
 
-/// Attributes of weights in the order that a kernel wants, for many pictures and for one.
+impl Batches {
+    /// For code that packs no weights.
+    pub const ANY: Self = Self {
+        usual: 1,
+        others: &[],
+    };
+}
+
+/// The method for one of the batches that have weights of their own.
+pub fn method_of(batch: usize) -> String {
+    format!("forward{batch}")
+}
+
+/// Attributes of weights in the order that a kernel wants: the number of pictures and the layer
+/// follow.
 const PACKED: &str = "self.packed";
-const PACKED_FOR_ONE: &str = "self.single";
 
 /// How a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,7 +104,7 @@ fn head(graph: &Graph) -> usize {
 struct Compiler<'a, 'o> {
     network: &'a Network,
     target: Target,
-    batch: usize,
+    batches: Batches,
     observed: &'o [usize],
     attributes: Vec<(String, Cow<'a, Tensor>)>,
     prepare: String,
@@ -99,13 +119,6 @@ impl<'a> Compiler<'a, '_> {
     /// Writes a node's statements, and says how its value is stored.
     fn node(&mut self, place: usize) -> Result<Form> {
         let node = &self.network.graph.nodes()[place];
-        if let Op::MaxPool2d(pool) = &node.op
-            && let Form::Integer(affine) = self.forms[node.inputs[0]]
-        {
-            // The largest integer is that of the largest number.
-            self.max_pool_integers(place, pool);
-            return Ok(Form::Integer(affine));
-        }
         let value = match &node.op {
             Op::Input => match takes_integers(self.network, self.target) {
                 Some(affine) => {
@@ -114,6 +127,7 @@ impl<'a> Compiler<'a, '_> {
                 }
                 None => "x".into(),
             },
+            Op::MaxPool2d(pool) => return self.max_pool(place, pool),
             Op::Conv2d(conv) if self.is_integer_layer(place) => {
                 return self.integer_convolution(place, conv);
             }
@@ -162,10 +176,6 @@ impl<'a> Compiler<'a, '_> {
         let x = self.float(input);
         Ok(match op {
             Op::Activation(kind) => activation(*kind, &x),
-            Op::MaxPool2d(pool) => {
-                let (k, s, p) = (pair(pool.kernel), pair(pool.stride), pair(pool.padding));
-                format!("torch.max_pool2d({x}, {k}, {s}, {p}, [1, 1], False)")
-            }
             Op::AvgPool2d(pool) => {
                 let (k, s, p) = (pair(pool.kernel), pair(pool.stride), pair(pool.padding));
                 format!("torch.avg_pool2d({x}, {k}, {s}, {p}, False, True, None)")
@@ -257,10 +267,18 @@ impl<'a> Compiler<'a, '_> {
         let mut method = |signature: &str, body: &str, answer: &str| {
             methods.push_str(&format!("  def {signature}:\n{body}    return {answer}\n"));
         };
-        if self.body.contains(PACKED) {
-            let signature = format!("{SINGLE}(self: __torch__.Net, x: Tensor) -> Tensor");
-            let body = self.body.replace(PACKED, PACKED_FOR_ONE);
-            method(&signature, &body, &answer);
+        let packed = |batch: usize| format!("{PACKED}{batch}_");
+        let usual = packed(self.batches.usual);
+        if self.body.contains(&usual) {
+            for &batch in self.batches.others {
+                let name = method_of(batch);
+                let signature = format!("{name}(self: __torch__.Net, x: Tensor) -> Tensor");
+                method(
+                    &signature,
+                    &self.body.replace(&usual, &packed(batch)),
+                    &answer,
+                );
+            }
         }
         method(
             "forward(self: __torch__.Net, x: Tensor) -> Tensor",
