@@ -26,7 +26,7 @@ pub use network::Network;
 /// `values` gives those nodes' values too, as float32 in the order asked for.
 ///
 /// # Errors
-/// [`Error::Data`] when the weights do not fit the graph.
+/// [`Error::Data`](crate::error::Error::Data) when the weights do not fit the graph.
 pub fn compile<'a>(
     network: &'a Network,
     target: Target,
