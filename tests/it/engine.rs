@@ -82,11 +82,11 @@ fn integer_kernels_give_what_rounded_floats_give() {
         let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
             let options = options(Precision::Auto, kernels);
             let session = Session::of_network(&network, &preprocessing, &options, &[]).unwrap();
-            session.logits(Pictures::Rgb8(&pictures(9, SIZE))).unwrap()
+            session.logits(Pictures::Rgb8(&pictures(27, SIZE))).unwrap()
         });
         let apart = difference(&fused, &plain);
         assert!(apart < 0.05, "{architecture}: {apart}");
-        let apart = difference(&plain, &reference(&graph, 9));
+        let apart = difference(&plain, &reference(&graph, 27));
         assert!(apart < 0.5, "{architecture}: {apart} from float");
     }
 }
