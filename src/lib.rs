@@ -3,7 +3,7 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> training, report, export, quantization -> engine
+//! main -> commands -> cli -> training, report, export, quantization, serving -> engine
 //!      -> bundle, data -> models -> graph, weights, image, metrics -> labels, files, progress, error
 //! ```
 //!
@@ -26,5 +26,6 @@ pub mod models;
 pub mod progress;
 pub mod quantization;
 pub mod report;
+pub mod serving;
 pub mod training;
 pub mod weights;

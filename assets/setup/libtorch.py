@@ -43,6 +43,8 @@ def wanted(name):
     base = os.path.basename(name)
     if not base:
         return None
+    if ".dist-info/licenses/" in name:
+        return "licenses/" + name.replace(".dist-info/licenses/", "/")
     if name.startswith("torch/include/"):
         return name.removeprefix("torch/")
     if sys.platform == "linux" and platform.machine() == "x86_64":

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::Context;
@@ -153,7 +153,15 @@ impl Bundle {
         let unreadable = |cause| Error::Data(format!("can't be read: {cause}"));
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
-        let mut source = Hashed::new(BufReader::with_capacity(1 << 16, file));
+        Self::read_from(BufReader::with_capacity(1 << 16, file), length)
+    }
+
+    /// Reads a model file of `length` bytes; see [`Bundle::read`].
+    ///
+    /// # Errors
+    /// As [`Bundle::read`], but for the name.
+    pub fn read_from(source: impl Read, length: u64) -> Result<(Self, String)> {
+        let mut source = Hashed::new(source);
         let (weights, notes) = safetensors::read_from(&mut source, length)?;
         let text = notes.get(KEY).ok_or_else(|| {
             Error::Data(

@@ -7,6 +7,7 @@ pub mod export;
 pub mod info;
 pub mod predict;
 pub mod quantize;
+pub mod serve;
 pub mod train;
 
 use clap::{Args, Parser, Subcommand};
@@ -24,7 +25,8 @@ Exit codes: 0 done; 1 a quality gate failed; 2 wrong usage; 3 bad data or model 
 Start here:
   flowers data sample photos
   flowers train photos --out run
-  flowers predict run/model.safetensors photos/rose"
+  flowers predict run/model.safetensors photos/rose
+  flowers serve run/model.safetensors"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -45,6 +47,8 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Write a model for another runtime, and verify that it gives the same answers
     Export(export::ExportArgs),
+    /// Answer over HTTP, with a page to try it
+    Serve(Box<serve::ServeArgs>),
     /// Check, split, or draw a data set
     #[command(subcommand)]
     Data(data::DataCommand),

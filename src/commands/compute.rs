@@ -5,7 +5,7 @@ use tch::Device;
 use super::output::note;
 use crate::bundle::Bundle;
 use crate::cli::Compute;
-use crate::engine::{Kernels, Options, Precision, Session};
+use crate::engine::{self, Kernels, Options, Precision, Session};
 use crate::error::Result;
 use crate::training::{self, DeviceChoice};
 
@@ -33,8 +33,16 @@ pub fn device_name(device: Device) -> String {
 
 /// As [`set_up`], with a number of threads.
 pub fn with_threads(device: DeviceChoice, threads: usize) -> Result<Device> {
-    tch::set_num_threads(threads as i32);
+    engine::use_threads(threads);
     training::resolve_device(device)
+}
+
+/// How to compute on the CPU, whatever else there is.
+pub fn on_cpu(precision: Precision) -> Options {
+    Options {
+        precision,
+        ..Options::cpu()
+    }
 }
 
 /// A model compiled for the device of the arguments; says in which precision.

@@ -12,6 +12,7 @@ mod photos;
 mod predict;
 pub mod progress;
 mod quantize;
+mod serve;
 mod stop;
 mod table;
 mod train;
@@ -32,6 +33,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Quantize(args) => quantize::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Data(command) => data::run(&command),
         Command::Info(args) => info::run(&args),
     }

@@ -15,7 +15,8 @@ use crate::cli::predict::PredictArgs;
 use crate::data::is_hidden;
 use crate::engine::{Pictures, Session};
 use crate::error::{Error, Result, shown};
-use crate::image::{Limits, Preprocessing, decode};
+use crate::image::decode::read_bytes;
+use crate::image::{DecodeError, Limits, Preprocessing};
 use crate::labels::Labels;
 use crate::metrics::{softmax, top_k};
 
@@ -122,8 +123,9 @@ fn pixels(files: &[Found], preprocessing: &Preprocessing) -> Vec<Result<RgbImage
     let limits = Limits::default();
     let load = |file: &Found| {
         let file = file.as_ref().map_err(|(_, why)| why.clone())?;
-        let picture = decode::read(file, &limits).map_err(|cause| cause.to_string())?;
-        Ok(preprocessing.fit(&picture))
+        let read = read_bytes(file, &limits).map_err(DecodeError::from);
+        let picture = read.and_then(|bytes| preprocessing.read(&bytes, &limits));
+        picture.map_err(|cause| cause.to_string())
     };
     files.par_iter().map(load).collect()
 }

@@ -17,7 +17,7 @@ use super::folder::Photo;
 use crate::error::{Error, Result, shown};
 use crate::image::augment::{self, Augmentation, Augmentations};
 use crate::image::decode::read_bytes;
-use crate::image::{Limits, Preprocessing, decode};
+use crate::image::{DecodeError, Limits, Preprocessing, decode};
 
 /// A batch as the network takes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,10 +76,12 @@ impl Transform {
             let why = "the photo changed since the folder was scanned; restore it or start anew";
             return Err(refuse(why.into()).into());
         }
-        let picture = decode(&bytes, &self.limits).map_err(|cause| refuse(cause.to_string()))?;
+        let refuse_picture = |cause: DecodeError| refuse(cause.to_string()).into();
         let Some(augmentations) = &self.augmentations else {
-            return Ok(self.preprocessing.fit(&picture));
+            let picture = self.preprocessing.read(&bytes, &self.limits);
+            return picture.map_err(refuse_picture);
         };
+        let picture = decode(&bytes, &self.limits).map_err(refuse_picture)?;
         let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
         let picture = if augmentations.steps.iter().any(crops) {
             picture

@@ -104,22 +104,23 @@ impl Manifest {
     /// outside its labels, or a photo listed twice.
     pub fn read(path: &Path) -> Result<Self> {
         let refuse = |what: String| Error::Data(format!("{}: {what}", shown(path)));
+        Ok(Self::parse(&files::read(path)?).map_err(refuse)?)
+    }
+
+    /// The manifest that a text holds, or what is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
         let corrupt = |cause: serde_json::Error| {
-            refuse(format!(
-                "not a split manifest ({cause}); make one with `flowers data split`"
-            ))
+            format!("not a split manifest ({cause}); make one with `flowers data split`")
         };
-        let bytes = files::read(path)?;
-        let schema: SchemaOnly = serde_json::from_slice(&bytes).map_err(corrupt)?;
+        let schema: SchemaOnly = serde_json::from_slice(text).map_err(corrupt)?;
         if schema.schema > SCHEMA {
-            let message = format!(
+            return Err(format!(
                 "the split manifest has schema {}, newer than {SCHEMA}; update flowers",
                 schema.schema
-            );
-            return Err(refuse(message).into());
+            ));
         }
-        let manifest: Self = serde_json::from_slice(&bytes).map_err(corrupt)?;
-        manifest.consistent().map_err(refuse)?;
+        let manifest: Self = serde_json::from_slice(text).map_err(corrupt)?;
+        manifest.consistent()?;
         Ok(manifest)
     }
 

@@ -18,5 +18,5 @@ pub use cpu::Cpu;
 pub use loaded::Loaded;
 pub use precision::{Arithmetic, Kernels, Precision, Target};
 pub use predictions::predictions;
-pub use session::{NotFinite, Options, Pictures, Session, Values, network_of};
+pub use session::{NotFinite, Options, Pictures, Session, Values, network_of, use_threads};
 pub use tensors::{of_host, torch};

@@ -82,6 +82,11 @@ impl NotFinite {
     }
 }
 
+/// Sets how many threads compute what the calling thread asks for.
+pub fn use_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
 /// A network compiled for this machine. The thread that runs it owns it.
 pub struct Session {
     module: Loaded,

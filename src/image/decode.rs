@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::num::NonZeroU32;
 use std::panic::catch_unwind;
 use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 
+use super::shrink::shrunk;
 use crate::error::shown;
 
 /// What a picture may cost at most.
@@ -49,6 +51,8 @@ pub enum DecodeError {
     TooManyPixels { width: u32, height: u32, limit: u64 },
     #[error("a file of more than the {limit} bytes allowed: compress or scale the picture down")]
     TooManyBytes { limit: u64 },
+    #[error("decoding it takes more memory than pictures of {limit} pixels may: scale it down")]
+    TooMuchMemory { limit: u64 },
     #[error("broken {format} ({reason}): copy it again or convert it")]
     Broken {
         format: &'static str,
@@ -96,6 +100,15 @@ pub fn read_bytes(path: &Path, limits: &Limits) -> io::Result<Vec<u8>> {
 /// pixels are allocated. A picture that ends early is [`DecodeError::Broken`]; so is one on
 /// which a decoder panics.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
+    decode_for(bytes, limits, None)
+}
+
+/// As [`decode`]; a JPEG may come out smaller, with at least so many pixels on its shorter side.
+pub(super) fn decode_for(
+    bytes: &[u8],
+    limits: &Limits,
+    short_side: Option<NonZeroU32>,
+) -> Result<RgbImage, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -111,7 +124,11 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
         return Err(broken(name, "cut short: no end-of-image marker"));
     }
     // The decoders are other people's parsers of hostile bytes: a panic there is one bad file.
-    catch_unwind(|| decode_as(format, name, bytes, limits))
+    let shrunk = || match (format, short_side) {
+        (ImageFormat::Jpeg, Some(side)) => shrunk(bytes, limits, side),
+        _ => None,
+    };
+    catch_unwind(|| shrunk().map_or_else(|| decode_as(format, name, bytes, limits), Ok))
         .unwrap_or_else(|_| Err(broken(name, "the decoder failed on it")))
 }
 
@@ -121,7 +138,12 @@ fn decode_as(
     bytes: &[u8],
     limits: &Limits,
 ) -> Result<RgbImage, DecodeError> {
-    let fault = |error: ImageError| broken(name, &error.to_string());
+    let fault = |error: ImageError| match error {
+        ImageError::Limits(_) => DecodeError::TooMuchMemory {
+            limit: limits.max_pixels,
+        },
+        _ => broken(name, &error.to_string()),
+    };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.decoder());
     let mut decoder = reader.into_decoder().map_err(fault)?;
@@ -167,6 +189,12 @@ fn sniff(bytes: &[u8]) -> Option<(ImageFormat, &'static str)> {
         _ => return None,
     };
     Some((format, name))
+}
+
+/// The usual ending of the name of such a picture; `None` for what can't be decoded.
+pub fn extension(bytes: &[u8]) -> Option<&'static str> {
+    let (format, _) = sniff(bytes)?;
+    format.extensions_str().first().copied()
 }
 
 /// What a file without an allowed format seems to be, for the error message.

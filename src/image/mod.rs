@@ -5,6 +5,7 @@ mod colour;
 pub mod decode;
 pub mod preprocess;
 mod resample;
+mod shrink;
 pub mod transform;
 
 pub use decode::{DecodeError, Limits, decode};

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands"],
     &["cli"],
-    &["training", "report", "export", "quantization"],
+    &["training", "report", "export", "quantization", "serving"],
     &["engine"],
     &["bundle", "data"],
     &["models"],

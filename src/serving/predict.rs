@@ -1,0 +1,194 @@
+//! `POST /predict` and `POST /feedback`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant as Moment, timeout_at};
+
+use super::answer::{Answer, Outcome, Outcomes};
+use super::model::Model;
+use super::refusal::Refusal;
+use super::service::Service;
+use super::upload::{self, Upload};
+
+/// Tells which model answered: the SHA-256 of its file.
+pub const MODEL_HEADER: HeaderName = HeaderName::from_static("x-model-sha256");
+
+#[derive(Debug, Deserialize)]
+pub struct Options {
+    #[serde(default = "three")]
+    top_k: usize,
+}
+
+fn three() -> usize {
+    3
+}
+
+#[derive(Debug, Serialize)]
+struct Stored {
+    stored: bool,
+}
+
+/// Classifies the pictures of a request.
+pub async fn predict(
+    State(service): State<Arc<Service>>,
+    options: Result<Query<Options>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let top_k = match options {
+        Ok(Query(Options { top_k })) if top_k > 0 => top_k,
+        _ => return Err(Refusal::BadRequest("top_k is a number from 1".into())),
+    };
+    let model = service.model()?;
+    let within = Deadline::of(&service);
+    let upload = within.upload(request).await?;
+    let several = upload.files.len() > 1;
+    let answers = within.answers(&model, upload.files, top_k).await?;
+    let mut response = if several {
+        let predictions = answers.into_iter().map(Outcome::from).collect();
+        Json(Outcomes { predictions }).into_response()
+    } else {
+        let answer = answers.into_iter().next().ok_or(Refusal::NoFile)??;
+        Json(answer).into_response()
+    };
+    sign(&mut response, &model);
+    Ok(response)
+}
+
+/// Keeps a picture under the label that a person gave it.
+pub async fn feedback(
+    State(service): State<Arc<Service>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    if service.collection.is_none() {
+        return Err(Refusal::NotFound);
+    }
+    let model = service.model()?;
+    let within = Deadline::of(&service);
+    let Upload { files, label } = within.upload(request).await?;
+    let label = label.ok_or_else(|| Refusal::BadRequest("the field `label` is missing".into()))?;
+    if model.manifest.labels.id(&label).is_none() {
+        let message = "the model has no such label; /labels lists them";
+        return Err(Refusal::BadRequest(message.into()));
+    }
+    let [file] = <[Vec<u8>; 1]>::try_from(files)
+        .map_err(|_| Refusal::BadRequest("one picture at a time".into()))?;
+    let answers = within.answers(&model, vec![file.clone()], 3).await?;
+    let answer = answers.into_iter().next().ok_or(Refusal::NoFile)??;
+    let sha256 = model.sha256.clone();
+    let stored = spawn_blocking(move || match &service.collection {
+        Some(collection) => collection.store(&file, &label, &answer, &sha256),
+        None => Err(Refusal::NotFound),
+    });
+    let stored = stored.await.map_err(|_| unfinished())??;
+    let mut response = Json(Stored { stored }).into_response();
+    sign(&mut response, &model);
+    Ok(response)
+}
+
+/// Adds the model's SHA-256 to a response.
+pub fn sign(response: &mut Response, model: &Model) {
+    if let Ok(value) = HeaderValue::from_str(&model.sha256) {
+        response.headers_mut().insert(MODEL_HEADER, value);
+    }
+}
+
+fn unfinished() -> Refusal {
+    Refusal::Internal("the work was not finished".into())
+}
+
+/// The time that a request has left.
+struct Deadline<'a> {
+    service: &'a Arc<Service>,
+    end: Moment,
+}
+
+impl<'a> Deadline<'a> {
+    fn of(service: &'a Arc<Service>) -> Self {
+        Self {
+            service,
+            end: Moment::now() + service.settings.timeout,
+        }
+    }
+
+    async fn upload(&self, request: Request) -> Result<Upload, Refusal> {
+        let read = upload::read(request, self.service.settings.picture.max_bytes);
+        timeout_at(self.end, self.or_over(read))
+            .await
+            .unwrap_or(Err(Refusal::SlowUpload))
+    }
+
+    /// The answer or refusal for each picture, or one refusal for all.
+    async fn answers(
+        &self,
+        model: &Arc<Model>,
+        files: Vec<Vec<u8>>,
+        top_k: usize,
+    ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
+        let most = self.service.queue.size();
+        if files.len() > most {
+            let message = format!("more than {most} pictures: send the rest apart");
+            return Err(Refusal::BadRequest(message));
+        }
+        let _place = self.service.queue.enter(files.len())?;
+        let each = files
+            .into_iter()
+            .map(|file| self.answer(model, file, top_k));
+        let all = async { Ok(join_all(each).await) };
+        let seconds = self.service.settings.timeout.as_secs();
+        timeout_at(self.end, self.or_over(all))
+            .await
+            .unwrap_or(Err(Refusal::Deadline { seconds }))
+    }
+
+    async fn answer(
+        &self,
+        model: &Arc<Model>,
+        file: Vec<u8>,
+        top_k: usize,
+    ) -> Result<Answer, Refusal> {
+        let pixels = self.decode(model, file).await?;
+        let logits = self.service.queue.logits(Arc::clone(model), pixels).await?;
+        let answer = Answer::of(&logits, &model.manifest.labels, top_k)?;
+        self.service.metrics.answered(&answer);
+        Ok(answer)
+    }
+
+    /// 8-bit RGB (crop, crop, 3) of a picture.
+    async fn decode(&self, model: &Arc<Model>, file: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let decoders = Arc::clone(&self.service.decoders);
+        let turn = decoders.acquire_owned().await.map_err(|_| unfinished())?;
+        let (service, model) = (Arc::clone(self.service), Arc::clone(model));
+        let decoded = spawn_blocking(move || {
+            let _turn = turn;
+            let start = Instant::now();
+            let limits = service.settings.picture;
+            let picture = model.manifest.preprocessing.read(&file, &limits);
+            service.metrics.decoded(start.elapsed());
+            picture.map(image::RgbImage::into_raw)
+        });
+        Ok(decoded.await.map_err(|_| unfinished())??)
+    }
+
+    /// Gives up when the server's time is over.
+    async fn or_over<T>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.service.stop.over.cancelled() => {
+                Err(Refusal::Unavailable("the server is shutting down"))
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Why a request gets no prediction, and the status that says so.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::image::DecodeError;
+
+/// An answer `{"error": ..}`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("No file provided")]
+    NoFile,
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("an API key is needed: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")]
+    NoKey,
+    #[error("nothing is here; /openapi.json lists what there is")]
+    NotFound,
+    #[error("this path does not take that method")]
+    Method,
+    #[error("the upload took too long")]
+    SlowUpload,
+    #[error("more than the {limit} bytes allowed: scale the picture down")]
+    TooLarge { limit: u64 },
+    #[error(
+        "send multipart/form-data with a field `file`, or the picture itself as image/jpeg, image/png, .."
+    )]
+    MediaType,
+    #[error("{0}")]
+    TooManyPixels(String),
+    #[error("too many pictures are waiting; try again in {retry_after} s")]
+    Busy { retry_after: u64 },
+    #[error("{0}")]
+    Unavailable(&'static str),
+    #[error("no answer within {seconds} s; try again later")]
+    Deadline { seconds: u64 },
+    #[error("the collection of photos is full")]
+    CollectionFull,
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Refusal {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoFile | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NoKey => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SlowUpload => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyPixels(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::CollectionFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Seconds after which another try makes sense.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Busy { retry_after } => Some(*retry_after),
+            Self::Unavailable(_) => Some(1),
+            _ => None,
+        }
+    }
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::TooManyPixels { .. } | DecodeError::TooMuchMemory { .. } => {
+                Self::TooManyPixels(error.to_string())
+            }
+            DecodeError::TooManyBytes { limit } => Self::TooLarge { limit },
+            DecodeError::Empty => Self::BadRequest("the file is empty".into()),
+            _ => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"error": self.to_string()}));
+        let mut response = (self.status(), body).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self == Self::NoKey {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}

@@ -1,0 +1,144 @@
+//! Paths to handlers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use super::metrics::MEDIA_TYPE;
+use super::observe::{self, REQUEST_ID};
+use super::predict::{self, MODEL_HEADER, sign};
+use super::refusal::Refusal;
+use super::service::Service;
+
+/// Every route, below the base path.
+pub const ROUTES: [&str; 8] = [
+    "/",
+    "/predict",
+    "/feedback",
+    "/labels",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+];
+
+/// Routes that need no key: the page asks for one, and probes have none.
+const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
+
+const OPENAPI: &str = include_str!("../../assets/openapi.json");
+
+/// The application.
+pub fn app(service: &Arc<Service>) -> Router {
+    let base = service.settings.base_path.as_str();
+    let at = |path: &str| format!("{base}{path}");
+    let mut router = Router::new()
+        .route(&at("/"), get(page))
+        .route(&at("/predict"), post(predict::predict))
+        .route(&at("/feedback"), post(predict::feedback))
+        .route(&at("/labels"), get(labels))
+        .route(
+            &at("/healthz"),
+            get(|| async { Json(json!({"status": "alive"})) }),
+        )
+        .route(&at("/readyz"), get(ready))
+        .route(&at("/metrics"), get(metrics))
+        .route(&at("/openapi.json"), get(openapi));
+    if let Some((_, last)) = base.rsplit_once('/') {
+        // Relative, as nobody knows what a proxy calls this place.
+        let inside = format!("{last}/");
+        router = router.route(base, get(|| async move { Redirect::permanent(&inside) }));
+    }
+    router = router
+        .fallback(|| async { Refusal::NotFound })
+        .method_not_allowed_fallback(|| async { Refusal::Method })
+        .layer(middleware::from_fn_with_state(Arc::clone(service), admit));
+    if !service.settings.cors_origins.is_empty() {
+        router = router.layer(cors(&service.settings.cors_origins));
+    }
+    router
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(service),
+            observe::observe,
+        ))
+        .with_state(Arc::clone(service))
+}
+
+/// The route of a path, or `other`.
+pub fn route_of(path: &str, base: &str) -> &'static str {
+    let inside = path.strip_prefix(base);
+    let known = inside.and_then(|path| ROUTES.into_iter().find(|route| *route == path));
+    known.unwrap_or("other")
+}
+
+async fn admit(
+    State(service): State<Arc<Service>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let route = route_of(request.uri().path(), &service.settings.base_path);
+    let keys = service.settings.keys.as_ref();
+    let known = keys.is_none_or(|keys| keys.admit(request.headers()));
+    match known || OPEN.contains(&route) {
+        true => Ok(next.run(request).await),
+        false => Err(Refusal::NoKey),
+    }
+}
+
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    let allowed = match origins.iter().any(|origin| origin == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(origins.iter().cloned()),
+    };
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(Any)
+        .expose_headers([MODEL_HEADER, REQUEST_ID, header::RETRY_AFTER])
+}
+
+async fn page(State(service): State<Arc<Service>>) -> Response {
+    service.page.response()
+}
+
+async fn labels(State(service): State<Arc<Service>>) -> Result<Response, Refusal> {
+    let model = service.model()?;
+    let mut response = Json(json!({
+        "labels": model.manifest.labels,
+        "collect": service.collection.is_some(),
+        "model": {
+            "sha256": model.sha256,
+            "architecture": model.manifest.architecture,
+            "precision": model.target.arithmetic.to_string(),
+        },
+    }))
+    .into_response();
+    sign(&mut response, &model);
+    Ok(response)
+}
+
+async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Value>, Refusal> {
+    if service.stop.is_draining() {
+        return Err(Refusal::Unavailable("the server is shutting down"));
+    }
+    service.model()?;
+    Ok(Json(json!({"status": "ready"})))
+}
+
+async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    let queue = &service.queue;
+    let page = service.metrics.text(queue.taken(), queue.size());
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response()
+}
+
+async fn openapi() -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::OK, json, OPENAPI).into_response()
+}

@@ -1,0 +1,49 @@
+//! How to serve, validated.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+
+use super::client::Trusted;
+use super::collect::Bounds;
+use super::keys::Keys;
+use crate::engine;
+use crate::image::Limits;
+
+pub struct Settings {
+    pub model: PathBuf,
+    pub engine: engine::Options,
+    /// Threads that the model computes with.
+    pub threads: usize,
+    /// Path before every route: empty, or `/` and more without one at the end.
+    pub base_path: String,
+    pub trusted: Trusted,
+    /// What one picture may cost.
+    pub picture: Limits,
+    /// From the head of a request to its answer.
+    pub timeout: Duration,
+    /// Pictures between upload and answer.
+    pub max_queue: usize,
+    /// Pictures that the model takes at once.
+    pub max_batch: usize,
+    pub connections: Connections,
+    /// Origins that browsers may call from; `*` for all.
+    pub cors_origins: Vec<HeaderValue>,
+    pub keys: Option<Keys>,
+    pub collect: Option<(PathBuf, Bounds)>,
+    /// Whether every request is logged.
+    pub access_log: bool,
+}
+
+/// What one connection may do, and how many there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Connections {
+    pub max: usize,
+    /// For the head of a request to come, and for a connection to be idle.
+    pub head_timeout: Duration,
+    /// For a client to take bytes of an answer.
+    pub write_timeout: Duration,
+    /// After SIGTERM, for what was accepted.
+    pub drain_timeout: Duration,
+}

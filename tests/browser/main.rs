@@ -1,0 +1,303 @@
+//! The upload page in a real browser. Without one, its tests are counted as ignored.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+// Shared with the other tests, which use all of it.
+#![allow(dead_code)]
+
+#[path = "../it/http.rs"]
+mod http;
+mod nginx;
+#[path = "../it/server.rs"]
+mod server;
+#[path = "../it/support.rs"]
+mod support;
+mod webdriver;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use flowers::bundle::Bundle;
+use flowers::labels::Labels;
+use libtest_mimic::{Arguments, Trial};
+use serde_json::json;
+
+use nginx::Nginx;
+use server::{Server, rose_path};
+use support::{model, names};
+use webdriver::{Browser, has};
+
+const HOSTILE: &str = "<img src=x onerror=alert(1)>";
+
+fn main() -> ExitCode {
+    let browser = has(&["chromedriver"]) && (has(&["chromium"]) || has(&["google-chrome"]));
+    let proxy = browser && has(&["nginx"]);
+    if !browser {
+        eprintln!("skipped: there is no chromium, or no chromedriver");
+    } else if !proxy {
+        eprintln!("skipped: nginx is not installed");
+    }
+    let trial = |name: &str, possible: bool, test: fn()| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(!possible)
+    };
+    let mut arguments = Arguments::from_args();
+    // Browsers are large, and starved ones miss clicks.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    libtest_mimic::run(
+        &arguments,
+        vec![
+            trial("an_upload_in_chinese", browser, an_upload_in_chinese),
+            trial(
+                "the_language_can_be_switched",
+                browser,
+                the_language_can_be_switched,
+            ),
+            trial("every_error_has_words", browser, every_error_has_words),
+            trial(
+                "a_hostile_name_is_only_text",
+                browser,
+                a_hostile_name_is_only_text,
+            ),
+            trial("a_key_is_asked_for", browser, a_key_is_asked_for),
+            trial(
+                "a_label_can_be_corrected",
+                browser,
+                a_label_can_be_corrected,
+            ),
+            trial("a_phone_is_wide_enough", browser, a_phone_is_wide_enough),
+            trial(
+                "below_a_path_behind_nginx",
+                proxy,
+                below_a_path_behind_nginx,
+            ),
+        ],
+    )
+    .exit_code()
+}
+
+fn page(server: &Server, language: &str) -> Browser {
+    let browser = Browser::start(language);
+    browser.open(&format!("http://{}/", server.address));
+    browser
+}
+
+/// The page shows what the server answers to the same picture.
+fn shows_the_answer(browser: &Browser, server: &Server) {
+    browser.wait("document.querySelector('#class').innerText");
+    let answer = server.predict(&[&fs::read(rose_path()).unwrap()]).good();
+    assert_eq!(json!(browser.text("#class")), answer["class"]);
+    let share = format!("{:.1}%", 100.0 * answer["confidence"].as_f64().unwrap());
+    assert_eq!(browser.text("#confidence"), share);
+    assert_eq!(
+        browser.value("document.querySelectorAll('#top li').length"),
+        3
+    );
+    for (place, guess) in answer["top_predictions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
+        let name = browser.text(&format!("#top li:nth-child({}) .name", place + 1));
+        assert_eq!(json!(name), guess["class"]);
+    }
+}
+
+fn an_upload_in_chinese() {
+    let server = Server::start(&["--precision", "float32"]);
+    let browser = page(&server, "zh-CN,zh");
+    browser.wait_text("h1", "花卉分类器");
+    assert_eq!(browser.value("document.title"), "花卉分类器");
+    assert_eq!(browser.value("document.documentElement.lang"), "zh-CN");
+    assert_eq!(
+        browser.text("#subtitle"),
+        "上传一张花卉图片,AI将识别它的种类"
+    );
+    assert_eq!(browser.text("#identify"), "识别花卉");
+    browser.click("#identify");
+    browser.wait_text("#error", "请选择一张图片");
+    browser.choose(&rose_path());
+    browser.wait("document.querySelector('#preview').naturalWidth || document.querySelector('#preview img')?.naturalWidth");
+    // What it says while it waits is over within milliseconds, so it is kept.
+    browser.value(
+        "(window.said = [], window.disabled = [], new MutationObserver(() => { \
+         const button = document.querySelector('#identify'); \
+         said.push(button.innerText); disabled.push(button.disabled || button.ariaDisabled === 'true') \
+         }).observe(document.querySelector('#identify'), {subtree: true, childList: true, attributes: true, characterData: true}))",
+    );
+    browser.click("#identify");
+    shows_the_answer(&browser, &server);
+    assert_eq!(browser.text("#error"), "");
+    browser.wait("said.some(text => text.includes('识别中...')) && disabled.includes(true)");
+    let words = browser.text("main");
+    for word in ["置信度", "Top 3 预测结果"] {
+        assert!(words.contains(word), "{words}");
+    }
+    assert_eq!(browser.text("#identify"), "识别花卉");
+    assert_eq!(
+        browser.value("document.querySelector('#identify').disabled"),
+        false
+    );
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+fn the_language_can_be_switched() {
+    let server = Server::start(&[]);
+    let browser = page(&server, "en-GB,en");
+    browser.wait_text("h1", "Flower");
+    assert_eq!(browser.value("document.documentElement.lang"), "en");
+    browser.click("#language");
+    browser.wait_text("h1", "花卉分类器");
+    browser.open(&format!("http://{}/", server.address));
+    browser.wait_text("h1", "花卉分类器");
+    browser.click("#language");
+    browser.wait_text("h1", "Flower");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+fn every_error_has_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let files = [
+        write("text.jpg", b"a rose is a rose"),
+        write("broken.jpg", &fs::read(rose_path()).unwrap()[..700]),
+        write("large.png", &server::noise(400, 400)),
+        write("wide.png", &server::noise(200, 101)),
+    ];
+    let mut server = Server::start(&["--max-body", "200000", "--max-pixels", "20000"]);
+    let browser = page(&server, "en");
+    let mut messages = BTreeSet::new();
+    for file in files {
+        let shown = browser.text("#error");
+        browser.choose(&file);
+        browser.click("#identify");
+        let other = format!(
+            "(text => text && text !== {})(document.querySelector('#error').innerText.trim())",
+            json!(shown)
+        );
+        browser.wait(&format!(
+            "document.querySelector('#error').checkVisibility() && {other}"
+        ));
+        assert_eq!(browser.text("#class"), "", "an error is no result");
+        messages.insert(browser.text("#error"));
+    }
+    assert_eq!(messages.len(), 4, "{messages:?}");
+    // After an error all goes on.
+    browser.choose(&rose_path());
+    browser.click("#identify");
+    browser.wait("document.querySelector('#class').innerText");
+    assert_eq!(browser.text("#error"), "");
+    server.stop();
+    browser.click("#identify");
+    browser.wait("document.querySelector('#error').checkVisibility()");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+/// The trained model with another name for its first class.
+fn renamed(folder: &Path, name: &str) -> std::path::PathBuf {
+    let (mut bundle, _) = Bundle::read(&model()).unwrap();
+    bundle.manifest.labels = Labels::new([name, "sunflower", "tulip"]).unwrap();
+    let path = folder.join("renamed.safetensors");
+    bundle.write(&path).unwrap();
+    path
+}
+
+fn a_hostile_name_is_only_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::of(&renamed(folder.path(), HOSTILE), &[]);
+    let browser = page(&server, "zh");
+    browser.value("(window.alerted = false, window.alert = () => { alerted = true })");
+    browser.choose(&rose_path());
+    browser.click("#identify");
+    browser.wait("document.querySelector('#class').innerText");
+    assert!(browser.text("#top").contains(HOSTILE));
+    assert_eq!(
+        browser.value("document.querySelectorAll('#result img').length"),
+        0
+    );
+    assert_eq!(browser.value("alerted"), false);
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+fn a_key_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    fs::write(&keys, "open-sesame\n").unwrap();
+    let server = Server::start(&["--api-key-file", keys.to_str().unwrap()]);
+    let browser = page(&server, "en");
+    browser.choose(&rose_path());
+    browser.click("#identify");
+    browser.wait("document.querySelector('#key').checkVisibility()");
+    browser.keys("#key", "open-sesame");
+    browser.click("#identify");
+    browser.wait("document.querySelector('#class').innerText");
+    assert_eq!(browser.text("#error"), "");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+fn a_label_can_be_corrected() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&["--collect", folder.path().to_str().unwrap()]);
+    let browser = page(&server, "en");
+    browser.choose(&rose_path());
+    browser.click("#identify");
+    browser.wait("document.querySelector('#confirm').checkVisibility()");
+    browser.wait("document.querySelectorAll('#correct option').length > 3");
+    browser.keys("#correct", "tulip");
+    browser.click("#send-correction");
+    browser.wait("document.querySelector('#feedback-status').innerText.trim()");
+    assert_eq!(names(&folder.path().join("tulip")).len(), 1);
+    assert_eq!(browser.complaints(), [""; 0]);
+
+    let without = Server::start(&[]);
+    browser.open(&format!("http://{}/", without.address));
+    browser.choose(&rose_path());
+    browser.click("#identify");
+    browser.wait("document.querySelector('#class').innerText");
+    assert_eq!(
+        browser.value("document.querySelector('#confirm').checkVisibility()"),
+        false
+    );
+}
+
+fn a_phone_is_wide_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::of(&renamed(folder.path(), &"long".repeat(40)), &[]);
+    let browser = page(&server, "zh");
+    browser.phone(320, 640);
+    browser.choose(&rose_path());
+    browser.click("#identify");
+    browser.wait("document.querySelector('#class').innerText");
+    let widths = browser.value("[document.documentElement.scrollWidth, innerWidth]");
+    assert_eq!(widths, json!([320, 320]));
+}
+
+fn below_a_path_behind_nginx() {
+    let kept = Server::start(&["--base-path", "/kept", "--precision", "float32"]);
+    let cut = Server::start(&["--precision", "float32"]);
+    let nginx = Nginx::before(kept.address, cut.address);
+    let browser = Browser::start("en");
+    for path in ["kept", "cut"] {
+        browser.open(&format!("http://{}/{path}/", nginx.address));
+        browser.choose(&rose_path());
+        browser.click("#identify");
+        shows_the_answer(&browser, &cut);
+        assert_eq!(browser.complaints(), [""; 0], "{path}");
+    }
+    // Without the slash the way leads there.
+    let reply = http::Request::get("/kept").send(kept.address);
+    assert_eq!(reply.header("location"), Some("kept/"));
+}

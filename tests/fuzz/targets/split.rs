@@ -1,0 +1,12 @@
+//! Split manifests.
+#![no_main]
+
+use flowers::data::Manifest;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(manifest) = Manifest::parse(bytes) {
+        let text = manifest.to_json().unwrap();
+        assert_eq!(Manifest::parse(text.as_bytes()).unwrap().train, manifest.train);
+    }
+});

@@ -1,0 +1,231 @@
+//! Time, connections, places and memory have an end.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::http::{Form, Reply, Request, connect};
+use crate::server::{Server, noise, rose};
+use crate::support::wait_until;
+
+/// How long the server leaves a connection open, in seconds; sends what `say` gives every 50 ms.
+fn open_for(mut stream: TcpStream, mut say: impl FnMut() -> &'static [u8]) -> f64 {
+    let start = Instant::now();
+    let mut reader = stream.try_clone().unwrap();
+    let closed = thread::spawn(move || reader.read_to_end(&mut Vec::new()).is_ok());
+    while !closed.is_finished() {
+        assert!(start.elapsed() < Duration::from_secs(30), "never closed");
+        stream.write_all(say()).ok();
+        thread::sleep(Duration::from_millis(50));
+    }
+    start.elapsed().as_secs_f64()
+}
+
+#[test]
+fn a_silent_a_slow_and_an_idle_client_are_sent_away() {
+    let server = Server::start(&["--header-timeout", "1"]);
+    let connect = || connect(server.address).unwrap();
+    let silent = open_for(connect(), || b"");
+    let mut bytes = b"POST /predict HTTP/1.1\r\nHost: "
+        .chunks(1)
+        .chain(std::iter::repeat(&b"x"[..]));
+    let slow = open_for(connect(), || bytes.next().unwrap());
+    let mut idle = connect();
+    let asked = Request::get("/healthz").header("Connection", "keep-alive");
+    assert_eq!(asked.over(&mut idle).unwrap().status, 200);
+    let idle = open_for(idle, || b"");
+    for (what, seconds) in [("silent", silent), ("slow", slow), ("idle", idle)] {
+        assert!((0.9..5.0).contains(&seconds), "{what}: {seconds}");
+    }
+    // None of them is counted any more.
+    assert_eq!(server.metric("flowers_connections"), 1.0);
+}
+
+#[test]
+fn a_slow_body_is_refused() {
+    let server = Server::start(&["--timeout", "1"]);
+    for head in [
+        "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\n",
+        "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\n--b\r\n\r\n",
+    ] {
+        let mut stream = connect(server.address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let start = Instant::now();
+        let reply = Reply::read(&mut stream).unwrap();
+        reply.refused(408, "the upload took too long");
+        let seconds = start.elapsed().as_secs_f64();
+        assert!((0.9..5.0).contains(&seconds), "{seconds}");
+    }
+}
+
+#[test]
+fn a_client_waits_when_all_connections_are_taken() {
+    let server = Server::start(&["--max-connections", "2"]);
+    let held = [0, 1].map(|_| connect(server.address).unwrap());
+    wait_until("both are accepted", || {
+        let folder = format!("/proc/{}/fd", server.process.id());
+        let sockets = std::fs::read_dir(folder).unwrap().filter(|entry| {
+            let link = std::fs::read_link(entry.as_ref().unwrap().path());
+            link.is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
+        });
+        // The listener is the third; tokio has a pair for signals.
+        sockets.count() >= 5
+    });
+    let mut third = connect(server.address).unwrap();
+    third.write_all(&Request::get("/healthz").bytes()).unwrap();
+    third
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    assert!(Reply::read(&mut third).is_err());
+    drop(held);
+    third
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    assert_eq!(Reply::read(&mut third).unwrap().status, 200);
+}
+
+#[test]
+fn an_upload_is_refused_before_it_has_come() {
+    let server = Server::start(&["--max-body", "1000000"]);
+    let mut stream = connect(server.address).unwrap();
+    let head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n";
+    let announced = format!("{head}Content-Length: 1000001\r\n\r\n");
+    stream.write_all(announced.as_bytes()).unwrap();
+    Reply::read(&mut stream)
+        .unwrap()
+        .refused(413, "1000000 bytes");
+
+    // Without a length it is counted, and the answer arrives although the client goes on sending.
+    let mut stream = connect(server.address).unwrap();
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(chunked.as_bytes()).unwrap();
+    let chunk = [&b"10000\r\n"[..], &[7; 0x10000], b"\r\n"].concat();
+    for _ in 0..160 {
+        if stream.write_all(&chunk).is_err() {
+            break;
+        }
+    }
+    Reply::read(&mut stream)
+        .unwrap()
+        .refused(413, "1000000 bytes");
+}
+
+/// Sends the same picture from so many clients at once.
+fn crowd(server: &Server, clients: usize, picture: &[u8]) -> Vec<Reply> {
+    let request = Request::post("/predict").form(Form::new().file(picture));
+    thread::scope(|scope| {
+        let ask = || scope.spawn(|| request.send(server.address));
+        let asked: Vec<_> = (0..clients).map(|_| ask()).collect();
+        asked
+            .into_iter()
+            .map(|reply| reply.join().unwrap())
+            .collect()
+    })
+}
+
+#[test]
+fn beyond_the_queue_clients_are_told_to_come_back() {
+    let server = Server::start(&["--max-queue", "2"]);
+    let replies = crowd(&server, 16, &noise(1200, 1000));
+    let (good, busy): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
+    assert!(good.len() >= 2 && !busy.is_empty(), "{} good", good.len());
+    for reply in busy {
+        reply.refused(429, "too many pictures are waiting");
+        let seconds: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..60).contains(&seconds));
+    }
+    server.predict(&[&rose(), &rose()]).good();
+    assert_eq!(server.metric("flowers_queue_pictures"), 0.0);
+}
+
+#[test]
+fn an_answer_that_takes_too_long_is_given_up() {
+    let server = Server::start(&["--timeout", "0.1"]);
+    let replies = crowd(&server, 8, &flat(6000, 5000));
+    let late: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
+    assert!(!late.is_empty());
+    for reply in late {
+        reply.refused(504, "no answer within");
+    }
+}
+
+#[test]
+fn nobody_computes_for_a_client_that_left() {
+    let server = Server::start(&["--max-queue", "100"]);
+    let before = server.metric("flowers_batch_pictures_sum");
+    let request = Request::post("/predict").form(Form::new().file(&noise(2000, 1500)));
+    let request = request.bytes();
+    for _ in 0..20 {
+        let mut stream = connect(server.address).unwrap();
+        stream.write_all(&request).unwrap();
+    }
+    wait_until("the queue is empty", || {
+        server.metric("flowers_queue_pictures") == 0.0
+            && server.metric("flowers_connections") == 1.0
+    });
+    let computed = server.metric("flowers_batch_pictures_sum") - before;
+    assert!(computed < 10.0, "{computed} of 20 pictures were computed");
+    server.predict(&[&rose()]).good();
+}
+
+#[test]
+fn memory_stays_within_what_the_help_says() {
+    const CONNECTIONS: u64 = 48;
+    const BODY: u64 = 2_000_000;
+    const PIXELS: u64 = 4_000_000;
+    /// For stacks, arenas, and the model's own feature maps.
+    const SLACK: u64 = 60_000_000;
+    let server = Server::start(&[
+        "--max-connections",
+        "49",
+        "--max-body",
+        "2000000",
+        "--max-pixels",
+        "4000000",
+        "--max-queue",
+        "16",
+        "--timeout",
+        "20",
+    ]);
+    server.predict(&[&rose()]).good();
+    let before = server.resident();
+    let head = format!(
+        "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {BODY}\r\n\r\n"
+    );
+    let body = vec![1; BODY as usize - 1];
+    let held: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = connect(server.address).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&body).unwrap();
+            stream
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    let uploads = server.resident() - before;
+    // They are there, so the limit is what keeps them from being more.
+    assert!(uploads > CONNECTIONS * BODY / 2, "{uploads}");
+    assert!(uploads < CONNECTIONS * 2 * BODY + SLACK, "{uploads}");
+    drop(held);
+
+    let picture = flat(2000, 2000);
+    let before = server.resident();
+    for reply in crowd(&server, 32, &picture) {
+        assert!([200, 429].contains(&reply.status), "{}", reply.text());
+    }
+    let cores = thread::available_parallelism().unwrap().get() as u64;
+    let growth = server.resident().saturating_sub(before);
+    assert!(growth < cores * 8 * PIXELS + SLACK, "{growth}");
+}
+
+/// A PNG of one colour: many pixels in few bytes.
+pub fn flat(width: u32, height: u32) -> Vec<u8> {
+    let picture = image::RgbaImage::from_pixel(width, height, image::Rgba([9, 8, 7, 255]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
