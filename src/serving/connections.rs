@@ -74,9 +74,12 @@ pub async fn serve(
             Err(cause) => rest(&cause).await,
         }
     }
-    // Connections that the system took on before the socket is closed have a right to an answer.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        start(stream, peer, None);
+    // Connections that the system took on before the socket is closed have a right to an answer. On a
+    // socket that stays open, the next server gives it.
+    if !listener.is_inherited() {
+        for (stream, peer) in listener.backlog() {
+            start(stream, peer, None);
+        }
     }
     drop(listener);
     finish(open, limits.drain_timeout, &stop).await;

@@ -148,6 +148,51 @@ impl Listener {
             }
         }
     }
+
+    /// Connections that wait to be accepted, without waiting for more.
+    ///
+    /// Asks the system: tokio knows only what its last look told.
+    #[cfg(unix)]
+    pub fn backlog(&self) -> Vec<(Box<dyn Stream>, Peer)> {
+        use std::os::fd::AsFd;
+
+        let mut waiting: Vec<(Box<dyn Stream>, Peer)> = Vec::new();
+        match self {
+            Self::Tcp { listener, .. } => {
+                let socket = listener.as_fd().try_clone_to_owned();
+                let Ok(socket) = socket.map(std::net::TcpListener::from) else {
+                    return waiting;
+                };
+                while let Ok((stream, address)) = socket.accept() {
+                    let ready = stream.set_nonblocking(true);
+                    if let Ok(stream) = ready.and_then(|()| tokio::net::TcpStream::from_std(stream))
+                    {
+                        waiting.push((Box::new(stream), Peer::Address(address.ip())));
+                    }
+                }
+            }
+            Self::Unix { listener, .. } => {
+                let socket = listener.as_fd().try_clone_to_owned();
+                let Ok(socket) = socket.map(std::os::unix::net::UnixListener::from) else {
+                    return waiting;
+                };
+                while let Ok((stream, _)) = socket.accept() {
+                    let ready = stream.set_nonblocking(true);
+                    if let Ok(stream) =
+                        ready.and_then(|()| tokio::net::UnixStream::from_std(stream))
+                    {
+                        waiting.push((Box::new(stream), Peer::UnixSocket));
+                    }
+                }
+            }
+        }
+        waiting
+    }
+
+    #[cfg(not(unix))]
+    pub fn backlog(&self) -> Vec<(Box<dyn Stream>, Peer)> {
+        Vec::new()
+    }
 }
 
 impl Drop for Listener {

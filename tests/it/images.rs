@@ -321,3 +321,92 @@ fn formats_outside_the_list_are_refused() {
         assert!(matches!(error, DecodeError::NotAPicture { .. }), "{error}");
     }
 }
+
+/// A photo-like picture: smooth shapes with some grain.
+fn large(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let (u, v) = (x as f32 / width as f32, y as f32 / height as f32);
+        let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(2_246_822_519)) >> 29;
+        let wave = |phase: f32| 120.0 + 100.0 * (9.0 * u + 7.0 * v * v + phase).sin();
+        Rgb([0.0, 2.0, 4.0].map(|phase| wave(phase) as u8 + grain as u8))
+    })
+}
+
+fn jpeg(picture: &image::DynamicImage) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn a_large_jpeg_is_shrunk_while_it_is_decoded_and_looks_the_same() {
+    let limits = Limits::default();
+    for (width, height, crop) in [(2000, 1500, 224), (1500, 2000, 96), (1023, 2047, 48)] {
+        let preprocessing = Preprocessing::imagenet(crop);
+        let colour = image::DynamicImage::from(large(width, height));
+        for picture in [colour.clone(), colour.grayscale()] {
+            let bytes = jpeg(&picture);
+            let whole = preprocessing.fit(&decode(&bytes, &limits).unwrap());
+            let found = difference(&preprocessing.read(&bytes, &limits).unwrap(), &whole);
+            assert!(found.0 < 2.0 && found.1 < 24, "{width}x{height}: {found:?}");
+            assert!(found.0 > 0.0, "{width}x{height} was decoded whole");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_large_or_no_jpeg_is_decoded_whole() {
+    let limits = Limits::default();
+    let preprocessing = Preprocessing::imagenet(224);
+    let small = jpeg(&large(1020, 1020).into());
+    let mut png = std::io::Cursor::new(Vec::new());
+    large(1100, 1100)
+        .write_to(&mut png, ImageFormat::Png)
+        .unwrap();
+    let cmyk = std::fs::read(golden("cmyk.jpg")).unwrap();
+    let sharp = Preprocessing {
+        antialias: false,
+        ..Preprocessing::imagenet(64)
+    };
+    let tiny = Preprocessing::imagenet(2);
+    let cases = [
+        (&preprocessing, small),
+        (&preprocessing, png.into_inner()),
+        (&tiny, cmyk),
+        (&sharp, jpeg(&large(1100, 1100).into())),
+    ];
+    for (preprocessing, bytes) in cases {
+        let whole = preprocessing.fit(&decode(&bytes, &limits).unwrap());
+        assert_eq!(preprocessing.read(&bytes, &limits).unwrap(), whole);
+    }
+}
+
+#[test]
+fn a_shrunk_picture_is_turned_and_limited_as_a_whole_one() {
+    let preprocessing = Preprocessing::imagenet(3);
+    let limits = Limits::default();
+    for n in 1..=8 {
+        let bytes = std::fs::read(golden(format!("exif{n}.jpg"))).unwrap();
+        let whole = preprocessing.fit(&decode(&bytes, &limits).unwrap());
+        let shrunk = preprocessing.read(&bytes, &limits).unwrap();
+        let found = difference(&shrunk, &whole);
+        assert!(found.0 < 8.0, "orientation {n}: {found:?}");
+        // The one that is upside down or aside is far off.
+        let turned = image::imageops::rotate180(&whole);
+        assert!(difference(&shrunk, &turned).0 > 20.0, "orientation {n}");
+    }
+    let bytes = jpeg(&large(2000, 1500).into());
+    let few = Limits {
+        max_pixels: 2_999_999,
+        ..limits
+    };
+    let refused = preprocessing.read(&bytes, &few).unwrap_err();
+    assert!(
+        matches!(refused, DecodeError::TooManyPixels { .. }),
+        "{refused}"
+    );
+    let cut = preprocessing
+        .read(&bytes[..bytes.len() / 2], &limits)
+        .unwrap_err();
+    assert!(matches!(cut, DecodeError::Broken { .. }), "{cut}");
+}
