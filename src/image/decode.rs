@@ -8,6 +8,7 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+use memchr::memchr;
 
 use super::shrink::shrunk;
 use crate::error::shown;
@@ -236,7 +237,7 @@ fn describe(bytes: &[u8]) -> &'static str {
 /// The decoder fills what a truncated file lacks with grey and calls it a success.
 fn reaches_end_of_image(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(2..).unwrap_or_default();
-    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
+    while let Some(at) = memchr(0xff, rest) {
         rest = &rest[at..];
         match *rest {
             [_, 0xd9, ..] => return true,

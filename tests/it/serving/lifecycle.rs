@@ -272,3 +272,20 @@ fn new_keys_come_with_a_hangup() {
     });
     assert_eq!(status("new-key"), 200);
 }
+
+#[test]
+fn idle_openmp_threads_soon_sleep_unless_told_otherwise() {
+    let spins = |policy: Option<&str>| {
+        let mut command = Server::command(&model());
+        command.args(["--port", "0"]).env_remove("OMP_WAIT_POLICY");
+        if let Some(policy) = policy {
+            command.env("OMP_WAIT_POLICY", policy);
+        }
+        let server = Server::spawn(command);
+        let environment = fs::read(format!("/proc/{}/environ", server.process.id())).unwrap();
+        let mut variables = environment.split(|&byte| byte == 0);
+        variables.any(|variable| variable == b"GOMP_SPINCOUNT=3000")
+    };
+    assert!(spins(None));
+    assert!(!spins(Some("active")));
+}
