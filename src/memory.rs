@@ -3,7 +3,9 @@
 /// jemalloc for this program and for libtorch, where it replaces the system's allocator.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod allocator {
-    use std::ptr::null_mut;
+    use std::ffi::{CStr, CString, c_uint, c_void};
+    use std::ptr::{from_mut, null_mut};
+    use std::sync::OnceLock;
 
     use tikv_jemalloc_sys::mallctl;
     use tikv_jemallocator::Jemalloc;
@@ -16,6 +18,41 @@ mod allocator {
     /// pages: those gain 3%, and what is resident creeps up for minutes while the kernel makes them.
     #[unsafe(export_name = "malloc_conf")]
     pub static OPTIONS: &[u8] = b"dirty_decay_ms:-1,muzzy_decay_ms:-1\0";
+
+    /// The arena of threads that give memory back, once it is made.
+    static RETURNING: OnceLock<Option<c_uint>> = OnceLock::new();
+
+    pub(super) fn use_returning() {
+        if let Some(arena) = *RETURNING.get_or_init(make_returning) {
+            set(c"thread.arena", arena);
+        }
+    }
+
+    fn make_returning() -> Option<c_uint> {
+        let mut arena: c_uint = 0;
+        let mut length = size_of_val(&arena);
+        let place = from_mut(&mut arena).cast::<c_void>();
+        // SAFETY: the command gives a number of this type and length.
+        let made = unsafe { mallctl(c"arenas.create".as_ptr(), place, &mut length, null_mut(), 0) };
+        let option = CString::new(format!("arena.{arena}.dirty_decay_ms")).ok()?;
+        (made == 0 && set::<isize>(&option, 10_000)).then_some(arena)
+    }
+
+    /// Sets an option, of the type that jemalloc's manual gives it.
+    fn set<T>(option: &CStr, mut value: T) -> bool {
+        let place = from_mut(&mut value).cast::<c_void>();
+        // SAFETY: the value lives as long as the call, and its length is told.
+        let failed = unsafe {
+            mallctl(
+                option.as_ptr(),
+                null_mut(),
+                null_mut(),
+                place,
+                size_of::<T>(),
+            )
+        };
+        failed == 0
+    }
 
     pub(super) fn purge() {
         // 4096 stands for all arenas.
@@ -30,6 +67,13 @@ mod allocator {
 pub fn release_unused() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     allocator::purge();
+}
+
+/// Lets the calling thread share its free memory with the others that called this, and give it back
+/// after ten seconds: for work whose size outsiders choose. Other threads keep what they once had.
+pub fn share_and_return() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    allocator::use_returning();
 }
 
 /// Bytes of this process that are in memory now, where the system tells (Linux).

@@ -16,7 +16,7 @@ SIGTERM and Ctrl-C: /readyz goes down, accepted requests are finished, exit code
 changed file: the model is loaded beside the old one, tested, and swapped in; if it is bad, the old
 one stays. A socket that systemd opened (LISTEN_FDS) is used instead of --host and --port.
 
-Memory, beyond the model: at most --max-connections uploads of twice --max-body, one picture of 8
+Memory, beyond the model: at most --max-connections uploads of twice --max-body, one picture of 11
 bytes a pixel (--max-pixels) a core while it is decoded, and --max-queue pictures of the network's
 size.
 
@@ -96,7 +96,7 @@ pub struct ServeLimits {
     /// Time from the head of a request to its answer
     #[arg(long, env = "FLOWERS_TIMEOUT", value_name = "S", default_value_t = 30.0, value_parser = seconds)]
     pub timeout: f64,
-    /// Time for the head of a request to come, and for a connection to be idle
+    /// Time for the head of a request to come, for bytes of an answer to go, and to be idle
     #[arg(long, env = "FLOWERS_HEADER_TIMEOUT", value_name = "S", default_value_t = 15.0, value_parser = seconds)]
     pub header_timeout: f64,
     /// Pictures between upload and answer; beyond it clients are told to come back (429)

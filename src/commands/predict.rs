@@ -18,23 +18,16 @@ use crate::error::{Error, Result, shown};
 use crate::image::decode::read_bytes;
 use crate::image::{DecodeError, Limits, Preprocessing};
 use crate::labels::Labels;
-use crate::metrics::{softmax, top_k};
+use crate::metrics::Answer;
 
 /// Pictures that are decoded and run together.
 const BATCH: usize = 32;
 
 #[derive(Serialize)]
-struct Answer {
+struct Success {
     file: String,
-    class: String,
-    confidence: f64,
-    top_predictions: Vec<Guess>,
-}
-
-#[derive(Serialize)]
-struct Guess {
-    class: String,
-    confidence: f64,
+    #[serde(flatten)]
+    answer: Answer,
 }
 
 #[derive(Serialize)]
@@ -143,18 +136,8 @@ fn answer(
     k: u32,
     output: &mut Output<'_>,
 ) -> Result<()> {
-    let probabilities = softmax(logits);
-    let guesses: Vec<Guess> = top_k(logits, k as usize)
-        .into_iter()
-        .map(|id| Guess {
-            class: labels.name(id).unwrap_or_default().into(),
-            confidence: probabilities[id],
-        })
-        .collect();
-    let Some(first) = guesses.first() else {
-        return Err(Error::Data("the model has no classes".into()).into());
-    };
-    let others: Vec<String> = guesses[1..]
+    let answer = Answer::of(logits, labels, k as usize);
+    let others: Vec<String> = answer.top_predictions[1..]
         .iter()
         .map(|guess| format!("{} {:.3}", shown(&guess.class), guess.confidence))
         .collect();
@@ -166,14 +149,12 @@ fn answer(
     output.text(format_args!(
         "{}: {} {:.3}{others}",
         shown(file),
-        shown(&first.class),
-        first.confidence
+        shown(&answer.class),
+        answer.confidence
     ))?;
-    output.json(&Answer {
+    output.json(&Success {
         file: path_text(file),
-        class: first.class.clone(),
-        confidence: first.confidence,
-        top_predictions: guesses,
+        answer,
     })
 }
 

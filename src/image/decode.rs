@@ -13,6 +13,9 @@ use memchr::memchr;
 use super::shrink::shrunk;
 use crate::error::shown;
 
+/// Scans of a JPEG; progressive ones have some ten.
+const MAX_SCANS: usize = 100;
+
 /// What a picture may cost at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -121,12 +124,20 @@ pub(super) fn decode_for(
     let (format, name) = sniff(bytes).ok_or_else(|| DecodeError::NotAPicture {
         looks_like: describe(bytes),
     })?;
-    if format == ImageFormat::Jpeg && !reaches_end_of_image(bytes) {
+    let markers = match format {
+        ImageFormat::Jpeg => Some(Markers::of(bytes)),
+        _ => None,
+    };
+    if markers.is_some_and(|markers| !markers.end) {
         return Err(broken(name, "cut short: no end-of-image marker"));
     }
+    // Each takes a look at every block, however few bytes it has.
+    if markers.is_some_and(|markers| markers.scans > MAX_SCANS) {
+        return Err(broken(name, "more scans than any picture needs"));
+    }
     // The decoders are other people's parsers of hostile bytes: a panic there is one bad file.
-    let shrunk = || match (format, short_side) {
-        (ImageFormat::Jpeg, Some(side)) => shrunk(bytes, limits, side),
+    let shrunk = || match (markers, short_side) {
+        (Some(markers), Some(side)) if !markers.progressive => shrunk(bytes, limits, side),
         _ => None,
     };
     catch_unwind(|| shrunk().map_or_else(|| decode_as(format, name, bytes, limits), Ok))
@@ -165,7 +176,9 @@ fn decode_as(
         .map_err(fault)?;
     // A picture with a damaged EXIF block is still a picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
+    // Turning copies, so what is turned is made small first.
+    let mut picture = DynamicImage::from(picture.into_rgb8());
     picture.apply_orientation(orientation);
     Ok(picture.into_rgb8())
 }
@@ -232,27 +245,42 @@ fn describe(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Whether a JPEG has an end-of-image marker of its own (not that of an embedded thumbnail).
-///
-/// The decoder fills what a truncated file lacks with grey and calls it a success.
-fn reaches_end_of_image(bytes: &[u8]) -> bool {
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    while let Some(at) = memchr(0xff, rest) {
-        rest = &rest[at..];
-        match *rest {
-            [_, 0xd9, ..] => return true,
-            // Fill bytes before a marker.
-            [_, 0xff, ..] => rest = &rest[1..],
-            // A stuffed zero in the entropy-coded data, and markers without a length.
-            [_, 0x00 | 0x01 | 0xd0..=0xd8, ..] => rest = &rest[2..],
-            [_, _, high, low, ..] => {
-                let length = usize::from(u16::from_be_bytes([high, low]));
-                rest = rest.get(2 + length..).unwrap_or_default();
+/// What the markers of a JPEG tell, without those of an embedded thumbnail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Markers {
+    /// There is an end of the image. The decoder fills what a truncated file lacks with grey and
+    /// calls it a success.
+    end: bool,
+    scans: usize,
+    progressive: bool,
+}
+
+impl Markers {
+    fn of(bytes: &[u8]) -> Self {
+        let mut markers = Self::default();
+        let mut rest = bytes.get(2..).unwrap_or_default();
+        while let Some(at) = memchr(0xff, rest) {
+            rest = &rest[at..];
+            match *rest {
+                [_, 0xd9, ..] => {
+                    markers.end = true;
+                    break;
+                }
+                // Fill bytes before a marker.
+                [_, 0xff, ..] => rest = &rest[1..],
+                // A stuffed zero in the entropy-coded data, and markers without a length.
+                [_, 0x00 | 0x01 | 0xd0..=0xd8, ..] => rest = &rest[2..],
+                [_, marker, high, low, ..] => {
+                    markers.scans += usize::from(marker == 0xda);
+                    markers.progressive |= matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce);
+                    let length = usize::from(u16::from_be_bytes([high, low]));
+                    rest = rest.get(2 + length..).unwrap_or_default();
+                }
+                _ => break,
             }
-            _ => return false,
         }
+        markers
     }
-    false
 }
 
 #[cfg(test)]
@@ -279,11 +307,17 @@ mod tests {
         let mut jpeg = vec![0xff, 0xd8];
         jpeg.extend(thumbnail);
         jpeg.extend([0xff, 0xda, 0, 2, 1, 2, 0xff, 0x00, 3, 0xff, 0xd0, 4]);
-        assert!(!reaches_end_of_image(&jpeg));
-        jpeg.extend([0xff, 0xff, 0xd9]);
-        assert!(reaches_end_of_image(&jpeg));
-        assert!(!reaches_end_of_image(&[0xff]));
-        assert!(!reaches_end_of_image(&[0xff, 0xd8, 0xff]));
+        let found = Markers::of(&jpeg);
+        assert_eq!(
+            (found.end, found.scans, found.progressive),
+            (false, 1, false)
+        );
+        jpeg.extend([0xff, 0xc2, 0, 2, 0xff, 0xff, 0xd9]);
+        let found = Markers::of(&jpeg);
+        assert_eq!((found.end, found.scans, found.progressive), (true, 1, true));
+        for bytes in [&[0xff][..], &[0xff, 0xd8, 0xff]] {
+            assert_eq!(Markers::of(bytes), Markers::default());
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(super) fn shrunk(bytes: &[u8], limits: &Limits, short_side: NonZeroU32) -> O
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return None;
     }
+    let (PixelFormat::RGB24 | PixelFormat::L8) = info.pixel_format else {
+        return None;
+    };
     let factor = width.min(height) / short_side;
     if factor < 2 {
         return None;
@@ -31,9 +34,8 @@ pub(super) fn shrunk(bytes: &[u8], limits: &Limits, short_side: NonZeroU32) -> O
     let pixels = decoder.decode().ok()?;
     let (width, height) = (width.into(), height.into());
     let mut picture = match info.pixel_format {
-        PixelFormat::RGB24 => DynamicImage::from(RgbImage::from_raw(width, height, pixels)?),
         PixelFormat::L8 => DynamicImage::from(GrayImage::from_raw(width, height, pixels)?),
-        PixelFormat::L16 | PixelFormat::CMYK32 => return None,
+        _ => DynamicImage::from(RgbImage::from_raw(width, height, pixels)?),
     };
     let orientation = decoder.exif_data().and_then(Orientation::from_exif_chunk);
     picture.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));

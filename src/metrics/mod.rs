@@ -1,6 +1,7 @@
 //! How good a classifier is: scores to metrics, metrics to gates, epochs to a history.
 
 pub mod accuracy;
+pub mod answer;
 pub mod calibration;
 pub mod confusion;
 pub mod evaluation;
@@ -12,6 +13,7 @@ pub mod predictions;
 pub mod report;
 pub mod scores;
 
+pub use answer::{Answer, Guess};
 pub use evaluation::Evaluation;
 pub use gates::{GateResult, Gates};
 pub use history::Epoch;

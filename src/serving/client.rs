@@ -72,7 +72,8 @@ impl Trusted {
             return client;
         }
         let proto = headers.get(FORWARDED_PROTO);
-        client.https = proto.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+        let proto = proto.and_then(|proto| proto.to_str().ok()?.rsplit(',').next());
+        client.https = proto.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
         let values = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
         for hop in hops {

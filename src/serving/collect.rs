@@ -11,13 +11,14 @@ use serde::Serialize;
 use tracing::error;
 use walkdir::WalkDir;
 
-use super::answer::{Answer, Guess};
 use super::refusal::Refusal;
 use crate::data::content::{hex, sha256};
+use crate::data::is_hidden;
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::image::decode::extension;
 use crate::labels::Labels;
+use crate::metrics::{Answer, Guess};
 
 /// The file of records in the collection, hidden from what scans data sets.
 const RECORDS: &str = ".collected.jsonl";
@@ -40,6 +41,7 @@ pub struct Collection {
 struct Held {
     /// Where each photo is, by its name.
     photos: HashMap<String, PathBuf>,
+    /// Of the photos and the records.
     bytes: u64,
 }
 
@@ -62,14 +64,18 @@ impl Collection {
     pub fn open(folder: &Path, bounds: Bounds) -> Result<Self> {
         files::create_folder(folder)?;
         files::check_writable(&folder.join(RECORDS))?;
-        let mut held = Held::default();
+        let records = fs::metadata(folder.join(RECORDS));
+        let mut held = Held {
+            bytes: records.map_or(0, |records| records.len()),
+            ..Held::default()
+        };
         for entry in WalkDir::new(folder).min_depth(2).max_depth(2) {
             let unreadable = |cause: walkdir::Error| {
                 Error::Environment(format!("{} can't be read: {cause}", shown(folder)))
             };
             let entry = entry.map_err(unreadable)?;
             let metadata = entry.metadata().map_err(unreadable)?;
-            if metadata.is_file() {
+            if metadata.is_file() && !is_hidden(entry.file_name()) {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 held.bytes += metadata.len();
                 held.photos.insert(name, entry.into_path());
@@ -126,24 +132,27 @@ impl Collection {
             predicted: &answer.top_predictions,
             model_sha256,
         };
-        let known = held.photos.get(&name).cloned();
-        let size = photo.len() as u64;
-        let full = held.photos.len() as u64 >= self.bounds.photos
-            || held.bytes.saturating_add(size) > self.bounds.bytes;
-        match &known {
-            Some(there) if *there == place => return Ok(false),
-            None if full => return Err(Refusal::CollectionFull),
-            _ => {}
+        // It may have been taken away since.
+        let known = held
+            .photos
+            .get(&name)
+            .filter(|path| path.is_file())
+            .cloned();
+        if known.as_ref() == Some(&place) {
+            return Ok(false);
+        }
+        let record = record.line()?;
+        let size = if known.is_some() { 0 } else { photo.len() };
+        let bytes = held.bytes.saturating_add((size + record.len()) as u64);
+        let more = known.is_none() && held.photos.len() as u64 >= self.bounds.photos;
+        if more || bytes > self.bounds.bytes {
+            return Err(Refusal::CollectionFull);
         }
         let kept = self.keep(photo, &place, known.as_deref());
-        kept.and_then(|()| self.write(&record)).map_err(|cause| {
-            error!("a photo can't be collected: {cause:#}");
-            Refusal::Internal("the photo could not be kept".into())
-        })?;
+        kept.map_err(unkept)?;
         held.photos.insert(name, place);
-        if known.is_none() {
-            held.bytes += size;
-        }
+        held.bytes = bytes;
+        self.write(&record).map_err(|cause| unkept(cause.into()))?;
         Ok(known.is_none())
     }
 
@@ -157,13 +166,24 @@ impl Collection {
         }
     }
 
-    fn write(&self, record: &Record<'_>) -> Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
+    fn write(&self, record: &[u8]) -> std::io::Result<()> {
         let path = self.folder.join(RECORDS);
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(file.write_all(&line)?)
+        file.write_all(record)
     }
+}
+
+impl Record<'_> {
+    fn line(&self) -> Result<Vec<u8>, Refusal> {
+        let mut line = serde_json::to_vec(self).map_err(|cause| unkept(cause.into()))?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+fn unkept(cause: anyhow::Error) -> Refusal {
+    error!("a photo can't be collected: {cause:#}");
+    Refusal::Internal("the photo could not be kept".into())
 }
 
 /// Whether a name is one plain component of a path, and not hidden.

@@ -31,8 +31,10 @@ use super::stop::Stop;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// How long an idle connection may still bring a request after SIGTERM: one may be on its way.
-const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// How long after SIGTERM new connections, and requests on idle ones, are still taken.
+fn grace(drain_timeout: Duration) -> Duration {
+    (drain_timeout / 4).min(Duration::from_secs(1))
+}
 
 /// How much, and how long, is still read from a client that was refused before its upload ended;
 /// closing at once would reset the connection and take the answer with it.
@@ -60,14 +62,24 @@ pub async fn serve(
         open.spawn(connection.serve(stream));
         while open.try_join_next().is_some() {}
     };
+    // Whoever sends clients here has a moment to see that readiness is down. The next server on an
+    // inherited socket can have them at once.
+    let inherited = listener.is_inherited();
+    let closing = async {
+        stop.draining.cancelled().await;
+        if !inherited {
+            sleep(grace(limits.drain_timeout)).await;
+        }
+    };
+    tokio::pin!(closing);
     loop {
         let slot = tokio::select! {
             slot = Arc::clone(&slots).acquire_owned() => slot.ok(),
-            () = stop.draining.cancelled() => break,
+            () = &mut closing => break,
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.draining.cancelled() => break,
+            () = &mut closing => break,
         };
         match accepted {
             Ok((stream, peer)) => start(stream, peer, slot),
@@ -76,13 +88,18 @@ pub async fn serve(
     }
     // Connections that the system took on before the socket is closed have a right to an answer. On a
     // socket that stays open, the next server gives it.
-    if !listener.is_inherited() {
+    if !inherited {
         for (stream, peer) in listener.backlog() {
             start(stream, peer, None);
         }
     }
     drop(listener);
-    finish(open, limits.drain_timeout, &stop).await;
+    finish(
+        open,
+        limits.drain_timeout - grace(limits.drain_timeout),
+        &stop,
+    )
+    .await;
 }
 
 /// Waits for the open connections, and cuts them off when the time is over.
@@ -130,7 +147,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: Box<dyn Stream>) {
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.limits.write_timeout));
+        stream.set_write_timeout(Some(self.limits.head_timeout));
         let handle = |mut request: Request<Incoming>| {
             request.extensions_mut().insert(self.peer);
             let app = self.app.clone();
@@ -143,7 +160,7 @@ impl Connection {
             .serve_connection(TokioIo::new(Box::pin(stream)), service_fn(handle));
         let last = async {
             self.stop.draining.cancelled().await;
-            sleep(LAST_REQUEST).await;
+            sleep(grace(self.limits.drain_timeout)).await;
         };
         let served = tokio::select! {
             served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,

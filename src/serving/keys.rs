@@ -10,7 +10,7 @@ use crate::data::content::{Hash, sha256};
 use crate::error::{Error, Result, shown};
 use crate::files;
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The keys of a file, a line each; empty lines and those that begin with `#` are passed over.
 pub struct Keys {

@@ -47,8 +47,13 @@ impl Listener {
             Error::Environment(format!("the socket of LISTEN_FDS can't be used: {cause}"))
         };
         let mut sockets = ListenFd::from_env();
-        if sockets.len() == 0 {
-            return Ok(None);
+        match sockets.len() {
+            0 => return Ok(None),
+            1 => {}
+            n => {
+                let message = format!("{n} sockets were handed over (LISTEN_FDS): hand over one");
+                return Err(Error::Usage(message).into());
+            }
         }
         if let Ok(Some(listener)) = sockets.take_tcp_listener(0) {
             listener.set_nonblocking(true).map_err(unusable)?;
@@ -67,7 +72,8 @@ impl Listener {
                 file: None,
             }));
         }
-        Ok(None)
+        let message = "the socket of LISTEN_FDS listens neither on TCP nor on a unix stream";
+        Err(Error::Usage(message.into()).into())
     }
 
     /// Listens on an address; port 0 takes any that is free.

@@ -10,9 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::answer::Answer;
 use super::model::Model;
 use crate::memory;
+use crate::metrics::Answer;
 
 /// The media type of [`Metrics::text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -78,7 +78,8 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("flowers");
+        let mut all = Registry::default();
+        let registry = all.sub_registry_with_prefix("flowers");
         let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
         let requests = Family::default();
         let durations = Durations::new_with_constructor(seconds);
@@ -102,7 +103,7 @@ impl Metrics {
             registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
         }
         registry.register_with_unit(
-            "http_request",
+            "http_request_duration",
             "From the head of a request to its answer",
             Unit::Seconds,
             durations.clone(),
@@ -135,7 +136,7 @@ impl Metrics {
             reloads.clone(),
         );
         registry.register("model", "The model that answers", model.clone());
-        let process = registry.sub_registry_with_prefix("process");
+        let process = all.sub_registry_with_prefix("process");
         process.register_with_unit(
             "resident_memory",
             "Memory in use",
@@ -149,7 +150,7 @@ impl Metrics {
             started(),
         );
         Self {
-            registry,
+            registry: all,
             requests,
             durations,
             decode,

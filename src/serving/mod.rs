@@ -28,6 +28,7 @@ pub mod upload;
 use std::sync::Arc;
 
 use listener::Listener;
+use reload::Watch;
 use sd_notify::NotifyState;
 use service::Service;
 use settings::Settings;
@@ -46,6 +47,7 @@ use crate::error::Result;
 pub async fn serve(listener: Listener, settings: Settings) -> Result<()> {
     let stop = Stop::on_signals()?;
     let address = listener.to_string();
+    let watch = Watch::new(&settings.model)?;
     let service = Arc::new(Service::new(settings, stop.clone())?);
     let load_first = listener.is_inherited();
     if load_first {
@@ -60,7 +62,8 @@ pub async fn serve(listener: Listener, settings: Settings) -> Result<()> {
         }
         info!(%address, "ready");
         sd_notify::notify(&[NotifyState::Ready]).ok();
-        reload::watch(&service, stop.clone()).await
+        watch.run(&service, stop.clone()).await;
+        Ok::<_, anyhow::Error>(())
     };
     tokio::pin!(accepting);
     tokio::select! {

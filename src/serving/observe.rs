@@ -11,6 +11,7 @@ use rand::RngExt;
 use tracing::info;
 
 use super::client::{Client, Peer};
+use super::metrics::Metrics;
 use super::routes::route_of;
 use super::service::Service;
 
@@ -32,10 +33,18 @@ pub async fn observe(
         .trusted
         .client(peer.unwrap_or(Peer::UnixSocket), request.headers());
     let path = settings.access_log.then(|| request.uri().path().to_owned());
+    let mut counted = Counted {
+        metrics: &service.metrics,
+        route,
+        method,
+        status: GONE,
+        start,
+    };
     let mut response = next.run(request).await;
-    let took = start.elapsed();
     let status = response.status().as_u16();
-    service.metrics.request(route, method, status, took);
+    counted.status = status;
+    drop(counted);
+    let took = start.elapsed();
     if let Some(path) = path {
         let Client { address, https } = client;
         let client = address.map_or("-".into(), |address| address.to_string());
@@ -57,6 +66,26 @@ pub async fn observe(
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The status that is counted for a client that left before its answer, as nginx does.
+const GONE: u16 = 499;
+
+/// Counts a request when it is dropped: answered, or given up.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+    start: Instant,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let took = self.start.elapsed();
+        let metrics = self.metrics;
+        metrics.request(self.route, self.method, self.status, took);
+    }
 }
 
 /// The id that a proxy gave, if it is harmless in a log, or a new one.

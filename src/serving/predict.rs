@@ -4,23 +4,30 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant as Moment, timeout_at};
 
-use super::answer::{Answer, Outcome, Outcomes};
+use super::answer::{Outcome, Outcomes};
 use super::model::Model;
+use super::queue::Place;
 use super::refusal::Refusal;
 use super::service::Service;
 use super::upload::{self, Upload};
+use crate::metrics::Answer;
 
 /// Tells which model answered: the SHA-256 of its file.
 pub const MODEL_HEADER: HeaderName = HeaderName::from_static("x-model-sha256");
+
+/// Sent by the page with its feedback, with any value.
+pub const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 #[derive(Debug, Deserialize)]
 pub struct Options {
@@ -71,6 +78,11 @@ pub async fn feedback(
     if service.collection.is_none() {
         return Err(Refusal::NotFound);
     }
+    // Any site may have its visitors' browsers post a form here, but not with such a header.
+    let headers = request.headers();
+    if headers.contains_key(header::ORIGIN) && !headers.contains_key(REQUESTED_WITH) {
+        return Err(Refusal::OtherSite);
+    }
     let model = service.model()?;
     let within = Deadline::of(&service);
     let Upload { files, label } = within.upload(request).await?;
@@ -79,14 +91,18 @@ pub async fn feedback(
         let message = "the model has no such label; /labels lists them";
         return Err(Refusal::BadRequest(message.into()));
     }
-    let [file] = <[Vec<u8>; 1]>::try_from(files)
+    let [file] = <[Bytes; 1]>::try_from(files)
         .map_err(|_| Refusal::BadRequest("one picture at a time".into()))?;
     let answers = within.answers(&model, vec![file.clone()], 3).await?;
     let answer = answers.into_iter().next().ok_or(Refusal::NoFile)??;
     let sha256 = model.sha256.clone();
-    let stored = spawn_blocking(move || match &service.collection {
-        Some(collection) => collection.store(&file, &label, &answer, &sha256),
-        None => Err(Refusal::NotFound),
+    let turn = within.turn(&service.storing).await?;
+    let stored = spawn_blocking(move || {
+        let _turn = turn;
+        match &service.collection {
+            Some(collection) => collection.store(&file, &label, &answer, &sha256),
+            None => Err(Refusal::NotFound),
+        }
     });
     let stored = stored.await.map_err(|_| unfinished())??;
     let mut response = Json(Stored { stored }).into_response();
@@ -120,17 +136,28 @@ impl<'a> Deadline<'a> {
     }
 
     async fn upload(&self, request: Request) -> Result<Upload, Refusal> {
+        self.service.queue.has_place()?;
         let read = upload::read(request, self.service.settings.picture.max_bytes);
         timeout_at(self.end, self.or_over(read))
             .await
             .unwrap_or(Err(Refusal::SlowUpload))
     }
 
+    /// A permit, when there is one.
+    async fn turn(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = Arc::clone(permits).acquire_owned();
+        let permit = async { permit.await.map_err(|_| unfinished()) };
+        let within = self.service.settings.timeout;
+        timeout_at(self.end, self.or_over(permit))
+            .await
+            .unwrap_or(Err(Refusal::Deadline { within }))
+    }
+
     /// The answer or refusal for each picture, or one refusal for all.
     async fn answers(
         &self,
         model: &Arc<Model>,
-        files: Vec<Vec<u8>>,
+        files: Vec<Bytes>,
         top_k: usize,
     ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
         let most = self.service.queue.size();
@@ -138,37 +165,43 @@ impl<'a> Deadline<'a> {
             let message = format!("more than {most} pictures: send the rest apart");
             return Err(Refusal::BadRequest(message));
         }
-        let _place = self.service.queue.enter(files.len())?;
-        let each = files
-            .into_iter()
-            .map(|file| self.answer(model, file, top_k));
+        let place = self.service.queue.enter(files.len())?;
+        let each = files.into_iter();
+        let each = each.map(|file| self.answer(model, file, top_k, Arc::clone(&place)));
         let all = async { Ok(join_all(each).await) };
-        let seconds = self.service.settings.timeout.as_secs();
+        let within = self.service.settings.timeout;
         timeout_at(self.end, self.or_over(all))
             .await
-            .unwrap_or(Err(Refusal::Deadline { seconds }))
+            .unwrap_or(Err(Refusal::Deadline { within }))
     }
 
     async fn answer(
         &self,
         model: &Arc<Model>,
-        file: Vec<u8>,
+        file: Bytes,
         top_k: usize,
+        place: Arc<Place>,
     ) -> Result<Answer, Refusal> {
-        let pixels = self.decode(model, file).await?;
-        let logits = self.service.queue.logits(Arc::clone(model), pixels).await?;
-        let answer = Answer::of(&logits, &model.manifest.labels, top_k)?;
+        let pixels = self.decode(model, file, Arc::clone(&place)).await?;
+        let queue = &self.service.queue;
+        let logits = queue.logits(Arc::clone(model), pixels, Some(place));
+        let logits = logits.await?;
+        let answer = Answer::of(&logits, &model.manifest.labels, top_k);
         self.service.metrics.answered(&answer);
         Ok(answer)
     }
 
     /// 8-bit RGB (crop, crop, 3) of a picture.
-    async fn decode(&self, model: &Arc<Model>, file: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-        let decoders = Arc::clone(&self.service.decoders);
-        let turn = decoders.acquire_owned().await.map_err(|_| unfinished())?;
+    async fn decode(
+        &self,
+        model: &Arc<Model>,
+        file: Bytes,
+        place: Arc<Place>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let turn = self.turn(&self.service.decoders).await?;
         let (service, model) = (Arc::clone(self.service), Arc::clone(model));
         let decoded = spawn_blocking(move || {
-            let _turn = turn;
+            let _held = (turn, place);
             let start = Instant::now();
             let limits = service.settings.picture;
             let picture = model.manifest.preprocessing.read(&file, &limits);

@@ -1,8 +1,8 @@
 //! The bounded queue, and the thread at its end that owns the arithmetic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::refusal::Refusal;
 use crate::engine;
 use crate::error::{Error, Result};
 
-/// Pictures on their way from upload to answer. Each holds a place, so all else is bounded too.
+/// Pictures on their way from upload to answer.
 pub struct Queue {
     jobs: UnboundedSender<Job>,
     places: Arc<Semaphore>,
@@ -24,21 +24,35 @@ pub struct Queue {
     pace: Arc<Pace>,
 }
 
-/// Places of one or more pictures; dropping it leaves the queue.
-#[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+/// Places of the pictures of a request. They are free when the request is answered and no work for
+/// it is left, so that what is in memory never has more than the queue's size.
+pub struct Place {
+    permit: OwnedSemaphorePermit,
+    pace: Arc<Pace>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.pace.left(self.permit.num_permits());
+    }
+}
 
 struct Job {
     model: Arc<Model>,
     /// 8-bit RGB (crop, crop, 3).
     pixels: Vec<u8>,
     since: Instant,
+    /// `None` for the pictures that a model is warmed up with.
+    place: Option<Arc<Place>>,
     answer: oneshot::Sender<Result<Vec<f32>, Refusal>>,
 }
 
-/// Nanoseconds that the model lately took for a picture.
-#[derive(Default)]
-struct Pace(AtomicU64);
+/// How fast pictures lately left the queue.
+struct Pace {
+    /// Nanoseconds from one to the next.
+    gap: AtomicU64,
+    last: Mutex<Instant>,
+}
 
 impl Queue {
     /// Starts the model's thread. It ends when the queue is dropped.
@@ -52,11 +66,10 @@ impl Queue {
         metrics: &Arc<Metrics>,
     ) -> Result<Self> {
         let (jobs, waiting) = mpsc::unbounded_channel();
-        let pace = Arc::<Pace>::default();
+        let pace = Arc::new(Pace::new());
         let worker = Worker {
             waiting,
             max_batch,
-            pace: Arc::clone(&pace),
             metrics: Arc::clone(metrics),
         };
         let work = move || {
@@ -73,16 +86,33 @@ impl Queue {
         })
     }
 
+    /// Refuses a request before its upload, which costs more than the refusal.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] when no place is left.
+    pub fn has_place(&self) -> Result<(), Refusal> {
+        match self.places.available_permits() {
+            0 => Err(self.busy()),
+            _ => Ok(()),
+        }
+    }
+
+    fn busy(&self) -> Refusal {
+        Refusal::Busy {
+            retry_after: self.pace.of(self.size).as_secs() + 1,
+        }
+    }
+
     /// Places for the pictures of a request.
     ///
     /// # Errors
     /// [`Refusal::Busy`] when there are not that many left.
-    pub fn enter(&self, pictures: usize) -> Result<Place, Refusal> {
+    pub fn enter(&self, pictures: usize) -> Result<Arc<Place>, Refusal> {
         let wanted = u32::try_from(pictures).unwrap_or(u32::MAX);
-        let places = Arc::clone(&self.places).try_acquire_many_owned(wanted);
-        places.map(Place).map_err(|_| Refusal::Busy {
-            retry_after: self.pace.of(self.size).as_secs() + 1,
-        })
+        let permit = Arc::clone(&self.places).try_acquire_many_owned(wanted);
+        let permit = permit.map_err(|_| self.busy())?;
+        let pace = Arc::clone(&self.pace);
+        Ok(Arc::new(Place { permit, pace }))
     }
 
     /// Pictures that have a place now.
@@ -95,20 +125,35 @@ impl Queue {
         self.size
     }
 
-    /// The logits of a picture that has a place. Whoever stops waiting is not computed for.
+    /// The logits of a picture. Whoever stops waiting is not computed for.
     ///
     /// # Errors
     /// [`Refusal::Internal`] when the model fails.
-    pub async fn logits(&self, model: Arc<Model>, pixels: Vec<u8>) -> Result<Vec<f32>, Refusal> {
+    pub async fn logits(
+        &self,
+        model: Arc<Model>,
+        pixels: Vec<u8>,
+        place: Option<Arc<Place>>,
+    ) -> Result<Vec<f32>, Refusal> {
         let (answer, answered) = oneshot::channel();
         let job = Job {
             model,
             pixels,
             since: Instant::now(),
+            place,
             answer,
         };
         self.jobs.send(job).map_err(|_| no_answer())?;
         answered.await.map_err(|_| no_answer())?
+    }
+}
+
+impl Job {
+    fn answer(self, result: Result<Vec<f32>, Refusal>) {
+        // First, so that whoever has the answer finds a place for the next question.
+        drop(self.place);
+        // Whoever asked may be gone by now.
+        self.answer.send(result).ok();
     }
 }
 
@@ -117,30 +162,34 @@ fn no_answer() -> Refusal {
 }
 
 impl Pace {
-    fn of(&self, pictures: usize) -> Duration {
-        Duration::from_nanos(
-            self.0
-                .load(Ordering::Relaxed)
-                .saturating_mul(pictures as u64),
-        )
+    fn new() -> Self {
+        Self {
+            gap: AtomicU64::new(0),
+            last: Mutex::new(Instant::now()),
+        }
     }
 
-    fn note(&self, batch: Duration, pictures: usize) {
-        let nanos = u64::try_from(batch.as_nanos()).unwrap_or(u64::MAX) / pictures.max(1) as u64;
-        let before = self.0.load(Ordering::Relaxed);
-        let now = if before == 0 {
-            nanos
-        } else {
-            before / 8 * 7 + nanos / 8
-        };
-        self.0.store(now, Ordering::Relaxed);
+    fn of(&self, pictures: usize) -> Duration {
+        let gap = self.gap.load(Ordering::Relaxed);
+        Duration::from_nanos(gap.saturating_mul(pictures as u64))
+    }
+
+    fn left(&self, pictures: usize) {
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // A longer one is a pause.
+        let gap = now.duration_since(*last).min(Duration::from_secs(1));
+        *last = now;
+        let nanos = gap.as_nanos() as u64 / pictures.max(1) as u64;
+        let before = self.gap.load(Ordering::Relaxed);
+        self.gap
+            .store(before / 8 * 7 + nanos / 8, Ordering::Relaxed);
     }
 }
 
 struct Worker {
     waiting: UnboundedReceiver<Job>,
     max_batch: usize,
-    pace: Arc<Pace>,
     metrics: Arc<Metrics>,
 }
 
@@ -151,6 +200,7 @@ impl Worker {
             let mut batch = vec![first];
             while batch.len() < self.max_batch {
                 match self.waiting.try_recv() {
+                    Ok(job) if job.answer.is_closed() => {}
                     Ok(job) if Arc::ptr_eq(&job.model, &batch[0].model) => batch.push(job),
                     Ok(job) => {
                         next = Some(job);
@@ -172,7 +222,6 @@ impl Worker {
         let model = Arc::clone(&batch[0].model);
         let logits = catch_unwind(AssertUnwindSafe(|| model.logits(&pixels.concat())));
         let took = start.elapsed();
-        self.pace.note(took, batch.len());
         for job in &batch {
             self.metrics.waited(start.duration_since(job.since));
         }
@@ -184,8 +233,7 @@ impl Worker {
         };
         let classes = model.manifest.labels.len();
         for (job, row) in batch.into_iter().zip(logits.chunks(classes)) {
-            // Whoever asked may be gone by now.
-            job.answer.send(Ok(row.to_vec())).ok();
+            job.answer(Ok(row.to_vec()));
         }
     }
 }
@@ -194,6 +242,6 @@ fn fail(batch: Vec<Job>, why: &str) {
     error!(pictures = batch.len(), "prediction failed: {why}");
     for job in batch {
         let refusal = Refusal::Internal("the model failed; the server's log says more".into());
-        job.answer.send(Err(refusal)).ok();
+        job.answer(Err(refusal));
     }
 }

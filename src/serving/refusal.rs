@@ -1,5 +1,7 @@
 //! Why a request gets no prediction, and the status that says so.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +18,10 @@ pub enum Refusal {
     BadRequest(String),
     #[error("an API key is needed: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")]
     NoKey,
+    #[error(
+        "browsers have to send the header X-Requested-With with feedback, as the own page does"
+    )]
+    OtherSite,
     #[error("nothing is here; /openapi.json lists what there is")]
     NotFound,
     #[error("this path does not take that method")]
@@ -34,8 +40,8 @@ pub enum Refusal {
     Busy { retry_after: u64 },
     #[error("{0}")]
     Unavailable(&'static str),
-    #[error("no answer within {seconds} s; try again later")]
-    Deadline { seconds: u64 },
+    #[error("no answer within {within:?}; try again later")]
+    Deadline { within: Duration },
     #[error("the collection of photos is full")]
     CollectionFull,
     #[error("{0}")]
@@ -47,6 +53,7 @@ impl Refusal {
         match self {
             Self::NoFile | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NoKey => StatusCode::UNAUTHORIZED,
+            Self::OtherSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowUpload => StatusCode::REQUEST_TIMEOUT,

@@ -31,7 +31,7 @@ pub async fn install(service: &Arc<Service>) -> Result<()> {
     let side = model.manifest.preprocessing.crop as usize;
     for _ in 0..2 {
         let drawn = vec![0; 3 * side * side];
-        let answer = service.queue.logits(Arc::clone(&model), drawn).await;
+        let answer = service.queue.logits(Arc::clone(&model), drawn, None).await;
         answer.map_err(|refusal| Error::Data(refusal.to_string()))?;
     }
     info!(sha256 = model.sha256, computing = %model.target, "model installed");
@@ -66,32 +66,45 @@ async fn load(service: &Arc<Service>) -> Result<Arc<Model>> {
         .unwrap_or_else(|_| Err(Error::Data("loading the model panicked".into()).into()))
 }
 
-/// Loads the model anew as often as it is asked to; ends when the server stops.
-///
-/// # Errors
-/// [`Error::Environment`] when the system refuses to tell of SIGHUP.
-pub async fn watch(service: &Arc<Service>, stop: Stop) -> Result<()> {
-    let mut asked = Hangup::new()?;
-    let mut looks = interval(LOOK);
-    let mut loaded = look(&service.settings.model);
-    let mut seen = loaded;
-    loop {
-        tokio::select! {
-            () = stop.draining.cancelled() => return Ok(()),
-            () = asked.next() => {
-                renew_keys(service);
-            }
-            _ = looks.tick() => {
-                let now = look(&service.settings.model);
-                let settled = now == std::mem::replace(&mut seen, now);
-                if now == loaded || !settled || now.is_none() {
-                    continue;
+/// What asks for the model to be loaded anew.
+pub struct Watch {
+    asked: Hangup,
+    /// The file as it was before it was last loaded.
+    loaded: Option<Seen>,
+}
+
+impl Watch {
+    /// Begins to watch, before the first load so that nothing is missed.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when the system refuses to tell of SIGHUP.
+    pub fn new(model: &Path) -> Result<Self> {
+        Ok(Self {
+            asked: Hangup::new()?,
+            loaded: look(model),
+        })
+    }
+
+    /// Loads the model anew as often as it is asked to; ends when the server stops.
+    pub async fn run(mut self, service: &Arc<Service>, stop: Stop) {
+        let mut looks = interval(LOOK);
+        let mut seen = self.loaded;
+        loop {
+            tokio::select! {
+                () = stop.draining.cancelled() => return,
+                () = self.asked.next() => renew_keys(service),
+                _ = looks.tick() => {
+                    let now = look(&service.settings.model);
+                    let settled = now == std::mem::replace(&mut seen, now);
+                    if now == self.loaded || !settled || now.is_none() {
+                        continue;
+                    }
                 }
             }
+            self.loaded = look(&service.settings.model);
+            seen = self.loaded;
+            renew(service).await;
         }
-        loaded = look(&service.settings.model);
-        seen = loaded;
-        renew(service).await;
     }
 }
 

@@ -10,11 +10,12 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::keys::API_KEY;
 use super::metrics::MEDIA_TYPE;
 use super::observe::{self, REQUEST_ID};
-use super::predict::{self, MODEL_HEADER, sign};
+use super::predict::{self, MODEL_HEADER, REQUESTED_WITH, sign};
 use super::refusal::Refusal;
 use super::service::Service;
 
@@ -74,6 +75,8 @@ pub fn app(service: &Arc<Service>) -> Router {
 /// The route of a path, or `other`.
 pub fn route_of(path: &str, base: &str) -> &'static str {
     let inside = path.strip_prefix(base);
+    // Without the slash it leads to the page.
+    let inside = inside.map(|path| if path.is_empty() { "/" } else { path });
     let known = inside.and_then(|path| ROUTES.into_iter().find(|route| *route == path));
     known.unwrap_or("other")
 }
@@ -100,7 +103,14 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers(Any)
+        // `*` would leave out `Authorization` (Fetch standard, 4.9).
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            API_KEY,
+            REQUEST_ID,
+            REQUESTED_WITH,
+        ])
         .expose_headers([MODEL_HEADER, REQUEST_ID, header::RETRY_AFTER])
 }
 

@@ -21,6 +21,8 @@ pub struct Service {
     /// One permit for each picture that may be decoded at a time.
     pub decoders: Arc<Semaphore>,
     pub collection: Option<Collection>,
+    /// One photo is stored at a time: disks are slow, and threads few.
+    pub storing: Arc<Semaphore>,
     pub page: Page,
     pub stop: Stop,
     model: RwLock<Option<Arc<Model>>>,
@@ -42,6 +44,7 @@ impl Service {
             )?,
             decoders: Arc::new(Semaphore::new(decoders())),
             collection: collection.transpose()?,
+            storing: Arc::new(Semaphore::new(1)),
             page: Page::new(),
             model: RwLock::default(),
             metrics,

@@ -40,10 +40,9 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy)]
 pub struct Connections {
     pub max: usize,
-    /// For the head of a request to come, and for a connection to be idle.
+    /// For the head of a request to come, for a client to take bytes of an answer, and for a
+    /// connection to be idle.
     pub head_timeout: Duration,
-    /// For a client to take bytes of an answer.
-    pub write_timeout: Duration,
     /// After SIGTERM, for what was accepted.
     pub drain_timeout: Duration,
 }

@@ -1,9 +1,10 @@
 //! From the body of a request to the bytes of pictures, never more than allowed.
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::refusal::Refusal;
@@ -21,7 +22,7 @@ const MAX_TEXT: usize = 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Upload {
     /// The pictures in their order.
-    pub files: Vec<Vec<u8>>,
+    pub files: Vec<Bytes>,
     /// The field `label`.
     pub label: Option<String>,
 }
@@ -37,26 +38,47 @@ pub async fn read(request: Request, max_body: u64) -> Result<Upload, Refusal> {
         return Err(too_large);
     }
     let limit = usize::try_from(max_body).unwrap_or(usize::MAX);
-    let upload = match media_type(request.headers()).as_deref() {
-        Some("multipart/form-data") => form(request, limit).await?,
-        Some(kind) if kind.starts_with("image/") || kind == "application/octet-stream" => {
-            let body = to_bytes(request.into_body(), limit).await;
-            let body = body.map_err(|cause| broken_body(&cause, too_large))?;
-            let whole = Vec::from(body);
-            Upload {
-                files: Some(whole)
-                    .filter(|file| !file.is_empty())
-                    .into_iter()
-                    .collect(),
-                label: None,
-            }
-        }
+    let kind = media_type(request.headers());
+    let is_form = match kind.as_deref() {
+        Some("multipart/form-data") => true,
+        Some(kind) if kind.starts_with("image/") || kind == "application/octet-stream" => false,
         _ => return Err(Refusal::MediaType),
+    };
+    let (head, body) = request.into_parts();
+    let body = whole(body, limit).await?.ok_or(too_large)?;
+    let upload = match is_form {
+        true => form(Request::from_parts(head, Body::from(body))).await?,
+        false => Upload {
+            files: Some(body)
+                .filter(|file| !file.is_empty())
+                .into_iter()
+                .collect(),
+            label: None,
+        },
     };
     match upload.files.is_empty() {
         true => Err(Refusal::NoFile),
         false => Ok(upload),
     }
+}
+
+/// A body in one piece, or `None` when it is longer than the limit.
+///
+/// A form too is parsed only when it has come: the parser looks for the end of a part's head from
+/// its beginning each time that bytes arrive, and each chunk that it is given costs it memory.
+async fn whole(mut body: Body, limit: usize) -> Result<Option<Bytes>, Refusal> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let broken = |_| Refusal::BadRequest("the upload broke off".into());
+        let Ok(data) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        if data.len() > limit - whole.len() {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Some(whole.into()))
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {
@@ -75,12 +97,11 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(kind.trim().to_ascii_lowercase())
 }
 
-async fn form(request: Request, limit: usize) -> Result<Upload, Refusal> {
-    let refusal = |error: MultipartError| broken_form(&error, limit);
-    let mut form = limited(request, limit).await?;
+async fn form(request: Request) -> Result<Upload, Refusal> {
+    let mut form = parser(request).await?;
     let mut upload = Upload::default();
     let mut parts = 0;
-    while let Some(field) = form.next_field().await.map_err(refusal)? {
+    while let Some(field) = form.next_field().await.map_err(broken)? {
         parts += 1;
         if parts > MAX_PARTS {
             let message = format!("the form has more than {MAX_PARTS} parts");
@@ -92,75 +113,40 @@ async fn form(request: Request, limit: usize) -> Result<Upload, Refusal> {
                 return Err(Refusal::BadRequest(message));
             }
             Some("file") => {
-                let file = bytes(field, limit).await.map_err(refusal)?;
                 // Browsers send an empty part without a name when no file was chosen.
-                upload.files.extend(file);
+                let unnamed = field.file_name().is_none_or(str::is_empty);
+                let file = field.bytes().await.map_err(broken)?;
+                upload
+                    .files
+                    .extend(Some(file).filter(|file| !(unnamed && file.is_empty())));
             }
-            Some("label") => upload.label = Some(text(field).await.map_err(refusal)??),
-            _ => skip(field).await.map_err(refusal)?,
+            Some("label") => upload.label = Some(text(field).await?),
+            _ => drop(field.bytes().await.map_err(broken)?),
         }
     }
     Ok(upload)
 }
 
-/// The form of a request whose body breaks off beyond the limit.
-async fn limited(request: Request, limit: usize) -> Result<Multipart, Refusal> {
+async fn parser(request: Request) -> Result<Multipart, Refusal> {
     let extract = service_fn(|request: Request<Body>| async {
         Ok::<_, std::convert::Infallible>(Multipart::from_request(request, &()).await)
     });
-    let layered = DefaultBodyLimit::max(limit).layer(extract);
-    let Ok(form) = layered.oneshot(request).await;
+    // Its length is known to be within ours.
+    let extract = DefaultBodyLimit::disable().layer(extract);
+    let Ok(form) = extract.oneshot(request).await;
     form.map_err(|cause| Refusal::BadRequest(cause.body_text()))
 }
 
-/// The bytes of a field; `None` for the empty one that stands for no file.
-async fn bytes(mut field: Field<'_>, limit: usize) -> Result<Option<Vec<u8>>, MultipartError> {
-    let unnamed = field.file_name().is_none_or(str::is_empty);
-    let mut bytes = Vec::new();
-    while let Some(chunk) = field.chunk().await? {
-        bytes.reserve_exact(chunk.len().max(bytes.len() / 4).min(limit));
-        bytes.extend_from_slice(&chunk);
+async fn text(field: Field<'_>) -> Result<String, Refusal> {
+    let bytes = field.bytes().await.map_err(broken)?;
+    if bytes.len() > MAX_TEXT {
+        let message = format!("the field `label` has more than {MAX_TEXT} bytes");
+        return Err(Refusal::BadRequest(message));
     }
-    Ok(Some(bytes).filter(|bytes| !(unnamed && bytes.is_empty())))
+    let text = String::from_utf8(bytes.into());
+    text.map_err(|_| Refusal::BadRequest("the field `label` is no UTF-8".into()))
 }
 
-async fn text(mut field: Field<'_>) -> Result<Result<String, Refusal>, MultipartError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = field.chunk().await? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > MAX_TEXT {
-            let message = format!("the field `label` has more than {MAX_TEXT} bytes");
-            return Ok(Err(Refusal::BadRequest(message)));
-        }
-    }
-    let text = String::from_utf8(bytes);
-    Ok(text.map_err(|_| Refusal::BadRequest("the field `label` is no UTF-8".into())))
-}
-
-async fn skip(mut field: Field<'_>) -> Result<(), MultipartError> {
-    while field.chunk().await?.is_some() {}
-    Ok(())
-}
-
-fn broken_form(error: &MultipartError, limit: usize) -> Refusal {
-    match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge {
-            limit: limit as u64,
-        },
-        _ => Refusal::BadRequest(format!("the form is broken: {}", error.body_text())),
-    }
-}
-
-fn broken_body(error: &axum::Error, too_large: Refusal) -> Refusal {
-    use http_body_util::LengthLimitError;
-    use std::error::Error;
-
-    let mut cause: Option<&dyn Error> = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<LengthLimitError>() {
-            return too_large;
-        }
-        cause = inner.source();
-    }
-    Refusal::BadRequest("the upload broke off".into())
+fn broken(error: MultipartError) -> Refusal {
+    Refusal::BadRequest(format!("the form is broken: {}", error.body_text()))
 }

@@ -35,8 +35,10 @@ use webdriver::{Browser, has};
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
 fn main() -> ExitCode {
-    let browser = has(&["chromedriver"]) && (has(&["chromium"]) || has(&["google-chrome"]));
-    let proxy = browser && has(&["nginx"]);
+    let browser = ["chromium", "google-chrome"];
+    let browser = browser.iter().any(|browser| has(browser, "--version"));
+    let browser = browser && has("chromedriver", "--version");
+    let proxy = browser && has(nginx::PROGRAM, "-v");
     if !browser {
         eprintln!("skipped: there is no chromium, or no chromedriver");
     } else if !proxy {

@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use crate::support::wait_until;
 
+/// Where Debian has it; that folder is in the path of root alone.
+pub const PROGRAM: &str = "/usr/sbin/nginx";
+
 pub struct Nginx {
     process: Child,
     pub address: SocketAddr,
@@ -39,7 +42,7 @@ impl Nginx {
         );
         let file = folder.path().join("nginx.conf");
         fs::write(&file, configuration).unwrap();
-        let mut command = Command::new("nginx");
+        let mut command = Command::new(PROGRAM);
         command.arg("-p").arg(folder.path()).arg("-c").arg(&file);
         let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
         let nginx = Self {

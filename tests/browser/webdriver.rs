@@ -20,21 +20,14 @@ pub struct Browser {
     session: String,
 }
 
-/// Whether programs are there that show their version.
-pub fn has(programs: &[&str]) -> bool {
-    programs.iter().all(|program| {
-        let mut command = Command::new(program);
-        let flag = if *program == "nginx" {
-            "-v"
-        } else {
-            "--version"
-        };
-        let quiet = command
-            .arg(flag)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        quiet.status().is_ok_and(|status| status.success())
-    })
+/// Whether a program is there that shows its version.
+pub fn has(program: &str, version: &str) -> bool {
+    let mut command = Command::new(program);
+    let quiet = command
+        .arg(version)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
 }
 
 impl Browser {

@@ -125,7 +125,7 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 impl Reply {
-    /// Reads one reply with a `Content-Length`, or chunks.
+    /// Reads one reply with a `Content-Length`.
     pub fn read(stream: &mut impl Read) -> io::Result<Self> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

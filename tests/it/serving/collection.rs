@@ -44,11 +44,16 @@ fn labelled_photos_become_a_data_set() {
         ),
         (1, 3)
     );
+    // What was taken away is taken again.
+    fs::remove_dir_all(kept.join("tulip")).unwrap();
+    let tulip = fs::read(photos().join("tulip/tulip-0001.jpg")).unwrap();
+    assert!(stored(tell(&server, &tulip, "tulip")));
+    assert_eq!(names(&kept.join("tulip")).len(), 1);
     let name = &names(&kept.join("rose"))[0];
     assert!(name.len() == 64 + 4 && name.ends_with(".jpg"), "{name}");
     assert_eq!(fs::read(kept.join("rose").join(name)).unwrap(), rose());
     let records = records(&kept);
-    assert_eq!(records.len(), 7);
+    assert_eq!(records.len(), 8);
     assert_eq!(records[0]["file"], format!("rose/{name}"));
     assert_eq!(records[0]["label"], "rose");
     assert_eq!(records[0]["predicted"].as_array().unwrap().len(), 3);
@@ -82,6 +87,12 @@ fn only_labels_of_the_model_and_pictures_are_kept() {
     )
     .refused(400, "one picture");
     post(Form::new().file(&rose()).text("label", &"x".repeat(2000))).refused(400, "1024 bytes");
+    let form = Form::new().file(&rose()).text("label", "rose");
+    let foreign = Request::post("/feedback").header("Origin", "https://elsewhere.example");
+    foreign
+        .form(form)
+        .send(server.address)
+        .refused(403, "X-Requested-With");
     // A name that a client gives its file is never used.
     let named = Form::new().part("name=\"file\"; filename=\"../../evil.sh\"", &rose());
     post(named.text("label", "rose")).good();
@@ -103,6 +114,12 @@ fn a_collection_has_its_bounds() {
     let server = Server::start(&["--collect", collect, "--collect-bytes", &bytes]);
     tell(&server, &rose(), "rose").refused(507, "full");
     assert_eq!(names(&folder.path().join("rose")).len(), 1);
+    // Records count too: labels can't be changed for ever.
+    let refused = (0..10_000).find(|n| {
+        let label = if n % 2 == 0 { "tulip" } else { "rose" };
+        tell(&server, &tulip, label).status == 507
+    });
+    assert!(refused.is_some_and(|n| n > 0 && n < 100), "{refused:?}");
 
     let file = folder.path().join("a-file");
     fs::write(&file, "").unwrap();

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 use flowers::bundle::Bundle;
 use flowers::serving::routes::ROUTES;
@@ -200,7 +201,6 @@ fn metrics_count_what_happened() {
         ("flowers_queue_capacity", 7.0),
         ("flowers_queue_pictures", 0.0),
         ("flowers_confidence_count", 2.0),
-        ("flowers_connections", 1.0),
     ] {
         assert_eq!(server.metric(sample), value, "{sample}");
     }
@@ -221,7 +221,7 @@ fn metrics_count_what_happened() {
             .sum::<u32>(),
         2
     );
-    assert!(server.metric("flowers_process_resident_memory_bytes") > 1e7);
+    assert!(server.metric("process_resident_memory_bytes") > 1e7);
 }
 
 #[test]
@@ -248,6 +248,44 @@ fn a_key_is_asked_for_but_not_by_probes() {
         let wrong = Request::get("/labels").header(name, &value[..value.len() - 1]);
         wrong.send(server.address).refused(401, "API key");
     }
+}
+
+#[test]
+fn the_way_to_the_page_needs_no_key_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    fs::write(&keys, "key\n").unwrap();
+    let keys = keys.to_str().unwrap();
+    let server = Server::start(&["--api-key-file", keys, "--base-path", "/x"]);
+    assert_eq!(server.get("/x").status, 308);
+    assert_eq!(server.get("/x/").status, 200);
+    server.get("/x/labels").refused(401, "API key");
+}
+
+/// A pipe in place of the model, which is never read to its end.
+#[test]
+fn until_the_model_is_there_clients_are_told_to_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("model");
+    let name = std::ffi::CString::new(pipe.to_str().unwrap()).unwrap();
+    // SAFETY: a string that ends.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let socket = folder.path().join("socket");
+    let mut command = Server::command(&pipe);
+    command
+        .arg("--listen")
+        .arg(format!("unix:{}", socket.display()));
+    let mut server = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    wait_until("it listens", || UnixStream::connect(&socket).is_ok());
+    let ask = |request: Request| request.over(UnixStream::connect(&socket).unwrap()).unwrap();
+    assert_eq!(ask(Request::get("/healthz")).status, 200);
+    ask(Request::get("/readyz")).refused(503, "the model is being loaded");
+    ask(Request::get("/labels")).refused(503, "being loaded");
+    let reply = ask(Request::post("/predict").form(Form::new().file(&rose())));
+    reply.refused(503, "the model is being loaded");
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]
@@ -295,6 +333,8 @@ fn browsers_of_other_origins_are_let_in_by_name() {
     assert_eq!(asked.status, 200);
     let methods = asked.header("access-control-allow-methods").unwrap();
     assert!(methods.contains("POST"), "{methods}");
+    let headers = asked.header("access-control-allow-headers").unwrap();
+    assert!(headers.contains("authorization"), "{headers}");
     let said = run([
         "serve",
         model().to_str().unwrap(),
@@ -369,14 +409,27 @@ fn a_unix_socket_is_made_and_removed() {
 #[test]
 fn a_socket_that_is_handed_over_is_used() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = inherit(&listener);
+    let server = inherit(&listener, &model());
     assert_eq!(server.address, listener.local_addr().unwrap());
     server.predict(&[&rose()]).good();
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut server = inherit(&listener, &model());
+    let reply = Request::get("/labels").over(UnixStream::connect(&path).unwrap());
+    assert_eq!(reply.unwrap().status, 200);
+    assert_eq!(server.stop().code(), Some(0));
+    assert!(path.exists(), "it belongs to whoever made it");
+
+    let mut command = Server::command(&model());
+    let said = crate::support::Said::of(command.env("LISTEN_FDS", "2").output().unwrap());
+    said.failed(2, &["2 sockets were handed over"]);
 }
 
 /// A server on a listening socket of ours, as systemd hands one over.
-pub fn inherit(listener: &TcpListener) -> Server {
-    let mut command = Server::command(&model());
+pub fn inherit(listener: &impl AsRawFd, model: &Path) -> Server {
+    let mut command = Server::command(model);
     let fd = listener.as_raw_fd();
     command.env("LISTEN_FDS", "1");
     let hand_over = move || {

@@ -178,6 +178,23 @@ fn gif(frames: usize) -> Vec<u8> {
     gif
 }
 
+/// Each scan of a progressive JPEG may be a few bytes that visit every block.
+#[test]
+fn a_jpeg_of_endless_scans_is_refused() {
+    let server = Server::start(&[]);
+    let whole = std::fs::read(golden("progressive.jpg")).unwrap();
+    server.predict(&[&whole]).good();
+    let end = whole.len() - 2;
+    let last = whole
+        .windows(2)
+        .rposition(|marker| marker == [0xff, 0xda])
+        .unwrap();
+    let scan = &whole[last..end];
+    let endless = [&whole[..end], &scan.repeat(200), &whole[end..]].concat();
+    server.predict(&[&endless]).refused(400, "more scans");
+    unharmed(&server);
+}
+
 #[test]
 fn odd_forms_are_refused() {
     let server = Server::start(&[]);

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +23,11 @@ fn times(variable: &str, few: usize) -> usize {
     number.map_or(few, |number| number.parse().unwrap())
 }
 
+/// A model to take instead of the tests' own small one.
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
+}
+
 fn question() -> Request {
     Request::post("/predict").form(Form::new().file(&rose()))
 }
@@ -31,21 +36,19 @@ fn question() -> Request {
 fn accepted_requests_are_finished_before_the_end() {
     let mut server = Server::start(&[]);
     let address = server.address;
-    let request = Request::post("/predict").form(Form::new().file(&noise(1000, 1000)));
+    let request = Request::post("/predict").form(Form::new().file(&noise(1500, 1000)));
+    let streams: Vec<_> = (0..24).map(|_| connect(address).unwrap()).collect();
     thread::scope(|scope| {
-        let ask = |_| scope.spawn(|| request.send(address));
-        let asked: Vec<_> = (0..24).map(ask).collect();
-        wait_until("some are decoded", || {
-            server.metric("flowers_decode_seconds_count") > 2.0
-        });
+        let ask = |stream| scope.spawn(|| request.over(stream));
+        let asked: Vec<_> = streams.into_iter().map(ask).collect();
         wait_until("all are accepted", || {
-            server.metric("flowers_queue_pictures") > 0.0
+            server.metric("flowers_connections") > 20.0
         });
-        let status = server.stop();
-        assert_eq!(status.code(), Some(0));
+        server.signal(libc::SIGTERM);
         for reply in asked {
-            reply.join().unwrap().good();
+            reply.join().unwrap().unwrap().good();
         }
+        assert_eq!(server.process.wait().unwrap().code(), Some(0));
     });
     assert!(Request::get("/healthz").try_send(address).is_err());
     assert!(server.logged("stopped").is_some());
@@ -62,6 +65,9 @@ fn readiness_goes_down_first_and_connections_are_closed_politely() {
         let drains = |line: &Value| line["message"].to_string().contains("draining");
         server.log().iter().any(drains)
     });
+    // New connections are taken a moment longer, and told.
+    server.get("/readyz").refused(503, "shutting down");
+    server.predict(&[&rose()]).good();
     let reply = alive("/readyz").over(&mut idle).unwrap();
     reply.refused(503, "shutting down");
     assert_eq!(reply.header("connection"), Some("close"));
@@ -134,7 +140,8 @@ fn under_load(
 #[test]
 fn no_request_is_lost_when_the_server_is_replaced() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut server = inherit(&listener);
+    let served = named("FLOWERS_SERVED").unwrap_or_else(model);
+    let mut server = inherit(&listener, &served);
     let replacements = times("FLOWERS_RESTARTS", 4);
     let answered = under_load(server.address, &|_| {}, |answered| {
         for _ in 0..replacements {
@@ -144,7 +151,7 @@ fn no_request_is_lost_when_the_server_is_replaced() {
             });
             let status = server.stop();
             assert_eq!(status.code(), Some(0), "{:?}", server.log());
-            server = inherit(&listener);
+            server = inherit(&listener, &served);
         }
     });
     println!("{replacements} SIGTERMs, {answered} requests answered");
@@ -153,7 +160,7 @@ fn no_request_is_lost_when_the_server_is_replaced() {
 
 /// What a model answers to the question, by its hash.
 fn expected(path: &Path) -> (String, Value) {
-    let server = Server::of(path, &["--precision", "float32"]);
+    let server = Server::of(path, &[]);
     let (_, sha256) = Bundle::read(path).unwrap();
     (sha256, question().send(server.address).good())
 }
@@ -161,14 +168,15 @@ fn expected(path: &Path) -> (String, Value) {
 #[test]
 fn a_changed_model_is_swapped_in_under_load() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, other) = (model(), undecided(folder.path()));
+    let one = named("FLOWERS_SERVED").unwrap_or_else(model);
+    let other = named("FLOWERS_SERVED_NEXT").unwrap_or_else(|| undecided(folder.path()));
     let known = [expected(&one), expected(&other)];
     let confidence = |answer: &Value| answer["confidence"].as_f64().unwrap();
     let apart = confidence(&known[0].1) - confidence(&known[1].1);
-    assert!(apart.abs() > 0.01 || known[0].1["class"] != known[1].1["class"]);
+    assert!(apart.abs() > 0.1 || known[0].1["class"] != known[1].1["class"]);
     let served = folder.path().join("served.safetensors");
     fs::copy(&one, &served).unwrap();
-    let server = Server::of(&served, &["--precision", "float32"]);
+    let server = Server::of(&served, &[]);
 
     let check = |reply: &Reply| {
         let sha256 = reply.header("x-model-sha256").unwrap();
@@ -176,7 +184,7 @@ fn a_changed_model_is_swapped_in_under_load() {
         let (_, answer) = answer.unwrap_or_else(|| panic!("a stranger answers: {sha256}"));
         let reply = reply.json();
         assert_eq!(reply["class"], answer["class"]);
-        assert!((confidence(&reply) - confidence(answer)).abs() < 1e-4);
+        assert!((confidence(&reply) - confidence(answer)).abs() < 0.03);
     };
     let swaps = times("FLOWERS_SWAPS", 4);
     let answered = under_load(server.address, &check, |_| {
@@ -243,6 +251,40 @@ fn a_bad_model_does_not_replace_a_good_one() {
     fs::write(&served, &whole).unwrap();
     let success = "flowers_model_reloads_total{result=\"success\"}";
     wait_until("the good file is taken", || server.metric(success) == 1.0);
+}
+
+/// libtorch's threads must not outlive what they work with.
+#[test]
+fn a_signal_at_any_time_ends_in_order() {
+    for milliseconds in [0, 20, 40, 80, 120, 160, 240, 320] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let mut command = Server::command(&model());
+        command.args([
+            "--port",
+            &address.port().to_string(),
+            "--drain-timeout",
+            "0.1",
+        ]);
+        let mut process = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        wait_until("it listens", || {
+            process.try_wait().unwrap().is_some() || TcpStream::connect(address).is_ok()
+        });
+        thread::sleep(Duration::from_millis(milliseconds));
+        let asked = thread::spawn(move || question().try_send(address));
+        for signal in [libc::SIGHUP, libc::SIGTERM] {
+            // SAFETY: the process is our child and not waited for yet.
+            unsafe { libc::kill(process.id() as i32, signal) };
+        }
+        assert_eq!(
+            process.wait().unwrap().code(),
+            Some(0),
+            "after {milliseconds} ms"
+        );
+        // Answered or refused, as it happens; but the client is not left waiting.
+        asked.join().unwrap().ok();
+    }
 }
 
 #[test]
