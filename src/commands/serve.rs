@@ -36,7 +36,10 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         .enable_all()
         // For decoding, and a few for loading models and writing photos.
         .max_blocking_threads(decoders() + 4)
-        .on_thread_start(memory::share_and_return)
+        .on_thread_start(|| {
+            memory::share_and_return();
+            give_way();
+        })
         .build();
     let refused = |cause| Error::Environment(format!("can't start threads: {cause}"));
     let runtime = runtime.map_err(refused)?;
@@ -79,6 +82,17 @@ fn wait_calmly() {
         // It comes back only if that fails, and then all goes on as it is.
         let _ = again.exec();
     }
+}
+
+/// Lets the model's threads go before the calling one. They wait for each other at every layer, so
+/// that one which has to wait for the processor stops all; refusals and decoding can.
+fn give_way() {
+    const NICE: i32 = 5;
+    // SAFETY: a system call on plain numbers. On Linux it concerns the calling thread alone.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE)
+    };
 }
 
 fn log(format: LogFormat) {

@@ -5,3 +5,4 @@ mod contract;
 mod hostile;
 mod lifecycle;
 mod limits;
+mod listening;

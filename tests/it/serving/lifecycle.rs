@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use flowers::bundle::Bundle;
 use serde_json::Value;
 
-use super::contract::inherit;
+use super::listening::inherit;
 use crate::http::{Form, Reply, Request, connect};
 use crate::prediction::undecided;
 use crate::server::{Server, noise, rose};
