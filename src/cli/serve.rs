@@ -39,7 +39,7 @@ pub struct ServeArgs {
     /// Numbers to compute with
     #[arg(long, env = "FLOWERS_PRECISION", value_enum, default_value_t)]
     pub precision: Precision,
-    /// Origins whose pages may call, e.g. https://example.com, or `*` [default: none]
+    /// Origins whose pages may call, e.g. `https://example.com`, or `*` [default: none]
     #[arg(
         long,
         env = "FLOWERS_CORS_ORIGIN",
