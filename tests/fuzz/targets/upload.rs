@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         let request = request.body(Body::from(bytes.to_vec())).unwrap();
         if let Ok(upload) = runtime.block_on(read(request, LIMIT)) {
             assert!((1..=MAX_FILES).contains(&upload.files.len()));
-            let total: usize = upload.files.iter().map(Vec::len).sum();
+            let total: usize = upload.files.iter().map(|file| file.len()).sum();
             assert!(total as u64 <= LIMIT && total <= bytes.len());
         }
     }
