@@ -24,8 +24,9 @@ import time
 import harness
 
 PROBES = 8
-MARGIN = 1.3
-TRIALS = 5
+# The load is to be ten times the capacity, not fifteen.
+MARGIN = 1.05
+TRIALS = 10
 # With the probes, within what `flowers serve` keeps open by default.
 MAX_CONNECTIONS = 240
 MAX_GROWTH = 1.05
@@ -53,7 +54,7 @@ def paced(service, photos, connections, max_queue, wanted):
         report = harness.end_load(load, 2)
         offered = sum(report["statuses"].values()) / report["seconds"]
         print(f"{connections} connections, pause {pause:.1f} ms: {offered:.0f}/s", file=sys.stderr)
-        if 0.9 * wanted < offered < 1.5 * wanted:
+        if 0.95 * wanted < offered < 1.05 * wanted:
             break
         pause *= offered / wanted
         if pause < 2 and connections < MAX_CONNECTIONS:
