@@ -17,8 +17,8 @@ changed file: the model is loaded beside the old one, tested, and swapped in; if
 one stays. A socket that systemd opened (LISTEN_FDS) is used instead of --host and --port.
 
 Memory, beyond the model: at most --max-connections uploads of twice --max-body, one picture of 11
-bytes a pixel (--max-pixels) a core while it is decoded, and --max-queue pictures of the network's
-size.
+bytes a pixel (--max-pixels) a core while it is decoded and as much of pictures before it, until ten
+seconds later, and --max-queue pictures of the network's size.
 
 Examples:
   flowers serve run/model.safetensors
@@ -99,11 +99,13 @@ pub struct ServeLimits {
     /// Time for the head of a request to come, for bytes of an answer to go, and to be idle
     #[arg(long, env = "FLOWERS_HEADER_TIMEOUT", value_name = "S", default_value_t = 15.0, value_parser = seconds)]
     pub header_timeout: f64,
-    /// Pictures between upload and answer; beyond it clients are told to come back (429)
+    /// Pictures between upload and answer; beyond it clients are told to come back (429). When they
+    /// leave more slowly than they did, as under far too many requests, it is down to half, so that
+    /// the wait remains the same
     #[arg(long, env = "FLOWERS_MAX_QUEUE", value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_queue: u32,
-    /// Pictures that the model takes at once
-    #[arg(long, env = "FLOWERS_MAX_BATCH", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Pictures that a thread takes at once
+    #[arg(long, env = "FLOWERS_MAX_BATCH", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub max_batch: u32,
     /// Open connections; beyond it clients wait
     #[arg(long, env = "FLOWERS_MAX_CONNECTIONS", value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]

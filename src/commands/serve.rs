@@ -1,6 +1,5 @@
 //! `flowers serve`: a model behind HTTP.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
@@ -29,17 +28,13 @@ const PORT: &str = "PORT";
 /// [`Error::Usage`] for values that make no sense; [`Error::Environment`] when it can't listen;
 /// those of loading the model.
 pub fn run(args: &ServeArgs) -> Result<()> {
-    wait_calmly();
     log(args.log_format);
     let settings = settings(args)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         // For decoding, and a few for loading models and writing photos.
         .max_blocking_threads(decoders() + 4)
-        .on_thread_start(|| {
-            memory::share_and_return();
-            give_way();
-        })
+        .on_thread_start(memory::share_and_return)
         .build();
     let refused = |cause| Error::Environment(format!("can't start threads: {cause}"));
     let runtime = runtime.map_err(refused)?;
@@ -53,46 +48,6 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     // Without the destructors of libtorch, which its threads may still be using.
     // SAFETY: all that was accepted is answered, and no file is open for writing.
     unsafe { libc::_exit(0) }
-}
-
-/// Starts this program anew with OpenMP threads that soon sleep when there is nothing to do.
-///
-/// Otherwise they spin for milliseconds after each prediction, and take a third of the processor
-/// from decoding. libgomp reads the variable when it is loaded, so it can't be set from inside.
-fn wait_calmly() {
-    /// Turns of the loop: as long as the pauses between the layers of a network, and little more.
-    const SPINS: (&str, &str) = ("GOMP_SPINCOUNT", "3000");
-    let chosen = [SPINS.0, "OMP_WAIT_POLICY"];
-    if chosen.iter().any(|name| std::env::var_os(name).is_some()) {
-        return;
-    }
-    #[cfg(target_os = "linux")]
-    if let Ok(program) = std::env::current_exe() {
-        use std::os::unix::process::CommandExt;
-
-        // Started through a loader or an emulator, that is the program.
-        let called = std::env::args_os().next().map(PathBuf::from);
-        if called.as_deref().and_then(Path::file_name) != program.file_name() {
-            return;
-        }
-        let mut again = std::process::Command::new(program);
-        again
-            .args(std::env::args_os().skip(1))
-            .env(SPINS.0, SPINS.1);
-        // It comes back only if that fails, and then all goes on as it is.
-        let _ = again.exec();
-    }
-}
-
-/// Lets the model's threads go before the calling one. They wait for each other at every layer, so
-/// that one which has to wait for the processor stops all; refusals and decoding can.
-fn give_way() {
-    const NICE: i32 = 5;
-    // SAFETY: a system call on plain numbers. On Linux it concerns the calling thread alone.
-    #[cfg(target_os = "linux")]
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE)
-    };
 }
 
 fn log(format: LogFormat) {

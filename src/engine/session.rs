@@ -84,6 +84,8 @@ impl NotFinite {
 
 /// Sets how many threads compute what the calling thread asks for.
 pub fn use_threads(threads: usize) {
+    // A thread's first question sets it to what any thread asked for last.
+    tch::get_num_threads();
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 

@@ -2,13 +2,14 @@
 //!
 //! The way of a request: [`connections`] accepts it within limits, [`observe`] counts and logs it,
 //! [`routes`] finds its handler, [`upload`] reads pictures from its body. They take places in the
-//! [`queue`], or are refused; are decoded on blocking threads; and wait for the one thread that runs
-//! the [`model`], which takes whatever waits as one batch.
+//! [`queue`], or are refused; are decoded on blocking threads; and wait for the
+//! [`crew`], whose threads take whatever waits as batches and run the [`model`].
 
 pub mod answer;
 pub mod client;
 pub mod collect;
 pub mod connections;
+pub mod crew;
 pub mod keys;
 pub mod listener;
 pub mod metrics;

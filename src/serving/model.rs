@@ -1,7 +1,6 @@
 //! A loaded model, proved to work before anyone is answered from it.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 
@@ -16,7 +15,7 @@ const TOLERANCE: f64 = 0.1;
 
 /// A model file, compiled. Requests keep the one they began with while another is installed.
 pub struct Model {
-    session: Mutex<Session>,
+    session: Session,
     pub manifest: Manifest,
     /// Of the file, in hex.
     pub sha256: String,
@@ -40,11 +39,14 @@ impl Model {
         let session = Session::new(bundle, options).with_context(|| shown(path))?;
         let model = Self {
             target: session.target(),
-            session: Mutex::new(session),
+            session,
             manifest,
             sha256,
         };
-        model.test(max_batch).with_context(|| shown(path))?;
+        for threads in [1, threads] {
+            engine::use_threads(threads);
+            model.test(max_batch).with_context(|| shown(path))?;
+        }
         Ok(model)
     }
 
@@ -53,12 +55,11 @@ impl Model {
     /// # Errors
     /// As [`Session::logits`].
     pub fn logits(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        session.logits(Pictures::Rgb8(pixels))
+        self.session.logits(Pictures::Rgb8(pixels))
     }
 
     /// Two drawn pictures get the same answers alone as in the largest batch, which also makes the
-    /// kernels ready.
+    /// kernels for so many threads ready.
     fn test(&self, max_batch: usize) -> Result<()> {
         let side = self.manifest.preprocessing.crop as usize;
         let flat: Vec<u8> = vec![128; 3 * side * side];

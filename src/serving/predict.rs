@@ -183,8 +183,8 @@ impl<'a> Deadline<'a> {
         place: Arc<Place>,
     ) -> Result<Answer, Refusal> {
         let pixels = self.decode(model, file, Arc::clone(&place)).await?;
-        let queue = &self.service.queue;
-        let logits = queue.logits(Arc::clone(model), pixels, Some(place));
+        let crew = &self.service.crew;
+        let logits = crew.logits(Arc::clone(model), pixels, Some(place));
         let logits = logits.await?;
         let answer = Answer::of(&logits, &model.manifest.labels, top_k);
         self.service.metrics.answered(&answer);

@@ -1,89 +1,61 @@
-//! The bounded queue, and the thread at its end that owns the arithmetic.
+//! How many pictures there may be at a time.
+//!
+//! The wait of a full queue is as long as its pictures take to leave. Under far more requests than
+//! a server can bear, refusals and the machine's other work take time from the model, and the same
+//! number of pictures would wait longer and longer. So there are fewer places then: just as many
+//! as let 99 of 100 pictures leave within the time that a full queue takes at its best pace.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tracing::error;
-
-use super::metrics::Metrics;
-use super::model::Model;
 use super::refusal::Refusal;
-use crate::engine;
-use crate::error::{Error, Result};
+
+/// At least this share of the places is there, however slowly pictures leave: large photos take
+/// longer than small ones, with nothing amiss.
+const FEWEST: f64 = 0.5;
+
+/// Places lost with a picture that left too late; one in time gives back a 99th of it. They are in
+/// balance when one of 100 is late (Robbins and Monro, "A Stochastic Approximation Method", 1951).
+const STEP: f64 = 0.5;
+const IN_TIME: f64 = 99.0;
+
+/// The shortest time over which a pace is measured.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// The best pace counts half after this time, since machines change.
+const HALF_LIFE: Duration = Duration::from_secs(3600);
 
 /// Pictures on their way from upload to answer.
 pub struct Queue {
-    jobs: UnboundedSender<Job>,
-    places: Arc<Semaphore>,
     size: usize,
-    pace: Arc<Pace>,
+    state: Mutex<State>,
 }
 
 /// Places of the pictures of a request. They are free when the request is answered and no work for
 /// it is left, so that what is in memory never has more than the queue's size.
 pub struct Place {
-    permit: OwnedSemaphorePermit,
-    pace: Arc<Pace>,
+    queue: Arc<Queue>,
+    pictures: usize,
+    since: Instant,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.pace.left(self.permit.num_permits());
+        let now = Instant::now();
+        let size = self.queue.size;
+        let mut state = self.queue.lock();
+        state.leave(size, self.pictures, now.duration_since(self.since), now);
     }
 }
 
-struct Job {
-    model: Arc<Model>,
-    /// 8-bit RGB (crop, crop, 3).
-    pixels: Vec<u8>,
-    since: Instant,
-    /// `None` for the pictures that a model is warmed up with.
-    place: Option<Arc<Place>>,
-    answer: oneshot::Sender<Result<Vec<f32>, Refusal>>,
-}
-
-/// How fast pictures lately left the queue.
-struct Pace {
-    /// Nanoseconds from one to the next.
-    gap: AtomicU64,
-    last: Mutex<Instant>,
-}
-
 impl Queue {
-    /// Starts the model's thread. It ends when the queue is dropped.
-    ///
-    /// # Errors
-    /// [`Error::Environment`] when there can be no thread.
-    pub fn start(
-        size: usize,
-        max_batch: usize,
-        threads: usize,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self> {
-        let (jobs, waiting) = mpsc::unbounded_channel();
-        let pace = Arc::new(Pace::new());
-        let worker = Worker {
-            waiting,
-            max_batch,
-            metrics: Arc::clone(metrics),
-        };
-        let work = move || {
-            engine::use_threads(threads);
-            worker.work();
-        };
-        let started = thread::Builder::new().name("model".into()).spawn(work);
-        started.map_err(|cause| Error::Environment(format!("can't start a thread: {cause}")))?;
-        Ok(Self {
-            jobs,
-            places: Arc::new(Semaphore::new(size)),
-            size,
-            pace,
-        })
+    pub fn new(size: usize) -> Self {
+        let state = Mutex::new(State::new(size, Instant::now()));
+        Self { size, state }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a request before its upload, which costs more than the refusal.
@@ -91,15 +63,10 @@ impl Queue {
     /// # Errors
     /// [`Refusal::Busy`] when no place is left.
     pub fn has_place(&self) -> Result<(), Refusal> {
-        match self.places.available_permits() {
-            0 => Err(self.busy()),
-            _ => Ok(()),
-        }
-    }
-
-    fn busy(&self) -> Refusal {
-        Refusal::Busy {
-            retry_after: self.pace.of(self.size).as_secs() + 1,
+        let state = self.lock();
+        match state.admits(1) {
+            true => Ok(()),
+            false => Err(state.busy(self.size)),
         }
     }
 
@@ -107,141 +74,182 @@ impl Queue {
     ///
     /// # Errors
     /// [`Refusal::Busy`] when there are not that many left.
-    pub fn enter(&self, pictures: usize) -> Result<Arc<Place>, Refusal> {
-        let wanted = u32::try_from(pictures).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.places).try_acquire_many_owned(wanted);
-        let permit = permit.map_err(|_| self.busy())?;
-        let pace = Arc::clone(&self.pace);
-        Ok(Arc::new(Place { permit, pace }))
+    pub fn enter(self: &Arc<Self>, pictures: usize) -> Result<Arc<Place>, Refusal> {
+        let since = Instant::now();
+        let mut state = self.lock();
+        if !state.admits(pictures) {
+            return Err(state.busy(self.size));
+        }
+        state.enter(pictures, since);
+        Ok(Arc::new(Place {
+            queue: Arc::clone(self),
+            pictures,
+            since,
+        }))
     }
 
     /// Pictures that have a place now.
     pub fn taken(&self) -> usize {
-        self.size.saturating_sub(self.places.available_permits())
+        self.lock().taken
     }
 
-    /// Pictures that may have one.
+    /// Pictures that may have one at best.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The logits of a picture. Whoever stops waiting is not computed for.
-    ///
-    /// # Errors
-    /// [`Refusal::Internal`] when the model fails.
-    pub async fn logits(
-        &self,
-        model: Arc<Model>,
-        pixels: Vec<u8>,
-        place: Option<Arc<Place>>,
-    ) -> Result<Vec<f32>, Refusal> {
-        let (answer, answered) = oneshot::channel();
-        let job = Job {
-            model,
-            pixels,
-            since: Instant::now(),
-            place,
-            answer,
-        };
-        self.jobs.send(job).map_err(|_| no_answer())?;
-        answered.await.map_err(|_| no_answer())?
+    /// Pictures that may have one now.
+    pub fn places(&self) -> usize {
+        self.lock().places as usize
+    }
+
+    /// Forgets the pace of another model.
+    pub fn forget_pace(&self) {
+        let mut state = self.lock();
+        let taken = state.taken;
+        *state = State::new(self.size, Instant::now());
+        state.taken = taken;
     }
 }
 
-impl Job {
-    fn answer(self, result: Result<Vec<f32>, Refusal>) {
-        // First, so that whoever has the answer finds a place for the next question.
-        drop(self.place);
-        // Whoever asked may be gone by now.
-        self.answer.send(result).ok();
-    }
+struct State {
+    taken: usize,
+    /// In fractions, of which whole ones count.
+    places: f64,
+    /// Since when pictures are counted, without a pause.
+    begin: Instant,
+    left: usize,
+    /// Pictures that left in a second, lately and at best; 0 until it is known.
+    pace: f64,
+    best: f64,
 }
 
-fn no_answer() -> Refusal {
-    Refusal::Internal("the model gave no answer".into())
-}
-
-impl Pace {
-    fn new() -> Self {
+impl State {
+    fn new(size: usize, now: Instant) -> Self {
         Self {
-            gap: AtomicU64::new(0),
-            last: Mutex::new(Instant::now()),
+            taken: 0,
+            places: size as f64,
+            begin: now,
+            left: 0,
+            pace: 0.0,
+            best: 0.0,
         }
     }
 
-    fn of(&self, pictures: usize) -> Duration {
-        let gap = self.gap.load(Ordering::Relaxed);
-        Duration::from_nanos(gap.saturating_mul(pictures as u64))
+    /// Whoever comes to an empty queue is let in.
+    fn admits(&self, pictures: usize) -> bool {
+        self.taken == 0 || self.taken + pictures <= self.places as usize
     }
 
-    fn left(&self, pictures: usize) {
-        let now = Instant::now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // A longer one is a pause.
-        let gap = now.duration_since(*last).min(Duration::from_secs(1));
-        *last = now;
-        let nanos = gap.as_nanos() as u64 / pictures.max(1) as u64;
-        let before = self.gap.load(Ordering::Relaxed);
-        self.gap
-            .store(before / 8 * 7 + nanos / 8, Ordering::Relaxed);
-    }
-}
-
-struct Worker {
-    waiting: UnboundedReceiver<Job>,
-    max_batch: usize,
-    metrics: Arc<Metrics>,
-}
-
-impl Worker {
-    fn work(mut self) {
-        let mut next = None;
-        while let Some(first) = next.take().or_else(|| self.waiting.blocking_recv()) {
-            let mut batch = vec![first];
-            while batch.len() < self.max_batch {
-                match self.waiting.try_recv() {
-                    Ok(job) if job.answer.is_closed() => {}
-                    Ok(job) if Arc::ptr_eq(&job.model, &batch[0].model) => batch.push(job),
-                    Ok(job) => {
-                        next = Some(job);
-                        break;
-                    }
-                    Err(_) => break,
-                }
-            }
-            batch.retain(|job| !job.answer.is_closed());
-            if !batch.is_empty() {
-                self.run(batch);
-            }
-        }
-    }
-
-    fn run(&self, batch: Vec<Job>) {
-        let start = Instant::now();
-        let pixels: Vec<&[u8]> = batch.iter().map(|job| &job.pixels[..]).collect();
-        let model = Arc::clone(&batch[0].model);
-        let logits = catch_unwind(AssertUnwindSafe(|| model.logits(&pixels.concat())));
-        let took = start.elapsed();
-        for job in &batch {
-            self.metrics.waited(start.duration_since(job.since));
-        }
-        self.metrics.ran(batch.len(), took);
-        let logits = match logits {
-            Ok(Ok(logits)) => logits,
-            Ok(Err(cause)) => return fail(batch, &format!("{cause:#}")),
-            Err(_) => return fail(batch, "the model's thread panicked"),
+    fn busy(&self, size: usize) -> Refusal {
+        let wait = if self.pace > 0.0 {
+            size as f64 / self.pace
+        } else {
+            0.0
         };
-        let classes = model.manifest.labels.len();
-        for (job, row) in batch.into_iter().zip(logits.chunks(classes)) {
-            job.answer(Ok(row.to_vec()));
+        Refusal::Busy {
+            retry_after: wait as u64 + 1,
         }
+    }
+
+    fn enter(&mut self, pictures: usize, now: Instant) {
+        if self.taken == 0 {
+            self.begin = now;
+            self.left = 0;
+        }
+        self.taken += pictures;
+    }
+
+    fn leave(&mut self, size: usize, pictures: usize, after: Duration, now: Instant) {
+        self.taken = self.taken.saturating_sub(pictures);
+        self.left += pictures;
+        let passed = now.duration_since(self.begin);
+        if passed >= WINDOW {
+            self.pace = self.left as f64 / passed.as_secs_f64();
+            let halves = passed.as_secs_f64() / HALF_LIFE.as_secs_f64();
+            self.best = self.pace.max(self.best * (-halves).exp2());
+            self.begin = now;
+            self.left = 0;
+        }
+        let late = self.best > 0.0 && after.as_secs_f64() > size as f64 / self.best;
+        let step = if late { -STEP } else { STEP / IN_TIME };
+        let fewest = FEWEST * size as f64;
+        self.places = (self.places + step * pictures as f64).clamp(fewest.max(1.0), size as f64);
     }
 }
 
-fn fail(batch: Vec<Job>, why: &str) {
-    error!(pictures = batch.len(), "prediction failed: {why}");
-    for job in batch {
-        let refusal = Refusal::Internal("the model failed; the server's log says more".into());
-        job.answer(Err(refusal));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: usize = 64;
+
+    /// Always as many as may be, each leaving after those before it at the pace and a share
+    /// of lateness. Gives the share of late ones among the last half.
+    fn crowded(state: &mut State, now: &mut Instant, pace: f64, pictures: usize) -> f64 {
+        let mut late = 0;
+        for nth in 0..pictures {
+            while state.admits(1) {
+                state.enter(1, *now);
+            }
+            *now += Duration::from_secs_f64(1.0 / pace);
+            let jitter = 1.0 + 0.2 * (nth * 37 % 101) as f64 / 101.0;
+            let after = Duration::from_secs_f64(jitter * state.taken as f64 / pace);
+            let in_time = after.as_secs_f64() <= SIZE as f64 / state.best;
+            late += usize::from(nth >= pictures / 2 && !in_time);
+            state.leave(SIZE, 1, after, *now);
+        }
+        late as f64 / (pictures - pictures / 2) as f64
+    }
+
+    #[test]
+    fn a_slowed_queue_has_as_many_places_as_keep_the_wait() {
+        let mut now = Instant::now();
+        let mut state = State::new(SIZE, now);
+        for _ in 0..2000 {
+            state.enter(1, now);
+            state.enter(1, now);
+            now += Duration::from_millis(1);
+            state.leave(SIZE, 1, Duration::from_millis(2), now);
+            state.taken = 1;
+        }
+        assert!((state.best - 1000.0).abs() < 20.0, "{}", state.best);
+        assert_eq!(state.places as usize, SIZE);
+
+        let late = crowded(&mut state, &mut now, 800.0, 40_000);
+        assert!((0.004..0.02).contains(&late), "{late}");
+        let wait = state.places / 800.0;
+        assert!((0.042..0.064).contains(&wait), "{wait}");
+
+        crowded(&mut state, &mut now, 100.0, 1000);
+        assert_eq!(state.places as usize, SIZE / 2);
+        crowded(&mut state, &mut now, 1200.0, 20_000);
+        assert!(state.places as usize > SIZE * 3 / 4, "{}", state.places);
+    }
+
+    #[test]
+    fn pauses_are_not_measured() {
+        let mut now = Instant::now();
+        let mut state = State::new(SIZE, now);
+        for _ in 0..50 {
+            state.enter(1, now);
+            now += Duration::from_millis(5);
+            state.leave(SIZE, 1, Duration::from_millis(5), now);
+            now += Duration::from_secs(60);
+        }
+        assert_eq!((state.pace, state.best), (0.0, 0.0));
+        assert!(matches!(state.busy(SIZE), Refusal::Busy { retry_after: 1 }));
+    }
+
+    #[test]
+    fn a_large_request_comes_into_an_empty_queue() {
+        let now = Instant::now();
+        let mut state = State::new(SIZE, now);
+        state.places = 32.0;
+        assert!(state.admits(40));
+        state.enter(1, now);
+        assert!(!state.admits(40));
+        assert!(state.admits(31));
+        assert!(!state.admits(32));
     }
 }

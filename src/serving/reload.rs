@@ -27,11 +27,11 @@ const LOOK: Duration = Duration::from_secs(1);
 /// As [`Model::load`].
 pub async fn install(service: &Arc<Service>) -> Result<()> {
     let model = load(service).await?;
-    // The thread at the end of the queue has threads of its own to start.
+    // The leader of the team has threads of its own to start.
     let side = model.manifest.preprocessing.crop as usize;
     for _ in 0..2 {
         let drawn = vec![0; 3 * side * side];
-        let answer = service.queue.logits(Arc::clone(&model), drawn, None).await;
+        let answer = service.crew.logits(Arc::clone(&model), drawn, None).await;
         answer.map_err(|refusal| Error::Data(refusal.to_string()))?;
     }
     info!(sha256 = model.sha256, computing = %model.target, "model installed");

@@ -144,7 +144,7 @@ async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Value>, Refus
 
 async fn metrics(State(service): State<Arc<Service>>) -> Response {
     let queue = &service.queue;
-    let page = service.metrics.text(queue.taken(), queue.size());
+    let page = service.metrics.text(queue.taken(), queue.places());
     ([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response()
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
 use super::collect::Collection;
+use super::crew::Crew;
 use super::metrics::Metrics;
 use super::model::Model;
 use super::page::Page;
@@ -17,7 +18,8 @@ use crate::error::Result;
 pub struct Service {
     pub settings: Settings,
     pub metrics: Arc<Metrics>,
-    pub queue: Queue,
+    pub queue: Arc<Queue>,
+    pub crew: Crew,
     /// One permit for each picture that may be decoded at a time.
     pub decoders: Arc<Semaphore>,
     pub collection: Option<Collection>,
@@ -33,15 +35,12 @@ impl Service {
     /// When the collection's folder can't be used, or there can be no thread for the model.
     pub fn new(settings: Settings, stop: Stop) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
+        let queue = Arc::new(Queue::new(settings.max_queue));
         let collect = settings.collect.as_ref();
         let collection = collect.map(|(folder, bounds)| Collection::open(folder, *bounds));
         Ok(Self {
-            queue: Queue::start(
-                settings.max_queue,
-                settings.max_batch,
-                settings.threads,
-                &metrics,
-            )?,
+            crew: Crew::start(settings.threads, settings.max_batch, &queue, &metrics)?,
+            queue,
             decoders: Arc::new(Semaphore::new(decoders())),
             collection: collection.transpose()?,
             storing: Arc::new(Semaphore::new(1)),
@@ -56,6 +55,7 @@ impl Service {
     /// Answers come from this model from now on.
     pub fn install(&self, model: Arc<Model>) {
         self.metrics.installed(&model);
+        self.queue.forget_pace();
         let mut installed = self.model.write().unwrap_or_else(PoisonError::into_inner);
         *installed = Some(model);
     }

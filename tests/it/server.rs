@@ -36,7 +36,8 @@ impl Server {
     pub fn command(model: &Path) -> Command {
         let mut command = flowers();
         command.args([OsStr::new("serve"), model.as_os_str()]);
-        command.args(["--log-format", "json", "--threads", "1"]);
+        command.args(["--log-format", "json"]);
+        command.env("FLOWERS_THREADS", "1");
         command
     }
 
@@ -112,9 +113,18 @@ impl Server {
 
     /// Memory of the server in bytes.
     pub fn resident(&self) -> u64 {
+        self.memory("VmRSS")
+    }
+
+    /// The most memory that it had so far.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM")
+    }
+
+    fn memory(&self, which: &str) -> u64 {
         let path = format!("/proc/{}/status", self.process.id());
         let status = fs::read_to_string(path).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS"));
+        let line = status.lines().find(|line| line.starts_with(which));
         let number = line.unwrap().split_whitespace().nth(1).unwrap();
         1024 * number.parse::<u64>().unwrap()
     }

@@ -176,7 +176,7 @@ fn a_changed_model_is_swapped_in_under_load() {
     assert!(apart.abs() > 0.1 || known[0].1["class"] != known[1].1["class"]);
     let served = folder.path().join("served.safetensors");
     fs::copy(&one, &served).unwrap();
-    let server = Server::of(&served, &[]);
+    let server = Server::of(&served, &["--threads", "2"]);
 
     let check = |reply: &Reply| {
         let sha256 = reply.header("x-model-sha256").unwrap();
@@ -316,18 +316,30 @@ fn new_keys_come_with_a_hangup() {
 }
 
 #[test]
-fn idle_openmp_threads_soon_sleep_unless_told_otherwise() {
-    let spins = |policy: Option<&str>| {
-        let mut command = Server::command(&model());
-        command.args(["--port", "0"]).env_remove("OMP_WAIT_POLICY");
-        if let Some(policy) = policy {
-            command.env("OMP_WAIT_POLICY", policy);
-        }
-        let server = Server::spawn(command);
-        let environment = fs::read(format!("/proc/{}/environ", server.process.id())).unwrap();
-        let mut variables = environment.split(|&byte| byte == 0);
-        variables.any(|variable| variable == b"GOMP_SPINCOUNT=3000")
+fn threads_that_work_alone_start_no_team() {
+    let server = Server::start(&["--threads", "2"]);
+    let threads = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", server.process.id())).unwrap();
+        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap();
+        let names = tasks.map(|task| name(task.unwrap()));
+        // Those of OpenMP have the name of whoever started them.
+        names.filter(|name| name.trim() == "model").count()
     };
-    assert!(spins(None));
-    assert!(!spins(Some("active")));
+    let before = threads();
+    assert!(before > 3, "{before}");
+    let photo = rose();
+    let photos = [&photo[..]; 16];
+    let alone = server.predict(&photos[..1]).good();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let together = server.predict(&photos).good();
+                for one in together["predictions"].as_array().unwrap() {
+                    assert_eq!(one["class"], alone["class"]);
+                }
+            });
+        }
+    });
+    assert!(server.metric("flowers_batch_pictures_count") > 8.0);
+    assert_eq!(threads(), before);
 }
