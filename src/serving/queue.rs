@@ -22,6 +22,9 @@ const IN_TIME: f64 = 99.0;
 /// The shortest time over which a pace is measured.
 const WINDOW: Duration = Duration::from_secs(1);
 
+/// What leaves within this time is never late: in a short queue it is a large photo's own.
+const SOON: f64 = 0.05;
+
 /// The best pace counts half after this time, since machines change.
 const HALF_LIFE: Duration = Duration::from_secs(3600);
 
@@ -171,7 +174,8 @@ impl State {
             self.begin = now;
             self.left = 0;
         }
-        let late = self.best > 0.0 && after.as_secs_f64() > size as f64 / self.best;
+        let allowed = (size as f64 / self.best).max(SOON);
+        let late = self.best > 0.0 && after.as_secs_f64() > allowed;
         let step = if late { -STEP } else { STEP / IN_TIME };
         let fewest = FEWEST * size as f64;
         self.places = (self.places + step * pictures as f64).clamp(fewest.max(1.0), size as f64);
@@ -239,6 +243,23 @@ mod tests {
         }
         assert_eq!((state.pace, state.best), (0.0, 0.0));
         assert!(matches!(state.busy(SIZE), Refusal::Busy { retry_after: 1 }));
+    }
+
+    #[test]
+    fn a_short_queue_keeps_its_places_for_large_photos() {
+        let mut now = Instant::now();
+        let mut state = State::new(4, now);
+        for after in [1, 45] {
+            for _ in 0..3000 {
+                state.enter(1, now);
+                state.enter(1, now);
+                now += Duration::from_millis(after);
+                state.leave(4, 1, Duration::from_millis(after), now);
+                state.taken = 1;
+            }
+        }
+        assert!(state.best > 900.0, "{}", state.best);
+        assert_eq!(state.places, 4.0);
     }
 
     #[test]

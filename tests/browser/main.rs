@@ -260,7 +260,7 @@ fn a_label_can_be_corrected() {
     browser.wait("document.querySelectorAll('#correct option').length > 3");
     browser.keys("#correct", "tulip");
     browser.click("#send-correction");
-    browser.wait("document.querySelector('#feedback-status').innerText.trim()");
+    browser.wait("document.querySelector('#feedback-status').innerText.includes('Thank you')");
     assert_eq!(names(&folder.path().join("tulip")).len(), 1);
     assert_eq!(browser.complaints(), [""; 0]);
 
