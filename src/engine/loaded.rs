@@ -11,7 +11,7 @@ use super::torchscript::Module;
 use crate::error::Result;
 use crate::weights;
 
-/// A module that libtorch can run. The thread that runs it owns it.
+/// A module that libtorch can run, on several threads at a time.
 pub struct Loaded(CModule);
 
 impl Loaded {

@@ -89,7 +89,7 @@ pub fn use_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
-/// A network compiled for this machine. The thread that runs it owns it.
+/// A network compiled for this machine. Several threads may run it at a time.
 pub struct Session {
     module: Loaded,
     batches: Batches,
