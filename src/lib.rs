@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! main -> commands -> cli -> training, report, export, quantization, serving -> engine
-//!      -> bundle, data -> models -> graph, weights, image, metrics -> labels, files, progress, error
+//!      -> bundle, data -> models -> graph, weights, image, metrics
+//!      -> labels, files, progress, names, values, error
 //! ```
 //!
 //! Only `training`, the engine's sessions and the commands that start them know libtorch (`tch`).
@@ -23,9 +24,11 @@ pub mod labels;
 pub mod memory;
 pub mod metrics;
 pub mod models;
+pub mod names;
 pub mod progress;
 pub mod quantization;
 pub mod report;
 pub mod serving;
 pub mod training;
+pub mod values;
 pub mod weights;

@@ -8,9 +8,10 @@ mod resnet;
 
 pub use head::Head;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::image::Preprocessing;
+use crate::names::unknown;
 use pretrained::{Publisher, Source};
 
 /// One architecture of the registry.
@@ -150,26 +151,19 @@ pub const ARCHITECTURES: &[Architecture] = &[
 /// Finds an architecture by name.
 ///
 /// # Errors
-/// [`Error::Usage`] that lists the known ones.
+/// [`crate::error::Error::Usage`] with the nearest one and all that there are.
 pub fn find(name: &str) -> Result<&'static Architecture> {
     ARCHITECTURES
         .iter()
         .find(|architecture| architecture.name == name)
-        .ok_or_else(|| {
-            let known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name).collect();
-            let message = format!(
-                "there is no architecture {name:?}; known are {}",
-                known.join(", ")
-            );
-            Error::Usage(message).into()
-        })
+        .ok_or_else(|| unknown("architecture", name, ARCHITECTURES.iter().map(|a| a.name)).into())
 }
 
 impl Architecture {
     /// The graph with random parameters yet to come.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the shapes do not fit together, with the node's name.
+    /// [`crate::error::Error::Usage`] when the shapes do not fit together, with the node's name.
     pub fn graph(&self, options: &Options) -> Result<Graph> {
         (self.build)(options)
     }

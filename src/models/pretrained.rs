@@ -32,6 +32,13 @@ pub struct Source {
     pub sha256: &'static str,
 }
 
+impl Source {
+    /// Whether [`fetch`] downloads them if need be.
+    pub fn is_downloaded(&self) -> bool {
+        matches!(self.publisher, Publisher::Url(_))
+    }
+}
+
 /// Who gives the weights out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publisher {
@@ -81,7 +88,7 @@ fn cache_folder() -> Result<PathBuf> {
     }
     let strategy = etcetera::choose_base_strategy().map_err(|cause| {
         Error::Environment(format!(
-            "there is no folder for downloads ({cause}): name one with FLOWERS_CACHE"
+            "there is no folder for downloads ({cause}): set FLOWERS_CACHE to one"
         ))
     })?;
     Ok(strategy.cache_dir().join("flowers").join("weights"))
@@ -244,7 +251,7 @@ impl<'a> Entry<'a> {
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => {
                 file.set_len(0)?;
                 return Err(Failure::Broken(
-                    "the server sent another part than asked".into(),
+                    "the server sent another part of the file than requested".into(),
                 ));
             }
             status => return Err(Failure::Final(format!("the server answered {status}"))),
@@ -260,20 +267,21 @@ impl<'a> Entry<'a> {
         progress.finish();
         let copied = copied?;
         if rest.is_some_and(|rest| copied < rest) {
-            return Err(Failure::Broken("the connection was cut".into()));
+            return Err(Failure::Broken("the connection was lost".into()));
         }
         Ok(file.sync_all()?)
     }
 
     fn unavailable(&self, reason: &dyn std::fmt::Display) -> anyhow::Error {
         let cached = if self.path.exists() {
-            "the cached file is not the right one, and "
+            "the cached file is damaged or another one, and "
         } else {
             ""
         };
         Error::Environment(format!(
-            "can't get the pretrained weights: {cached}{reason}; give a file with `--weights FILE`, \
-             train from scratch with `--weights none`, or put the download of {} at {}",
+            "can't get the pretrained weights: {cached}{reason}; give a file with `--weights \
+             FILE`, \
+             train from scratch with `--weights none`, or download {} yourself to {}",
             self.url,
             shown(&self.path)
         ))

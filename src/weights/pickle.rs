@@ -2,9 +2,10 @@
 //!
 //! Pickle is a program for a stack machine. This machine has no instruction that runs anything:
 //! a call of a permitted global is recorded as data ([`Node::Call`]) and a global that is not
-//! on the list ends the reading with its name. Objects live in one arena and refer to each
-//! other by number, so that neither cycles, nor deep nesting, nor a value used a million times
-//! costs more than the bytes that ask for it.
+//! on the list ends the reading with its name. What a pickle puts into such an object afterwards
+//! (attributes, items) is dropped. Objects live in one arena and refer to each other by number,
+//! so that neither cycles, nor deep nesting, nor a value used a million times costs more than the
+//! bytes that ask for it.
 //!
 //! Reference: CPython's `pickletools` and `Lib/pickle.py`, protocols 2 to 5.
 
@@ -22,7 +23,7 @@ pub type Global = (&'static str, &'static str);
 pub const ORDERED_DICT: Global = ("collections", "OrderedDict");
 
 /// An object's place in a [`Pickle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Id(usize);
 
 /// An object. Text and bytes are borrowed from the file.
@@ -39,6 +40,7 @@ pub enum Node<'a> {
     /// Pairs in the order in which they were set; of equal keys the last one counts.
     Dict(Vec<(Id, Id)>),
     Global(Global),
+    Set(Vec<Id>),
     /// A permitted global applied to arguments, which are a [`Node::Tuple`].
     Call(Global, Id),
     /// A reference to something outside of the pickle, as the file format defines it.
@@ -56,6 +58,7 @@ impl Node<'_> {
             Self::Tuple(_) => "a tuple",
             Self::List(_) => "a list",
             Self::Dict(_) => "a dict",
+            Self::Set(_) => "a set",
             Self::Global(_) => "a class or function",
             Self::Call(..) => "an object",
             Self::Persistent(_) => "a storage",
@@ -137,13 +140,18 @@ impl<'a> Machine<'a, '_> {
             b'q' | b'r' | 0x94 => self.memoize(opcode)?,
             b'h' | b'j' => self.recall(opcode)?,
             b'c' | 0x93 => self.global(opcode)?,
-            b'R' => self.reduce()?,
+            b'R' | 0x81 => self.reduce()?,
+            0x92 => {
+                // The keyword arguments, which nobody looks at.
+                self.pop()?;
+                self.reduce()?;
+            }
             b'b' => self.build()?,
             b'Q' => {
                 let name = self.pop()?;
                 self.push(Node::Persistent(name));
             }
-            b'a' | b'e' => self.append(opcode)?,
+            b'a' | b'e' | 0x90 => self.append(opcode)?,
             b's' | b'u' => self.set_items(opcode)?,
             _ => {
                 let node = self.literal(opcode)?;
@@ -169,7 +177,7 @@ impl<'a> Machine<'a, '_> {
             0x8d => Node::Text(self.text(8)?),
             b'B' => Node::Bytes(self.counted(4)?),
             b'C' => Node::Bytes(self.counted(1)?),
-            0x8e => Node::Bytes(self.counted(8)?),
+            0x8e | 0x96 => Node::Bytes(self.counted(8)?),
             b')' => Node::Tuple(Vec::new()),
             b't' => Node::Tuple(self.pop_mark()?),
             0x85..=0x87 => Node::Tuple(self.pop_many((opcode - 0x84).into())?),
@@ -177,6 +185,8 @@ impl<'a> Machine<'a, '_> {
             b'l' => Node::List(self.pop_mark()?),
             b'}' => Node::Dict(Vec::new()),
             b'd' => Node::Dict(pairs(&self.pop_mark()?)?),
+            0x8f => Node::Set(Vec::new()),
+            0x91 => Node::Set(self.pop_mark()?),
             _ => {
                 return Err(malformed(format!(
                     "uses pickle instruction 0x{opcode:02x}, which state dicts don't need"
@@ -247,17 +257,18 @@ impl<'a> Machine<'a, '_> {
                 return Err(malformed("makes an OrderedDict with arguments"));
             }
             (Node::Global(global), Node::Tuple(_)) => Node::Call(*global, arguments),
-            _ => return Err(malformed("calls something that is no function")),
+            _ => return Err(malformed("calls something that is not a function")),
         };
         self.push(node);
         Ok(())
     }
 
-    /// Sets attributes. Those of a dict (`_metadata` of a state dict) are dropped.
+    /// Sets attributes, which are dropped: `_metadata` of a state dict, the options of a
+    /// namespace.
     fn build(&mut self) -> Result<()> {
         self.pop()?;
         match &self.nodes[self.top()?.0] {
-            Node::Dict(_) => Ok(()),
+            Node::Dict(_) | Node::Call(..) => Ok(()),
             other => Err(malformed(format!("sets attributes of {}", other.kind()))),
         }
     }
@@ -270,7 +281,8 @@ impl<'a> Machine<'a, '_> {
         };
         let target = self.top()?;
         match &mut self.nodes[target.0] {
-            Node::List(list) => list.extend(items),
+            Node::List(list) | Node::Set(list) => list.extend(items),
+            Node::Call(..) => {}
             other => return Err(malformed(format!("appends to {}", other.kind()))),
         }
         Ok(())
@@ -285,6 +297,7 @@ impl<'a> Machine<'a, '_> {
         let target = self.top()?;
         match &mut self.nodes[target.0] {
             Node::Dict(dict) => dict.extend(pairs(&items)?),
+            Node::Call(..) => {}
             other => return Err(malformed(format!("sets items of {}", other.kind()))),
         }
         Ok(())
@@ -386,7 +399,7 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
 }
 
 fn malformed(what: impl AsRef<str>) -> anyhow::Error {
-    Error::Data(format!("the pickle in it {}", what.as_ref())).into()
+    Error::Data(format!("the pickle inside {}", what.as_ref())).into()
 }
 
 fn underflow() -> anyhow::Error {

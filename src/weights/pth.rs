@@ -2,6 +2,9 @@
 //!
 //! Reference: `torch/serialization.py` and `torch/_utils.py`.
 
+mod state_dict;
+mod view;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -11,8 +14,9 @@ use zip::read::ZipReadOptions;
 use zip::result::ZipError;
 
 use super::pickle::{Global, Id, Node, ORDERED_DICT, Pickle};
-use super::{Dtype, StateDict, Tensor, Values};
+use super::{Dtype, StateDict};
 use crate::error::{Error, Result, shown};
+use view::{Storage, View};
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const PROTOCOL: i128 = 1001;
@@ -34,8 +38,70 @@ const STORAGES: &[(Global, Dtype)] = &[
     (("torch", "BoolStorage"), Dtype::Bool),
 ];
 
-/// Keys under which training scripts put the state dict among other things.
-const WRAPPERS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
+/// Plain data that training scripts save beside the tensors: counts, scores, options, paths. It is
+/// permitted so that it can be passed over; nothing is made of it.
+const BESIDE: &[Global] = &[
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("_codecs", "encode"),
+    ("argparse", "Namespace"),
+    ("types", "SimpleNamespace"),
+    ("collections", "Counter"),
+    ("collections", "defaultdict"),
+    ("collections", "deque"),
+    ("builtins", "bool"),
+    ("builtins", "bytearray"),
+    ("builtins", "complex"),
+    ("builtins", "dict"),
+    ("builtins", "float"),
+    ("builtins", "frozenset"),
+    ("builtins", "int"),
+    ("builtins", "list"),
+    ("builtins", "range"),
+    ("builtins", "set"),
+    ("builtins", "slice"),
+    ("builtins", "str"),
+    // As protocol 2 calls them.
+    ("__builtin__", "bool"),
+    ("__builtin__", "bytearray"),
+    ("__builtin__", "complex"),
+    ("__builtin__", "dict"),
+    ("__builtin__", "float"),
+    ("__builtin__", "frozenset"),
+    ("__builtin__", "int"),
+    ("__builtin__", "list"),
+    ("__builtin__", "set"),
+    ("__builtin__", "slice"),
+    ("__builtin__", "unicode"),
+    ("__builtin__", "xrange"),
+    ("datetime", "date"),
+    ("datetime", "datetime"),
+    ("datetime", "timedelta"),
+    ("datetime", "timezone"),
+    ("decimal", "Decimal"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "PurePosixPath"),
+    ("pathlib", "WindowsPath"),
+    ("pathlib._local", "PosixPath"),
+    ("pathlib._local", "WindowsPath"),
+    ("uuid", "UUID"),
+    ("torch", "device"),
+    ("torch", "bfloat16"),
+    ("torch", "float16"),
+    ("torch", "float32"),
+    ("torch", "float64"),
+    ("easydict", "EasyDict"),
+    ("lightning.fabric.utilities.data", "AttributeDict"),
+    ("lightning_fabric.utilities.data", "AttributeDict"),
+    ("pytorch_lightning.utilities.parsing", "AttributeDict"),
+    ("yacs.config", "CfgNode"),
+];
 
 /// Dimensions that PyTorch allows a tensor.
 const MAX_DIMENSIONS: usize = 64;
@@ -160,23 +226,6 @@ fn member(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Vec<u8>
     })
 }
 
-/// The elements that tensors look at.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Storage<'a> {
-    key: &'a str,
-    dtype: Dtype,
-    /// In elements.
-    length: usize,
-}
-
-/// A tensor before its elements are read. Offset and strides are in elements.
-struct View<'a> {
-    storage: Storage<'a>,
-    offset: usize,
-    shape: Vec<usize>,
-    strides: Vec<usize>,
-}
-
 /// What was given to `torch.save`.
 struct Object<'a> {
     pickle: Pickle<'a>,
@@ -186,6 +235,7 @@ impl<'a> Object<'a> {
     fn read(input: &'a [u8]) -> Result<Self> {
         let mut permitted = vec![ORDERED_DICT, SIZE, TENSOR, PARAMETER];
         permitted.extend(STORAGES.iter().map(|(global, _)| *global));
+        permitted.extend(BESIDE);
         let pickle = Pickle::read(input, &permitted)?;
         Ok(Self { pickle })
     }
@@ -198,7 +248,7 @@ impl<'a> Object<'a> {
     ) -> Result<StateDict> {
         let mut budget = file_size.saturating_mul(MAX_GROWTH);
         let mut views: BTreeMap<&str, Vec<(&str, View<'_>)>> = BTreeMap::new();
-        for (name, id) in self.parameters()? {
+        for (name, id) in state_dict::parameters(&self.pickle)? {
             let view = self.view(name, id)?;
             let bytes = view.check(name)?;
             budget = budget.checked_sub(bytes).ok_or_else(|| {
@@ -225,47 +275,12 @@ impl<'a> Object<'a> {
         Ok(tensors)
     }
 
-    /// The entries of the state dict, wherever it is.
-    fn parameters(&self) -> Result<BTreeMap<&'a str, Id>> {
-        let mut root = self.pickle.root;
-        // A dict may contain itself.
-        for _ in 0..WRAPPERS.len() {
-            let inner = WRAPPERS
-                .iter()
-                .find_map(|key| entry(&self.pickle, root, key));
-            match inner.filter(|id| matches!(self.pickle.node(*id), Node::Dict(_))) {
-                Some(inner) => root = inner,
-                None => break,
-            }
-        }
-        let Node::Dict(pairs) = self.pickle.node(root) else {
-            let kind = self.pickle.node(root).kind();
-            return Err(broken(format!("it holds {kind}, not a state dict")));
-        };
-        let mut parameters = BTreeMap::new();
-        for (key, value) in pairs {
-            let Node::Text(name) = self.pickle.node(*key) else {
-                return Err(broken("it holds a dict whose keys are not parameter names"));
-            };
-            parameters.insert(*name, *value);
-        }
-        if parameters.is_empty() {
-            return Err(broken("its state dict is empty"));
-        }
-        Ok(parameters)
-    }
-
     fn view(&self, name: &str, mut id: Id) -> Result<View<'a>> {
         if let Node::Call(PARAMETER, arguments) = self.pickle.node(id) {
             id = *self.items(*arguments).first().unwrap_or(&id);
         }
         let Node::Call(TENSOR, arguments) = self.pickle.node(id) else {
-            let kind = self.pickle.node(id).kind();
-            return Err(broken(format!(
-                "entry {} is {kind}, not a tensor; \
-                 save the parameters alone, torch.save(model.state_dict(), FILE)",
-                shown(name)
-            )));
+            return Err(damaged(name));
         };
         let view = || {
             let [storage, offset, shape, strides, ..] = self.items(*arguments) else {
@@ -357,79 +372,6 @@ impl<'a> Object<'a> {
             return None;
         }
         items.iter().map(|id| self.integer(*id)).collect()
-    }
-}
-
-impl View<'_> {
-    /// Makes sure that every element is inside of the storage; gives the size in bytes.
-    fn check(&self, name: &str) -> Result<usize> {
-        let inside = || {
-            if self.shape.len() != self.strides.len() {
-                return None;
-            }
-            let count = self
-                .shape
-                .iter()
-                .try_fold(1_usize, |n, size| n.checked_mul(*size))?;
-            if count > 0 {
-                let steps = self.shape.iter().zip(&self.strides);
-                let last = steps
-                    .into_iter()
-                    .try_fold(self.offset, |last, (size, stride)| {
-                        last.checked_add((size - 1).checked_mul(*stride)?)
-                    })?;
-                if last >= self.storage.length {
-                    return None;
-                }
-            }
-            self.storage.length.checked_mul(self.storage.dtype.size())?;
-            count.checked_mul(self.storage.dtype.size())
-        };
-        inside().ok_or_else(|| damaged(name))
-    }
-
-    /// Reads the elements in row-major order from the bytes of the storage.
-    fn tensor(self, content: &[u8]) -> Result<Tensor> {
-        let size = self.storage.dtype.size();
-        let count = self.shape.iter().product();
-        let values = if count == 0 || self.is_contiguous() {
-            let mut bytes = content.get(self.offset * size..).unwrap_or_default();
-            Values::read(self.storage.dtype, count, &mut bytes)
-        } else {
-            let mut gathered = Vec::with_capacity(count * size);
-            let mut index = vec![0; self.shape.len()];
-            let mut at = self.offset;
-            for _ in 0..count {
-                gathered.extend_from_slice(&content[at * size..][..size]);
-                for axis in (0..index.len()).rev() {
-                    index[axis] += 1;
-                    at += self.strides[axis];
-                    if index[axis] < self.shape[axis] {
-                        break;
-                    }
-                    at -= index[axis] * self.strides[axis];
-                    index[axis] = 0;
-                }
-            }
-            Values::read(self.storage.dtype, count, &mut gathered.as_slice())
-        };
-        Ok(Tensor {
-            shape: self.shape,
-            values: values.map_err(|_| cut_short())?,
-        })
-    }
-
-    fn is_contiguous(&self) -> bool {
-        let mut expected = 1;
-        self.shape
-            .iter()
-            .zip(&self.strides)
-            .rev()
-            .all(|(size, stride)| {
-                let fits = *size == 1 || *stride == expected;
-                expected *= size;
-                fits
-            })
     }
 }
 

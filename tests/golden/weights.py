@@ -109,10 +109,11 @@ class Evil:
 save("evil", {"weight": torch.rand(2), "evil": Evil()}, protocols=(2, 4))
 # The older format would put PyTorch's source text into the file.
 save("whole_model", network, legacy=False)
-save("numpy", {"model": state, "best": numpy.float64(0.9)})
-save("namespace", {"model": state, "args": argparse.Namespace(lr=0.1)})
+save("numpy", {"model": state, "best": numpy.float64(0.9)}, state)
+save("namespace", {"model": state, "args": argparse.Namespace(lr=0.1)}, state)
 save("list", [torch.rand(2)])
-save("number", {"weight": torch.rand(2), "epoch": 3})
+weight = torch.rand(2)
+save("number", {"weight": weight, "epoch": 3}, {"weight": weight})
 
 with (
     zipfile.ZipFile(FOLDER / "number_zip_p2.pth") as little,

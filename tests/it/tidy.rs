@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["models"],
     &["graph", "image", "metrics"],
     &["weights"],
-    &["labels", "files", "progress", "memory"],
+    &["labels", "files", "progress", "memory", "names", "values"],
     &["error"],
 ];
 

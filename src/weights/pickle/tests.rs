@@ -51,9 +51,29 @@ fn only_recorded_calls_and_empty_ordered_dicts() {
     ));
     let dict = b"\x80\x02ccollections\nOrderedDict\n)RK\x01K\x02s}b.";
     assert!(matches!(root(dict), Node::Dict(pairs) if pairs.len() == 1));
-    assert!(message(b"\x80\x02K\x01)R.").contains("no function"));
-    assert!(message(b"\x80\x02ctorch\nSize\n)\x81.").contains("instruction 0x81"));
+    assert!(message(b"\x80\x02K\x01)R.").contains("not a function"));
+    assert!(message(b"\x80\x02I7\n.").contains("instruction 0x49"));
     assert!(message(b"\x80\x02]}b.").contains("attributes of a list"));
+}
+
+#[test]
+fn what_is_put_into_an_object_is_dropped() {
+    let object = |rest: &[u8]| [&b"\x80\x02ctorch\nSize\n)\x81"[..], rest, b"."].concat();
+    for rest in [
+        &b""[..],
+        b"}K\x01K\x02sb",
+        b"K\x01a",
+        b"(K\x01\x90",
+        b"K\x01K\x02s",
+    ] {
+        let object = object(rest);
+        assert!(matches!(root(&object), Node::Call(("torch", "Size"), _)));
+    }
+    let with_keywords = b"\x80\x04ctorch\nSize\n)}\x92.";
+    assert!(matches!(root(with_keywords), Node::Call(..)));
+    assert!(matches!(root(b"\x80\x04\x8f(K\x01K\x02\x90."), Node::Set(items) if items.len() == 2));
+    assert!(matches!(root(b"\x80\x04(K\x01\x91."), Node::Set(items) if items.len() == 1));
+    assert!(message(b"\x80\x02cos\nsystem\n)\x81.").contains("os.system"));
 }
 
 #[test]
@@ -88,7 +108,7 @@ fn nesting_costs_no_stack_and_sharing_no_memory() {
     }
 }
 
-const OPCODES: &[u8] = b".(012NKMJGXTUBC)t]l}dqrhjcRbQaesu\x80\x85\x86\x87\x88\x89\x8a\x8c\x8d\x8e\x93\x94\x95\x00\x01\n";
+const OPCODES: &[u8] = b".(012NKMJGXTUBC)t]l}dqrhjcRbQaesu\x80\x81\x85\x86\x87\x88\x89\x8a\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96\x00\x01\n";
 
 proptest! {
     #[test]

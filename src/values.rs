@@ -1,0 +1,79 @@
+//! Numbers as people write them on the command line.
+
+use std::ops::RangeInclusive;
+
+/// From here on, a limit is one of the type only.
+const UNBOUNDED: u64 = u32::MAX as u64;
+
+/// A parser of whole numbers within a range.
+pub fn whole<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let value = text.parse::<u64>().ok().filter(|n| range.contains(n));
+        let value = value.and_then(|value| T::try_from(value).ok());
+        value.ok_or_else(|| match (*range.start(), *range.end()) {
+            (0, end) if end >= UNBOUNDED => "expected a whole number".into(),
+            (start, end) if end >= UNBOUNDED => {
+                format!("expected a whole number of at least {start}")
+            }
+            (start, end) => format!("expected a whole number from {start} to {end}"),
+        })
+    }
+}
+
+/// A whole number.
+///
+/// # Errors
+/// A description of what is expected.
+pub fn count(text: &str) -> Result<usize, String> {
+    whole(0..=u64::MAX)(text)
+}
+
+/// A seed: any whole number of 64 bits.
+///
+/// # Errors
+/// As [`count`].
+pub fn seed(text: &str) -> Result<u64, String> {
+    whole(0..=u64::MAX)(text)
+}
+
+/// A number, with a point or an exponent or without.
+///
+/// # Errors
+/// As [`count`].
+pub fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "expected a number".into())
+}
+
+/// A number from 0 to 1.
+///
+/// # Errors
+/// As [`count`].
+pub fn fraction(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(fraction),
+        _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_say_what_they_may_be() {
+        assert_eq!(whole::<u16>(1..=1024)("32"), Ok(32));
+        for bad in ["0", "1025", "-1", "2GB", "1.5", ""] {
+            let message = "expected a whole number from 1 to 1024";
+            assert_eq!(whole::<u16>(1..=1024)(bad), Err(message.into()));
+        }
+        assert_eq!(count("-1"), Err("expected a whole number".into()));
+        assert_eq!(number("1e-4"), Ok(1e-4));
+        assert_eq!(number("-1"), Ok(-1.0));
+        assert_eq!(fraction("0.15"), Ok(0.15));
+        for bad in ["-0.1", "15", "15%", "nan"] {
+            assert!(fraction(bad).is_err(), "{bad}");
+        }
+    }
+}
