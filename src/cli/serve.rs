@@ -5,20 +5,24 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
+use super::paths;
 use crate::engine::Precision;
+use crate::values::{seed, whole};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-POST /predict takes a form with a picture as field `file` (or several), or the picture itself as
-body. GET / is a page to try it, /openapi.json describes the rest: /labels /healthz /readyz /metrics.
+POST /predict takes a form with one or more images in the field `file`, or a single image as the
+request body. GET / is a web page to try it. /openapi.json describes the other routes: /labels,
+/healthz, /readyz, /metrics.
 
-SIGTERM and Ctrl-C: /readyz goes down, accepted requests are finished, exit code 0. SIGHUP, or a
-changed file: the model is loaded beside the old one, tested, and swapped in; if it is bad, the old
-one stays. A socket that systemd opened (LISTEN_FDS) is used instead of --host and --port.
+On SIGTERM or Ctrl-C, /readyz starts to fail, accepted requests are finished, and the exit code is 0.
+On SIGHUP, or when the model file changes, the new model is loaded next to the old one, tested, and
+swapped in; if it is bad, the old one stays. A socket opened by systemd (LISTEN_FDS) takes the place
+of --host and --port. Empty environment variables count as unset.
 
-Memory, beyond the model: at most --max-connections uploads of twice --max-body, one picture of 11
-bytes a pixel (--max-pixels) a core while it is decoded and as much of pictures before it, until ten
-seconds later, and --max-queue pictures of the network's size.
+Memory beyond the model: at most --max-connections uploads of twice --max-body; per core, one image
+of 11 bytes per pixel (--max-pixels) while it is decoded, and as much again for images before it,
+which is released after ten seconds; and --max-queue images of the network's size.
 
 Examples:
   flowers serve run/model.safetensors
@@ -26,20 +30,20 @@ Examples:
   flowers serve run/model.safetensors --host 0.0.0.0 --port 80 --api-key-file keys --log-format json
   flowers serve run/model.safetensors --listen unix:/run/flowers.sock --base-path /flowers --trusted-proxy unix")]
 pub struct ServeArgs {
-    /// Model file
-    #[arg(env = "FLOWERS_MODEL")]
+    /// Model file, or the folder of a run
+    #[arg(env = "FLOWERS_MODEL", value_parser = paths::model())]
     pub model: PathBuf,
     #[command(flatten)]
     pub place: Place,
     #[command(flatten)]
     pub limits: ServeLimits,
-    /// Threads that compute [default: one a core]
-    #[arg(long, env = "FLOWERS_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Threads to compute with [default: one per core]
+    #[arg(long, env = "FLOWERS_THREADS", value_name = "N", value_parser = whole::<u16>(1..=1024))]
     pub threads: Option<u16>,
-    /// Numbers to compute with
+    /// Precision to compute in
     #[arg(long, env = "FLOWERS_PRECISION", value_enum, default_value_t)]
     pub precision: Precision,
-    /// Origins whose pages may call, e.g. `https://example.com`, or `*` [default: none]
+    /// Origins whose pages may call the server, e.g. `https://example.com`, or `*` [default: none]
     #[arg(
         long,
         env = "FLOWERS_CORS_ORIGIN",
@@ -47,35 +51,35 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub cors_origin: Vec<String>,
-    /// File of API keys, one a line; /, /healthz and /readyz stay open
+    /// File with API keys, one per line; /, /healthz and /readyz stay open
     #[arg(long, env = "FLOWERS_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Form of the log on standard error
+    /// Format of the log on standard error
     #[arg(long, env = "FLOWERS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// Log every request, with its id
+    /// Log every request with its id
     #[arg(long, env = "FLOWERS_ACCESS_LOG", value_parser = FalseyValueParser::new())]
     pub access_log: bool,
     #[command(flatten)]
     pub collect: Collect,
 }
 
-/// Where to listen, and what stands before.
+/// Where to listen, and what proxies stand in front.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// Address or name to listen on; 0.0.0.0 for all
-    #[arg(long, env = "FLOWERS_HOST", default_value = "127.0.0.1")]
+    /// Address or host name to listen on; 0.0.0.0 for all addresses
+    #[arg(long, env = "FLOWERS_HOST", default_value = "127.0.0.1", value_parser = host)]
     pub host: String,
-    /// Port to listen on; the variable PORT is honoured too [default: 5000]
-    #[arg(long, env = "FLOWERS_PORT")]
+    /// Port to listen on; the variable PORT is used too [default: 5000]
+    #[arg(long, env = "FLOWERS_PORT", value_parser = whole::<u16>(0..=65_535))]
     pub port: Option<u16>,
-    /// Unix socket to listen on instead
+    /// Unix socket to listen on instead of host and port
     #[arg(long, env = "FLOWERS_LISTEN", value_name = "unix:PATH", value_parser = unix_socket)]
     pub listen: Option<PathBuf>,
-    /// Path before every route, e.g. /flowers, for a proxy that keeps it
+    /// Path in front of every route, e.g. /flowers, for a proxy that does not strip it
     #[arg(long, env = "FLOWERS_BASE_PATH", value_name = "PATH", default_value = "", hide_default_value = true, value_parser = base_path)]
     pub base_path: String,
-    /// Proxies whose X-Forwarded-For and -Proto are believed: networks, addresses, `unix`
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted: networks, addresses, `unix`
     #[arg(
         long,
         env = "FLOWERS_TRUSTED_PROXY",
@@ -87,37 +91,37 @@ pub struct Place {
 
 #[derive(Debug, Args)]
 pub struct ServeLimits {
-    /// Largest upload in bytes
-    #[arg(long, env = "FLOWERS_MAX_BODY", value_name = "BYTES", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    /// Largest request body in bytes
+    #[arg(long, env = "FLOWERS_MAX_BODY", value_name = "BYTES", default_value_t = 20_000_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     pub max_body: u64,
-    /// Largest picture, width times height
-    #[arg(long, env = "FLOWERS_MAX_PIXELS", value_name = "N", default_value_t = 50_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    /// Largest image in pixels, width times height
+    #[arg(long, env = "FLOWERS_MAX_PIXELS", value_name = "N", default_value_t = 50_000_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     pub max_pixels: u64,
-    /// Time from the head of a request to its answer
-    #[arg(long, env = "FLOWERS_TIMEOUT", value_name = "S", default_value_t = 30.0, value_parser = seconds)]
+    /// Time limit from the head of a request to its response
+    #[arg(long, env = "FLOWERS_TIMEOUT", value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
     pub timeout: f64,
-    /// Time for the head of a request to come, for bytes of an answer to go, and to be idle
-    #[arg(long, env = "FLOWERS_HEADER_TIMEOUT", value_name = "S", default_value_t = 15.0, value_parser = seconds)]
+    /// Time limit for receiving the head of a request, for sending part of a response, and for idling
+    #[arg(long, env = "FLOWERS_HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 15.0, value_parser = seconds)]
     pub header_timeout: f64,
-    /// Pictures between upload and answer; beyond it clients are told to come back (429). When they
-    /// leave more slowly than they did, as under far too many requests, it is down to half, so that
-    /// the wait remains the same
-    #[arg(long, env = "FLOWERS_MAX_QUEUE", value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Images between upload and response; beyond that, clients are told to retry later (429). Under
+    /// overload, when images take longer than usual, the limit falls to as little as half of this, to
+    /// keep the wait the same
+    #[arg(long, env = "FLOWERS_MAX_QUEUE", value_name = "N", default_value_t = 128, value_parser = whole::<u32>(1..=100_000))]
     pub max_queue: u32,
-    /// Pictures that a thread takes at once
-    #[arg(long, env = "FLOWERS_MAX_BATCH", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Most images that a thread computes at once
+    #[arg(long, env = "FLOWERS_MAX_BATCH", value_name = "N", default_value_t = 8, value_parser = whole::<u32>(1..=1024))]
     pub max_batch: u32,
-    /// Open connections; beyond it clients wait
-    #[arg(long, env = "FLOWERS_MAX_CONNECTIONS", value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Open connections; beyond that, clients wait
+    #[arg(long, env = "FLOWERS_MAX_CONNECTIONS", value_name = "N", default_value_t = 256, value_parser = whole::<u32>(1..=100_000))]
     pub max_connections: u32,
-    /// Time after SIGTERM for what was accepted
-    #[arg(long, env = "FLOWERS_DRAIN_TIMEOUT", value_name = "S", default_value_t = 20.0, value_parser = seconds)]
+    /// Time limit for finishing accepted requests after SIGTERM
+    #[arg(long, env = "FLOWERS_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 20.0, value_parser = seconds)]
     pub drain_timeout: f64,
 }
 
 #[derive(Debug, Args)]
 pub struct Collect {
-    /// Keep photos whose label people confirm or correct on the page, as a data set
+    /// Data set folder for photos whose label users confirm or correct on the page
     #[arg(long = "collect", env = "FLOWERS_COLLECT", value_name = "DIR")]
     pub folder: Option<PathBuf>,
     /// Most photos to keep
@@ -125,15 +129,17 @@ pub struct Collect {
         long = "collect-photos",
         env = "FLOWERS_COLLECT_PHOTOS",
         value_name = "N",
-        default_value_t = 10_000
+        default_value_t = 10_000,
+        value_parser = seed
     )]
     pub photos: u64,
     /// Most bytes to keep
     #[arg(
         long = "collect-bytes",
         env = "FLOWERS_COLLECT_BYTES",
-        value_name = "N",
-        default_value_t = 2_000_000_000
+        value_name = "BYTES",
+        default_value_t = 2_000_000_000,
+        value_parser = seed
     )]
     pub bytes: u64,
 }
@@ -141,14 +147,36 @@ pub struct Collect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
-    /// An object a line
+    /// One JSON object per line
     Json,
 }
 
 fn unix_socket(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("unix:") {
         Some(path) if !path.is_empty() => Ok(path.into()),
-        _ => Err("unix: and a path is wanted, e.g. unix:/run/flowers.sock".into()),
+        _ => Err("expected unix: and a path, e.g. unix:/run/flowers.sock".into()),
+    }
+}
+
+/// A host without scheme and port. Colons are part of IPv6 addresses.
+fn host(text: &str) -> Result<String, String> {
+    let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let bare = bare.trim_end_matches('/');
+    let port = |text: &str| text.parse::<u16>().is_ok();
+    let apart = match bare
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("]:"))
+    {
+        Some(parts) => Some(parts),
+        None if bare.matches(':').count() == 1 => bare.split_once(':'),
+        None => None,
+    };
+    match apart.filter(|(_, number)| port(number)) {
+        Some((host, port)) => Err(format!(
+            "the port is an option of its own: --host {host} --port {port}"
+        )),
+        None if bare != text => Err(format!("expected a host without scheme: --host {bare}")),
+        None => Ok(text.into()),
     }
 }
 
@@ -161,20 +189,36 @@ fn base_path(text: &str) -> Result<String, String> {
         .all(|part| !part.is_empty() && part.chars().all(plain) && part.chars().any(|c| c != '.'));
     match path.is_empty() || (path.starts_with('/') && good) {
         true => Ok(path.into()),
-        false => Err("a path of letters, digits and -_.~ is wanted, e.g. /flowers".into()),
+        false => Err("expected a path of letters, digits and -_.~, e.g. /flowers".into()),
     }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.01..=86400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("seconds from 0.01 to 86400 are wanted".into()),
+        _ => Err("expected seconds from 0.01 to 86400".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_has_no_port() {
+        for good in ["localhost", "0.0.0.0", "::1", "[::1]", "fe80::1:80"] {
+            assert_eq!(host(good).as_deref(), Ok(good));
+        }
+        for (bad, meant) in [
+            ("localhost:5000", "--host localhost --port 5000"),
+            ("[::1]:80", "--host ::1 --port 80"),
+            ("http://localhost:80/", "--host localhost --port 80"),
+            ("http://localhost", "--host localhost"),
+        ] {
+            let message = host(bad).unwrap_err();
+            assert!(message.ends_with(meant), "{message}");
+        }
+    }
 
     #[test]
     fn a_base_path_is_plain() {

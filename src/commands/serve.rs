@@ -112,12 +112,12 @@ fn origins(names: &[String]) -> Result<Vec<HeaderValue>> {
         let value = HeaderValue::from_str(name).ok().filter(|_| good);
         value.ok_or_else(|| {
             let message = format!(
-                "--cors-origin {name}: an origin like https://example.com, without a path, or `*` is wanted"
+                "--cors-origin {name}: expected an origin without a path, e.g. \
+                 https://example.com, or `*`"
             );
             Error::Usage(message).into()
         })
     };
-    // Compose files set empty variables.
     let names = names.iter().filter(|name| !name.is_empty());
     names.map(origin).collect()
 }
@@ -130,7 +130,7 @@ async fn listener(place: &Place) -> Result<Listener> {
         #[cfg(unix)]
         return Listener::unix(path);
         #[cfg(not(unix))]
-        return Err(Error::Usage("unix sockets are for unix".into()).into());
+        return Err(Error::Usage("unix sockets need a Unix system".into()).into());
     }
     Listener::tcp(&place.host, port(place.port)?).await
 }
@@ -143,8 +143,10 @@ fn port(given: Option<u16>) -> Result<u16> {
     }
     match std::env::var(PORT) {
         Err(_) => Ok(DEFAULT),
-        Ok(text) => text
-            .parse()
-            .map_err(|_| Error::Usage(format!("the variable {PORT} is {text:?}, no port")).into()),
+        Ok(text) if text.is_empty() => Ok(DEFAULT),
+        Ok(text) => text.parse().map_err(|_| {
+            let message = format!("the environment variable {PORT} is not a port: {text:?}");
+            Error::Usage(message).into()
+        }),
     }
 }

@@ -104,7 +104,7 @@ impl FromStr for TrustedName {
         let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
         let network = network.or_else(address);
         let network = network
-            .ok_or("a network like 10.0.0.0/8, an address, or `unix` is wanted".to_owned())?;
+            .ok_or("expected a network such as 10.0.0.0/8, an address, or `unix`".to_owned())?;
         Ok(Self(Some(network)))
     }
 }

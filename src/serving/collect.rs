@@ -97,7 +97,8 @@ impl Collection {
             None => Ok(()),
             Some(name) => {
                 let message = format!(
-                    "photos of {} can't be collected, it is no name for a folder; serve without --collect",
+                    "photos of {} can't be collected, as a folder can't have that name; serve \
+                     without --collect",
                     shown(name)
                 );
                 Err(Error::Data(message).into())
@@ -118,7 +119,7 @@ impl Collection {
         model_sha256: &str,
     ) -> Result<bool, Refusal> {
         let (Some(extension), true) = (extension(photo), is_folder_name(label)) else {
-            return Err(Refusal::BadRequest("the photo can't be kept".into()));
+            return Err(Refusal::BadRequest("the photo can't be saved".into()));
         };
         let name = format!("{}.{extension}", hex(&sha256(&[photo])));
         let place = self.folder.join(label).join(&name);
@@ -183,7 +184,7 @@ impl Record<'_> {
 
 fn unkept(cause: anyhow::Error) -> Refusal {
     error!("a photo can't be collected: {cause:#}");
-    Refusal::Internal("the photo could not be kept".into())
+    Refusal::Internal("the photo could not be saved".into())
 }
 
 /// Whether a name is one plain component of a path, and not hidden.

@@ -97,7 +97,7 @@ impl Crew {
             place,
             answer,
         });
-        let lost = |_| Refusal::Internal("the model gave no answer".into());
+        let lost = |_| Refusal::Internal("the model gave no result".into());
         answered.await.map_err(lost)?
     }
 }
@@ -275,7 +275,7 @@ fn compute(batch: Vec<Job>, metrics: &Metrics) {
 fn fail(batch: Vec<Job>, why: &str) {
     error!(pictures = batch.len(), "prediction failed: {why}");
     for job in batch {
-        let refusal = Refusal::Internal("the model failed; the server's log says more".into());
+        let refusal = Refusal::Internal("the model failed; see the server's log".into());
         job.answer(Err(refusal));
     }
 }

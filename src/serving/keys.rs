@@ -65,7 +65,7 @@ fn hashes(file: &Path) -> Result<Vec<Hash>> {
     let keys = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
     let hashes: Vec<Hash> = keys.map(|key| sha256(&[key])).collect();
     if hashes.is_empty() {
-        let message = format!("{} holds no key: write one a line", shown(file));
+        let message = format!("{} holds no keys: write one per line", shown(file));
         return Err(Error::Data(message).into());
     }
     Ok(hashes)

@@ -51,7 +51,7 @@ impl Listener {
             0 => return Ok(None),
             1 => {}
             n => {
-                let message = format!("{n} sockets were handed over (LISTEN_FDS): hand over one");
+                let message = format!("{n} sockets were passed (LISTEN_FDS): pass only one");
                 return Err(Error::Usage(message).into());
             }
         }
@@ -72,7 +72,7 @@ impl Listener {
                 file: None,
             }));
         }
-        let message = "the socket of LISTEN_FDS listens neither on TCP nor on a unix stream";
+        let message = "the socket of LISTEN_FDS is neither TCP nor a unix stream socket";
         Err(Error::Usage(message.into()).into())
     }
 
@@ -83,7 +83,9 @@ impl Listener {
     pub async fn tcp(host: &str, port: u16) -> Result<Self> {
         let refused = |cause: io::Error| {
             let remedy = match cause.kind() {
-                io::ErrorKind::AddrInUse => "; choose another --port, or stop what has it",
+                io::ErrorKind::AddrInUse => {
+                    "; choose another --port, or stop the process that uses it"
+                }
                 io::ErrorKind::PermissionDenied => "; choose a --port above 1023",
                 _ => "",
             };
@@ -111,7 +113,7 @@ impl Listener {
         };
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
             if !metadata.file_type().is_socket() {
-                return Err(refuse("a file of that name exists".into()).into());
+                return Err(refuse("the file exists and is not a socket".into()).into());
             }
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(refuse("another server listens on it".into()).into());

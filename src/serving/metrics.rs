@@ -92,32 +92,32 @@ impl Metrics {
         let model = Family::default();
         registry.register(
             "http_requests",
-            "Requests answered, by route, method and status",
+            "Requests by route, method and status",
             requests.clone(),
         );
         for (name, help, metric) in [
-            ("decode", "Decoding and resizing of a picture", &decode),
-            ("queue", "Wait of a decoded picture for the model", &wait),
-            ("inference", "Pass of a batch through the model", &inference),
+            ("decode", "Time to decode and resize a picture", &decode),
+            ("queue", "Time a decoded picture waits for the model", &wait),
+            ("inference", "Time the model takes for a batch", &inference),
         ] {
             registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
         }
         registry.register_with_unit(
             "http_request_duration",
-            "From the head of a request to its answer",
+            "Time from the head of a request to its response",
             Unit::Seconds,
             durations.clone(),
         );
-        registry.register("batch_pictures", "Pictures of a batch", batch.clone());
+        registry.register("batch_pictures", "Pictures per batch", batch.clone());
         for (name, help, metric) in [
             (
                 "queue_pictures",
-                "Pictures between upload and answer",
+                "Pictures between upload and response",
                 &queued,
             ),
             (
                 "queue_capacity",
-                "Pictures there may be between upload and answer",
+                "Limit of pictures between upload and response",
                 &capacity,
             ),
             ("connections", "Open connections", &connections),
@@ -127,15 +127,15 @@ impl Metrics {
         registry.register("predictions", "Predictions by class", predictions.clone());
         registry.register(
             "confidence",
-            "Confidence of the predicted class: a shift tells of drift",
+            "Confidence of the predicted class; a shift is a sign of drift",
             confidence.clone(),
         );
         registry.register(
             "model_reloads",
-            "Attempts to load the model anew",
+            "Attempts to reload the model",
             reloads.clone(),
         );
-        registry.register("model", "The model that answers", model.clone());
+        registry.register("model", "The model in use", model.clone());
         let process = all.sub_registry_with_prefix("process");
         process.register_with_unit(
             "resident_memory",
@@ -145,7 +145,7 @@ impl Metrics {
         );
         process.register_with_unit(
             "start_time",
-            "Start of the process since the epoch",
+            "Start time of the process in seconds since the Unix epoch",
             Unit::Seconds,
             started(),
         );

@@ -75,7 +75,8 @@ impl Model {
             let alone = softmax(&self.logits(picture)?);
             let apart = alone.iter().zip(softmax(row)).map(|(a, b)| (a - b).abs());
             if alone.len() != row.len() || apart.fold(0.0, f64::max) > TOLERANCE {
-                let message = "the model failed its self-test: a picture gets another answer in a \
+                let message = "the model failed its self-test: a picture gets a different result \
+                in a \
                                batch than alone; try --precision float32";
                 return Err(Error::Data(message.into()).into());
             }

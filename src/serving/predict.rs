@@ -52,7 +52,11 @@ pub async fn predict(
 ) -> Result<Response, Refusal> {
     let top_k = match options {
         Ok(Query(Options { top_k })) if top_k > 0 => top_k,
-        _ => return Err(Refusal::BadRequest("top_k is a number from 1".into())),
+        _ => {
+            return Err(Refusal::BadRequest(
+                "top_k must be a whole number of at least 1".into(),
+            ));
+        }
     };
     let model = service.model()?;
     let within = Deadline::of(&service);
@@ -85,14 +89,14 @@ pub async fn feedback(
     }
     let model = service.model()?;
     let within = Deadline::of(&service);
-    let Upload { files, label } = within.upload(request).await?;
+    let Upload { files, label, .. } = within.upload(request).await?;
     let label = label.ok_or_else(|| Refusal::BadRequest("the field `label` is missing".into()))?;
     if model.manifest.labels.id(&label).is_none() {
-        let message = "the model has no such label; /labels lists them";
+        let message = "the model has no such label; see /labels";
         return Err(Refusal::BadRequest(message.into()));
     }
     let [file] = <[Bytes; 1]>::try_from(files)
-        .map_err(|_| Refusal::BadRequest("one picture at a time".into()))?;
+        .map_err(|_| Refusal::BadRequest("send one picture at a time".into()))?;
     let answers = within.answers(&model, vec![file.clone()], 3).await?;
     let answer = answers.into_iter().next().ok_or(Refusal::NoFile)??;
     let sha256 = model.sha256.clone();
@@ -118,7 +122,7 @@ pub fn sign(response: &mut Response, model: &Model) {
 }
 
 fn unfinished() -> Refusal {
-    Refusal::Internal("the work was not finished".into())
+    Refusal::Internal("the work was not completed".into())
 }
 
 /// The time that a request has left.
@@ -162,7 +166,7 @@ impl<'a> Deadline<'a> {
     ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
         let most = self.service.queue.size();
         if files.len() > most {
-            let message = format!("more than {most} pictures: send the rest apart");
+            let message = format!("more than {most} pictures: send them in several requests");
             return Err(Refusal::BadRequest(message));
         }
         let place = self.service.queue.enter(files.len())?;

@@ -14,33 +14,39 @@ use crate::image::DecodeError;
 pub enum Refusal {
     #[error("No file provided")]
     NoFile,
+    #[error("No file provided: send the picture in the form field `file`; the form has {0}")]
+    OtherFields(String),
     #[error("{0}")]
     BadRequest(String),
-    #[error("an API key is needed: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")]
+    #[error("an API key is required: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")]
     NoKey,
     #[error(
-        "browsers have to send the header X-Requested-With with feedback, as the own page does"
+        "feedback from browsers needs the header X-Requested-With, as the server's own page \
+         sends it"
     )]
     OtherSite,
-    #[error("nothing is here; /openapi.json lists what there is")]
+    #[error("not found; /openapi.json lists the routes")]
     NotFound,
-    #[error("this path does not take that method")]
+    #[error("method not allowed for this path")]
     Method,
     #[error("the upload took too long")]
     SlowUpload,
-    #[error("more than the {limit} bytes allowed: scale the picture down")]
+    #[error("larger than the limit of {limit} bytes: scale the picture down")]
     TooLarge { limit: u64 },
     #[error(
-        "send multipart/form-data with a field `file`, or the picture itself as image/jpeg, image/png, .."
+        "send multipart/form-data with a field `file`, or the picture itself as image/jpeg, \
+         image/png, and so on"
     )]
     MediaType,
+    #[error("the Content-Encoding {0} is not supported: send the body with gzip or as it is")]
+    Encoding(String),
     #[error("{0}")]
     TooManyPixels(String),
     #[error("too many pictures are waiting; try again in {retry_after} s")]
     Busy { retry_after: u64 },
     #[error("{0}")]
     Unavailable(&'static str),
-    #[error("no answer within {within:?}; try again later")]
+    #[error("no result within {within:?}; try again later")]
     Deadline { within: Duration },
     #[error("the collection of photos is full")]
     CollectionFull,
@@ -51,14 +57,14 @@ pub enum Refusal {
 impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoFile | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NoFile | Self::OtherFields(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NoKey => StatusCode::UNAUTHORIZED,
             Self::OtherSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowUpload => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::MediaType | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyPixels(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -98,6 +104,10 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::Encoding(_) = self {
+            let known = HeaderValue::from_static("gzip");
+            headers.insert(header::ACCEPT_ENCODING, known);
         }
         if self == Self::NoKey {
             let scheme = HeaderValue::from_static("Bearer");

@@ -115,14 +115,14 @@ async fn renew(service: &Arc<Service>) {
     let installed = install(service).await;
     service.metrics.reloaded(installed.is_ok());
     if let Err(cause) = installed {
-        error!("the old model goes on answering: {cause:#}");
+        error!("the new model can't be used, the old one stays: {cause:#}");
     }
     sd_notify::notify(&[NotifyState::Ready]).ok();
 }
 
 fn renew_keys(service: &Service) {
     if let Some(Err(cause)) = service.settings.keys.as_ref().map(|keys| keys.reload()) {
-        error!("the old API keys stay: {cause:#}");
+        error!("the new API keys can't be used, the old ones stay: {cause:#}");
     }
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
 
 use super::keys::API_KEY;
 use super::metrics::MEDIA_TYPE;
@@ -39,19 +40,23 @@ const OPENAPI: &str = include_str!("../../assets/openapi.json");
 /// The application.
 pub fn app(service: &Arc<Service>) -> Router {
     let base = service.settings.base_path.as_str();
-    let at = |path: &str| format!("{base}{path}");
-    let mut router = Router::new()
-        .route(&at("/"), get(page))
-        .route(&at("/predict"), post(predict::predict))
-        .route(&at("/feedback"), post(predict::feedback))
-        .route(&at("/labels"), get(labels))
-        .route(
-            &at("/healthz"),
+    let mut router = Router::new().route(&format!("{base}/"), get(page));
+    for (path, handler) in [
+        ("/predict", post(predict::predict)),
+        ("/feedback", post(predict::feedback)),
+        ("/labels", get(labels)),
+        (
+            "/healthz",
             get(|| async { Json(json!({"status": "alive"})) }),
-        )
-        .route(&at("/readyz"), get(ready))
-        .route(&at("/metrics"), get(metrics))
-        .route(&at("/openapi.json"), get(openapi));
+        ),
+        ("/readyz", get(ready)),
+        ("/metrics", get(metrics)),
+        ("/openapi.json", get(openapi)),
+    ] {
+        router = router
+            .route(&format!("{base}{path}"), handler.clone())
+            .route(&format!("{base}{path}/"), handler);
+    }
     if let Some((_, last)) = base.rsplit_once('/') {
         // Relative, as nobody knows what a proxy calls this place.
         let inside = format!("{last}/");
@@ -60,7 +65,9 @@ pub fn app(service: &Arc<Service>) -> Router {
     router = router
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::Method })
-        .layer(middleware::from_fn_with_state(Arc::clone(service), admit));
+        .layer(middleware::from_fn_with_state(Arc::clone(service), admit))
+        // Encodings that it does not know are for the handlers to refuse.
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true));
     if !service.settings.cors_origins.is_empty() {
         router = router.layer(cors(&service.settings.cors_origins));
     }
@@ -72,11 +79,14 @@ pub fn app(service: &Arc<Service>) -> Router {
         .with_state(Arc::clone(service))
 }
 
-/// The route of a path, or `other`.
+/// The route of a path with or without a slash at its end, or `other`.
 pub fn route_of(path: &str, base: &str) -> &'static str {
     let inside = path.strip_prefix(base);
-    // Without the slash it leads to the page.
-    let inside = inside.map(|path| if path.is_empty() { "/" } else { path });
+    let inside = inside.map(|path| match path.strip_suffix('/').unwrap_or(path) {
+        // Without the slash it leads to the page.
+        "" => "/",
+        path => path,
+    });
     let known = inside.and_then(|path| ROUTES.into_iter().find(|route| *route == path));
     known.unwrap_or("other")
 }

@@ -30,11 +30,11 @@ impl Stop {
             .map_err(|cause| Error::Environment(format!("can't catch signals: {cause}")))?;
         tokio::spawn(async move {
             signals.next().await;
-            info!("draining: what was accepted is finished, readiness is down");
+            info!("draining: finishing accepted requests, not ready for more");
             sd_notify::notify(&[NotifyState::Stopping]).ok();
             told.draining.cancel();
             signals.next().await;
-            warn!("second signal: unfinished requests are refused");
+            warn!("second signal: refusing unfinished requests");
             told.over.cancel();
         });
         Ok(stop)

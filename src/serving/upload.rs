@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::refusal::Refusal;
+use crate::error::{shown, some};
 
 /// Pictures in one request.
 pub const MAX_FILES: usize = 16;
@@ -18,6 +19,9 @@ const MAX_PARTS: usize = 64;
 /// Bytes of a field that is no picture.
 const MAX_TEXT: usize = 1024;
 
+/// Characters of a field's name that an error repeats.
+const MAX_NAME: usize = 40;
+
 /// What a request brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Upload {
@@ -25,17 +29,23 @@ pub struct Upload {
     pub files: Vec<Bytes>,
     /// The field `label`.
     pub label: Option<String>,
+    /// Names of other fields.
+    pub others: Vec<String>,
 }
 
 /// Reads the pictures of a request: the fields `file` of a form, or the body itself.
 ///
 /// # Errors
-/// [`Refusal::NoFile`], [`Refusal::MediaType`], [`Refusal::TooLarge`] as soon as more than
+/// [`Refusal::NoFile`], [`Refusal::OtherFields`], [`Refusal::MediaType`], [`Refusal::Encoding`],
+/// [`Refusal::TooLarge`] as soon as more than
 /// `max_body` bytes are announced or have come, and [`Refusal::BadRequest`] for a broken form.
 pub async fn read(request: Request, max_body: u64) -> Result<Upload, Refusal> {
     let too_large = Refusal::TooLarge { limit: max_body };
     if announced(request.headers()).is_some_and(|length| length > max_body) {
         return Err(too_large);
+    }
+    if let Some(encoding) = encoding(request.headers()) {
+        return Err(Refusal::Encoding(encoding));
     }
     let limit = usize::try_from(max_body).unwrap_or(usize::MAX);
     let kind = media_type(request.headers());
@@ -53,12 +63,13 @@ pub async fn read(request: Request, max_body: u64) -> Result<Upload, Refusal> {
                 .filter(|file| !file.is_empty())
                 .into_iter()
                 .collect(),
-            label: None,
+            ..Upload::default()
         },
     };
-    match upload.files.is_empty() {
-        true => Err(Refusal::NoFile),
-        false => Ok(upload),
+    match (upload.files.is_empty(), upload.others.is_empty()) {
+        (false, _) => Ok(upload),
+        (true, true) => Err(Refusal::NoFile),
+        (true, false) => Err(Refusal::OtherFields(some(upload.others))),
     }
 }
 
@@ -69,7 +80,8 @@ pub async fn read(request: Request, max_body: u64) -> Result<Upload, Refusal> {
 async fn whole(mut body: Body, limit: usize) -> Result<Option<Bytes>, Refusal> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let broken = |_| Refusal::BadRequest("the upload broke off".into());
+        let broken =
+            |_| Refusal::BadRequest("the upload was cut off, or its encoding is damaged".into());
         let Ok(data) = frame.map_err(broken)?.into_data() else {
             continue;
         };
@@ -88,6 +100,14 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// The encoding that the body still has, if any.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_ENCODING)?;
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let is_plain = value.trim().is_empty() || value.trim().eq_ignore_ascii_case("identity");
+    (!is_plain).then(|| shown(value.chars().take(MAX_NAME).collect::<String>()))
 }
 
 /// The media type in lower case, without its parameters.
@@ -109,7 +129,8 @@ async fn form(request: Request) -> Result<Upload, Refusal> {
         }
         match field.name() {
             Some("file") if upload.files.len() == MAX_FILES => {
-                let message = format!("more than {MAX_FILES} pictures: send the rest apart");
+                let message =
+                    format!("more than {MAX_FILES} pictures: send them in several requests");
                 return Err(Refusal::BadRequest(message));
             }
             Some("file") => {
@@ -121,7 +142,11 @@ async fn form(request: Request) -> Result<Upload, Refusal> {
                     .extend(Some(file).filter(|file| !(unnamed && file.is_empty())));
             }
             Some("label") => upload.label = Some(text(field).await?),
-            _ => drop(field.bytes().await.map_err(broken)?),
+            other => {
+                let name = other.unwrap_or_default().chars().take(MAX_NAME);
+                upload.others.push(shown(name.collect::<String>()));
+                drop(field.bytes().await.map_err(broken)?);
+            }
         }
     }
     Ok(upload)
@@ -144,7 +169,7 @@ async fn text(field: Field<'_>) -> Result<String, Refusal> {
         return Err(Refusal::BadRequest(message));
     }
     let text = String::from_utf8(bytes.into());
-    text.map_err(|_| Refusal::BadRequest("the field `label` is no UTF-8".into()))
+    text.map_err(|_| Refusal::BadRequest("the field `label` is not UTF-8".into()))
 }
 
 fn broken(error: MultipartError) -> Refusal {

@@ -38,6 +38,13 @@ impl Form {
         self.part(&format!("name=\"{name}\""), value.as_bytes())
     }
 
+    /// The media type with its boundary, and the whole body.
+    pub fn encoded(self) -> (String, Vec<u8>) {
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        let end = format!("--{BOUNDARY}--\r\n");
+        (kind, [&self.0, end.as_bytes()].concat())
+    }
+
     pub fn part(mut self, disposition: &str, bytes: &[u8]) -> Self {
         let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n");
         self.0.extend([head.as_bytes(), bytes, b"\r\n"].concat());
@@ -74,9 +81,7 @@ impl Request {
     }
 
     pub fn form(self, form: Form) -> Self {
-        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-        let end = format!("--{BOUNDARY}--\r\n");
-        let body = [&form.0, end.as_bytes()].concat();
+        let (kind, body) = form.encoded();
         self.header("Content-Type", &kind).body(body)
     }
 

@@ -2,6 +2,7 @@
 
 mod collection;
 mod contract;
+mod habits;
 mod hostile;
 mod lifecycle;
 mod limits;

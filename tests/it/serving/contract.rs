@@ -38,7 +38,7 @@ fn an_answer_is_that_of_predict() {
 
 /// Same classes, confidences within rounding: another batch may sum in another order.
 #[track_caller]
-fn close(found: &Value, expected: &Value) {
+pub(super) fn close(found: &Value, expected: &Value) {
     assert_eq!(found["class"], expected["class"]);
     let guesses = found["top_predictions"].as_array().unwrap();
     let others = expected["top_predictions"].as_array().unwrap();
@@ -96,7 +96,13 @@ fn every_refusal_has_its_status() {
     };
     let form = |form| Request::post("/predict").form(form).send(server.address);
     form(Form::new()).refused(400, "No file provided");
-    form(Form::new().text("other", "x")).refused(400, "No file provided");
+    let named = form(Form::new().file(b"").text("other", "x"));
+    named.refused(400, "the file is empty");
+    let fields = Form::new()
+        .text("other", "x")
+        .part("name=\"im\u{e9}ge\"", &rose());
+    let words = "No file provided: send the picture in the form field `file`; the form has other, im\u{e9}ge";
+    form(fields).refused(400, words);
     form(Form::new().part("name=\"file\"; filename=\"\"", b"")).refused(400, "No file provided");
     form(Form::new().file(b"")).refused(400, "the file is empty");
     form(Form::new().file(b"a rose is a rose")).refused(400, "not a picture but text");
@@ -121,7 +127,7 @@ fn every_refusal_has_its_status() {
     Request::post("/feedback")
         .form(Form::new().file(&rose()))
         .send(server.address)
-        .refused(404, "nothing is here");
+        .refused(404, "/openapi.json");
     assert_eq!(server.predict(&[&rose()]).status, 200);
 }
 
@@ -390,8 +396,8 @@ fn what_makes_no_sense_is_refused_at_once() {
         ("--base-path", "/a b", "/flowers"),
         ("--listen", "/run/x.sock", "unix:"),
         ("--timeout", "0", "seconds"),
-        ("--max-batch", "0", "1..=1024"),
-        ("--max-body", "2GB", "invalid digit"),
+        ("--max-batch", "0", "1 to 1024"),
+        ("--max-body", "2GB", "whole number"),
     ] {
         run(["serve", model, option, value]).misused(&[option, words]);
     }

@@ -245,7 +245,7 @@ fn a_bad_model_does_not_replace_a_good_one() {
     let log = server.log();
     let told = log
         .iter()
-        .filter(|line| line.to_string().contains("the old model goes on answering"));
+        .filter(|line| line.to_string().contains("the new model can't be used"));
     assert_eq!(told.count(), 3, "{log:?}");
 
     fs::write(&served, &whole).unwrap();
@@ -310,7 +310,7 @@ fn new_keys_come_with_a_hangup() {
         server
             .log()
             .iter()
-            .any(|line| line.to_string().contains("the old API keys stay"))
+            .any(|line| line.to_string().contains("the new API keys can't be used"))
     });
     assert_eq!(status("new-key"), 200);
 }

@@ -28,7 +28,7 @@ fn a_unix_socket_is_made_and_removed() {
 
     fs::write(&path, "precious").unwrap();
     let said = run(["serve", model().to_str().unwrap(), "--listen", &listen]);
-    said.failed(4, &["flowers.sock", "a file of that name exists"]);
+    said.failed(4, &["flowers.sock", "exists and is not a socket"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -100,5 +100,5 @@ fn the_port_can_come_from_the_environment() {
         .args(["serve", model().to_str().unwrap()])
         .env("PORT", "http");
     let said = crate::support::Said::of(command.output().unwrap());
-    said.failed(2, &["PORT", "no port"]);
+    said.failed(2, &["PORT", "not a port"]);
 }
