@@ -52,7 +52,14 @@ pub fn write_checked<T>(
 }
 
 fn unwritten(path: &Path, cause: &io::Error) -> anyhow::Error {
-    Error::Environment(format!("can't write {}: {cause}", shown(path))).into()
+    let folder = folder_of(path);
+    let why = match folder.symlink_metadata() {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            format!("there is no folder {}, create it first", shown(folder))
+        }
+        _ => cause.to_string(),
+    };
+    Error::Environment(format!("can't write {}: {why}", shown(path))).into()
 }
 
 /// The whole content under a temporary name beside `path`.

@@ -28,7 +28,7 @@ impl Labels {
                 return Err(Error::Data("a class has an empty name".into()).into());
             }
             if !seen.insert(name) {
-                let message = format!("two classes are called {}", shown(name));
+                let message = format!("two classes have the name {}", shown(name));
                 return Err(Error::Data(message).into());
             }
         }

@@ -1,9 +1,11 @@
 //! The model file: weights, and a manifest with all that is needed to use them.
 
+mod foreign;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -15,13 +17,23 @@ use crate::image::Preprocessing;
 use crate::labels::Labels;
 use crate::models::{self, Head};
 use crate::weights::hashed::Hashed;
-use crate::weights::{StateDict, safetensors};
+use crate::weights::{StateDict, check_finite, safetensors, sniff};
+pub use foreign::{ARCHITECTURE, HEAD};
 
 /// The version of [`Manifest`] that is written, and the newest that is read.
 pub const SCHEMA: u32 = 1;
 
 /// Where in the metadata of the safetensors file the manifest is.
 const KEY: &str = "flowers.manifest";
+
+/// The model's name in the folder of a run.
+pub const FILE: &str = "model.safetensors";
+
+/// The model file that a path means: itself, or the model of a run's folder.
+pub fn located(path: PathBuf) -> PathBuf {
+    let inside = path.join(FILE);
+    if inside.is_file() { inside } else { path }
+}
 
 /// What a model is, apart from its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,7 +135,7 @@ impl Manifest {
     fn fault(&self) -> Option<String> {
         let dropout = self.head.dropout;
         if self.schema == 0 {
-            Some("schema version 0 never was".into())
+            Some("schema version 0 does not exist".into())
         } else if self.labels.is_empty() {
             Some("it has no labels".into())
         } else if self.head.hidden == Some(0) {
@@ -143,34 +155,43 @@ impl Bundle {
     /// Reads a model file, and gives the SHA-256 of its bytes in hex beside it.
     ///
     /// # Errors
-    /// [`Error::Data`] naming the file: unreadable, damaged, no model of flowers, of a newer
-    /// schema, or with values in its manifest that no model can have.
+    /// [`Error::Data`] naming the file: unreadable, damaged, something else than a model (and
+    /// what), of a newer schema, with values in its manifest that no model can have, or with
+    /// weights that are not finite.
     pub fn read(path: &Path) -> Result<(Self, String)> {
         Self::open(path).with_context(|| shown(path))
     }
 
     fn open(path: &Path) -> Result<(Self, String)> {
         let unreadable = |cause| Error::Data(format!("can't be read: {cause}"));
+        if path.is_dir() {
+            return Err(Error::Data(format!(
+                "it is a folder without a {FILE}; the model comes first: give its file, or the \
+                 folder of its run"
+            ))
+            .into());
+        }
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
-        Self::read_from(BufReader::with_capacity(1 << 16, file), length)
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let start = file.fill_buf().map_err(unreadable)?;
+        foreign::check(&start[..start.len().min(sniff::START)])?;
+        Self::read_from(file, length)
     }
 
-    /// Reads a model file of `length` bytes; see [`Bundle::read`].
+    /// Reads a model file of `length` bytes; see [`Bundle::read`]. Exported weights whose
+    /// metadata says what they belong to are a model too.
     ///
     /// # Errors
     /// As [`Bundle::read`], but for the name.
     pub fn read_from(source: impl Read, length: u64) -> Result<(Self, String)> {
         let mut source = Hashed::new(source);
         let (weights, notes) = safetensors::read_from(&mut source, length)?;
-        let text = notes.get(KEY).ok_or_else(|| {
-            Error::Data(
-                "these are weights, not a model of flowers: they have no labels; \
-                 make a model of them with `flowers train DATA --weights FILE`"
-                    .into(),
-            )
-        })?;
-        let manifest = Manifest::parse(text)?;
+        let manifest = match notes.get(KEY) {
+            Some(text) => Manifest::parse(text)?,
+            None => foreign::manifest(&notes)?,
+        };
+        check_finite(&weights)?;
         Ok((Self { manifest, weights }, source.finish()))
     }
 

@@ -4,32 +4,34 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::paths;
 use crate::engine::{Kernels, Precision};
+use crate::values;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Times whole passes from 8-bit pixels to logits; decoding and resizing are not in them. The speed is \
-the batch over the median pass. Resident memory is that of the process, which keeps what earlier \
-precisions of the same run took: ask for one precision to learn what it needs.
+Times whole passes from 8-bit pixels to logits, without decoding and resizing. The speed is the \
+batch size over the median time of a pass. Resident memory is that of the whole process, including \
+what earlier precisions of the same run took: name one precision to learn what it needs.
 
 Examples:
   flowers bench run/model.safetensors
   flowers bench run/model.safetensors --precision float32,bfloat16 --batch 1,32 --json
   flowers bench --arch resnet18 --threads 2")]
 pub struct BenchArgs {
-    /// Model file
-    #[arg(required_unless_present = "arch", conflicts_with = "arch")]
+    /// Model file, or the folder of a run
+    #[arg(required_unless_present = "arch", conflicts_with = "arch", value_parser = paths::model())]
     pub model: Option<PathBuf>,
-    /// Architecture to time with random weights, without a model
+    /// Architecture to time with random weights, instead of a model
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
-    /// Number of classes, for an architecture
-    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "model", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Number of classes, with --arch
+    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "model", value_parser = values::whole::<u32>(1..=1_000_000))]
     pub classes: u32,
-    /// Side of the pictures in pixels, for an architecture
-    #[arg(long, value_name = "PIXELS", conflicts_with = "model", value_parser = clap::value_parser!(u32).range(32..=1024))]
+    /// Width and height of the images in pixels, with --arch
+    #[arg(long, value_name = "PIXELS", conflicts_with = "model", value_parser = values::whole::<u32>(32..=1024))]
     pub image_size: Option<u32>,
-    /// Numbers to compute with, one kind or more
+    /// Precisions to compute in
     #[arg(
         long,
         value_enum,
@@ -38,16 +40,16 @@ pub struct BenchArgs {
         default_value = "auto"
     )]
     pub precision: Vec<Precision>,
-    /// Operators to compute with
+    /// Kernels to compute with
     #[arg(long, value_enum, default_value_t = Kernels::Auto)]
     pub kernels: Kernels,
-    /// Pictures a pass, one or more numbers
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [1, 8, 32], value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Batch sizes
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [1, 8, 32], value_parser = values::whole::<u32>(1..=1024))]
     pub batch: Vec<u32>,
-    /// Time for each precision and batch
-    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
+    /// Seconds to measure for, per precision and batch size
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = seconds)]
     pub seconds: f64,
-    /// Print one JSON list
+    /// Print JSON: one list with an object per measurement
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -57,6 +59,6 @@ pub struct BenchArgs {
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
-        _ => Err("a number above 0, up to 3600, is wanted".into()),
+        _ => Err("expected a number above 0, at most 3600".into()),
     }
 }

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::data::MaxBad;
+use super::paths;
 use crate::data::Part;
 use crate::engine::Precision;
+use crate::values;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A DIR/<class>/* folder is split again as it was for training, and the split is checked against \
-the one the model remembers, so that no photo is tested that was learned from. For a folder that \
-was not trained on, use --split all.
+the one recorded in the model, so that the model is never tested on photos it was trained on. For a \
+folder that the model was not trained on, use --split all.
 
 Examples:
   flowers eval run/model.safetensors photos
@@ -20,39 +22,41 @@ Examples:
   flowers eval run/model.safetensors photos --baseline run/metrics.json --max-regression 0.01
   flowers eval run/model.safetensors new-photos --split all --json
 
-Exit code: 1 when a threshold is missed, after the full report.")]
+Exit code: 1 if a threshold is missed, after the full report.")]
 pub struct EvalArgs {
-    /// Model file
+    /// Model file, or the folder of a run
+    #[arg(value_parser = paths::model())]
     pub model: PathBuf,
     /// Data set folder
     pub data: PathBuf,
     /// Photos to measure on
     #[arg(long, value_enum, default_value_t = EvalPart::Test)]
     pub split: EvalPart,
-    /// Split manifest to follow, e.g. split.json of the run
+    /// Split manifest to use, e.g. split.json of the run
     #[arg(long, value_name = "FILE")]
     pub split_manifest: Option<PathBuf>,
-    /// Least accuracy, 0 to 1
-    #[arg(long, value_name = "SHARE")]
+    /// Fail if the accuracy is lower, 0 to 1
+    #[arg(long, value_name = "FRACTION", value_parser = values::number)]
     pub min_accuracy: Option<f64>,
-    /// Least macro F1, 0 to 1
-    #[arg(long, value_name = "SHARE")]
+    /// Fail if the macro F1 is lower, 0 to 1
+    #[arg(long, value_name = "FRACTION", value_parser = values::number)]
     pub min_macro_f1: Option<f64>,
-    /// Earlier metrics.json to compare with
+    /// metrics.json of an earlier evaluation to compare with
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// Largest loss of accuracy or macro F1 against the baseline
+    /// Fail if accuracy or macro F1 drop by more than this below the baseline
     #[arg(
         long,
-        value_name = "SHARE",
+        value_name = "FRACTION",
         default_value_t = 0.01,
+        value_parser = values::number,
         requires = "baseline"
     )]
     pub max_regression: f64,
-    /// Print one JSON object
+    /// Print JSON: one object
     #[arg(long)]
     pub json: bool,
-    /// Write the thresholds and classes as JUnit XML
+    /// Write the results for thresholds and classes as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Write report.html, confusion_matrix.png and metrics.json to a new folder
@@ -60,7 +64,7 @@ pub struct EvalArgs {
     pub report: Option<PathBuf>,
     #[command(flatten)]
     pub bad: MaxBad,
-    /// Numbers to compute with [default: float32, or int8 for an int8 model]
+    /// Precision to compute in [default: float32, or int8 for an int8 model]
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
     #[command(flatten)]
@@ -72,7 +76,7 @@ pub enum EvalPart {
     Train,
     Val,
     Test,
-    /// Every photo of the folder
+    /// Every photo in the folder
     All,
 }
 

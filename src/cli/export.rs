@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser};
 
+use super::paths;
 use crate::export::onnx::OPSETS;
 use crate::export::{FORMATS, Input};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The written file is read back by another implementation (tract for ONNX, libtorch's loader for \
-TorchScript), which has to give the model's own answers. An int8 model becomes ONNX with \
-QuantizeLinear and DequantizeLinear, which runtimes turn into integer kernels.
+The file is read back by another implementation (tract for ONNX, libtorch's loader for \
+TorchScript), whose results must match the model's own. An int8 model becomes ONNX with \
+QuantizeLinear and DequantizeLinear nodes, which runtimes turn into integer kernels.
 
 Examples:
   flowers export run/model.safetensors --format onnx --out model.onnx
@@ -20,9 +21,10 @@ Examples:
   flowers export run/model.safetensors --format torchscript --out model.pt --calibration photos
   flowers export run/model.safetensors --format pth --out model.pth
 
-Exit code: 1 when the file does not give the model's answers; it is deleted then.")]
+Exit code: 1 if the results do not match; the file is then deleted.")]
 pub struct ExportArgs {
-    /// Model file
+    /// Model file, or the folder of a run
+    #[arg(value_parser = paths::model())]
     pub model: PathBuf,
     /// Format to write
     #[arg(long, value_name = "FORMAT", value_parser = formats())]
@@ -30,28 +32,28 @@ pub struct ExportArgs {
     /// File to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Replace a file that is there
+    /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
-    /// Version of the ONNX operators, 11 to 21 [default: 17]
+    /// ONNX operator set version, 11 to 21 [default: 17]
     #[arg(long, value_name = "VERSION", value_parser = RangedI64ValueParser::<i64>::new().range(OPSETS))]
     pub opset: Option<i64>,
-    /// What the network takes [default: float]
+    /// Input of the exported network [default: float]
     #[arg(long, value_enum)]
     pub input: Option<Input>,
-    /// Answer with probabilities instead of logits
+    /// Output probabilities instead of logits
     #[arg(long)]
     pub softmax: bool,
-    /// Pictures that run at once: `dynamic` for any number, or the one number [default: dynamic]
+    /// Batch size: a number, or `dynamic` for any [default: dynamic]
     #[arg(long, value_name = "dynamic|N", value_parser = batch)]
     pub batch: Option<Batch>,
-    /// Photos to verify on, a data set folder [default: drawn pictures]
+    /// Data set folder with photos to verify on [default: drawn images]
     #[arg(long, value_name = "DATA", conflicts_with = "no_verify")]
     pub calibration: Option<PathBuf>,
-    /// Don't read the file back
+    /// Do not read the file back
     #[arg(long)]
     pub no_verify: bool,
-    /// Print one JSON object
+    /// Print JSON: one object
     #[arg(long)]
     pub json: bool,
 }
@@ -73,6 +75,6 @@ fn batch(text: &str) -> Result<Batch, String> {
     match text.parse() {
         _ if text == "dynamic" => Ok(Batch::Dynamic),
         Ok(pictures @ 1..=1024) => Ok(Batch::Fixed(pictures)),
-        _ => Err("`dynamic` or a number from 1 to 1024 is wanted".into()),
+        _ => Err("expected `dynamic` or a whole number from 1 to 1024".into()),
     }
 }

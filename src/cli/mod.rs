@@ -5,24 +5,27 @@ pub mod data;
 pub mod eval;
 pub mod export;
 pub mod info;
+mod mistaken;
+mod paths;
 pub mod predict;
 pub mod quantize;
 pub mod serve;
 pub mod train;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::training::DeviceChoice;
+use crate::values;
 
-/// Turns a folder of photos into a tested image classifier.
+/// Turn a folder of photos into a tested image classifier
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "\
-Exit codes: 0 done; 1 a quality gate failed; 2 wrong usage; 3 bad data or model file; \
-4 the environment (download, disk, memory); 130 stopped by Ctrl-C, and saved.
+Exit codes: 0 success; 1 a quality gate failed; 2 wrong usage; 3 bad data or model file; \
+4 environment (download, disk, memory); 130 interrupted with Ctrl-C, progress saved.
 
-Start here:
+To start:
   flowers data sample photos
   flowers train photos --out run
   flowers predict run/model.safetensors photos/rose
@@ -37,32 +40,73 @@ pub struct Cli {
 pub enum Command {
     /// Fine-tune a network on a folder of photos
     Train(Box<train::TrainArgs>),
-    /// Measure a model on photos it has not learned from, and fail below a threshold
+    /// Measure a model on held-out photos, and fail if it misses a threshold
     Eval(eval::EvalArgs),
-    /// Tell what is on pictures
+    /// Classify images
     Predict(predict::PredictArgs),
-    /// Make a small and fast int8 model of a float one
+    /// Convert a float model to a smaller, faster int8 model
     Quantize(quantize::QuantizeArgs),
-    /// Time a model or an architecture on this machine
+    /// Measure the speed of a model or an architecture on this machine
     Bench(bench::BenchArgs),
-    /// Write a model for another runtime, and verify that it gives the same answers
+    /// Export a model to another format, and verify the result
     Export(export::ExportArgs),
-    /// Answer over HTTP, with a page to try it
+    /// Serve a model over HTTP, with a web page to try it
     Serve(Box<serve::ServeArgs>),
-    /// Check, split, or draw a data set
+    /// Check or split a data set, or draw a sample one
     #[command(subcommand)]
     Data(data::DataCommand),
     /// Describe a model file or an architecture
     Info(info::InfoArgs),
 }
 
-/// Where and with how many threads a network runs.
+/// Where a network runs, and on how many threads.
 #[derive(Debug, Clone, Args)]
 pub struct Compute {
-    /// Where to compute
+    /// Device to compute on
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
-    /// Threads that compute [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Threads to compute with [default: one per core]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u16>(1..=1024))]
     pub threads: Option<u16>,
+}
+
+impl Cli {
+    /// Reads the arguments of this process; wrong ones end it with a message.
+    pub fn read() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command line with tips for options of other tools. Empty environment variables are unset
+/// ones, as Compose files write them.
+fn command() -> clap::Command {
+    prepared(Cli::command())
+}
+
+fn prepared(command: clap::Command) -> clap::Command {
+    let command = mistaken::with_tips(command).mut_args(lenient);
+    command.mut_subcommands(prepared)
+}
+
+fn lenient(arg: Arg) -> Arg {
+    let is_empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let arg = match arg.get_env().is_some_and(is_empty) {
+        true => arg.env(None::<&str>),
+        false => arg,
+    };
+    // So that `--lr -1` is a value out of range, not an unknown option.
+    let takes_values = arg.get_long().is_some() && arg.get_action().takes_values();
+    match takes_values {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::paths;
 use crate::engine::Precision;
+use crate::values;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -12,20 +14,21 @@ Examples:
   flowers predict run/model.safetensors rose.jpg
   flowers predict run/model.safetensors holiday/ --json > labels.jsonl
 
-Exit code: 3 when a file could not be read; the others are predicted all the same.")]
+Exit code: 3 if a file can't be read; the others are still classified.")]
 pub struct PredictArgs {
-    /// Model file
+    /// Model file, or the folder of a run
+    #[arg(value_parser = paths::model())]
     pub model: PathBuf,
-    /// Pictures, or folders of pictures
+    /// Images, or folders of images
     #[arg(required = true, value_name = "FILE_OR_DIR")]
     pub files: Vec<PathBuf>,
-    /// Classes to name for each picture
-    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Number of classes to print for each image
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = values::whole::<u32>(1..=u32::MAX.into()))]
     pub top_k: u32,
-    /// Print one JSON object a line and file
+    /// Print JSON: one object per line and image
     #[arg(long)]
     pub json: bool,
-    /// Numbers to compute with
+    /// Precision to compute in
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,
     #[command(flatten)]

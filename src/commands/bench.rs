@@ -68,7 +68,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             kernels: args.kernels,
         };
         let (session, load) = subject.load(&options)?;
-        note(format_args!("computing in {}", session.target()));
+        note(format_args!("precision: {}", session.target()));
         let largest = args.batch.iter().copied().max().unwrap_or(1) as usize;
         let pixels = random_pictures(largest, session.size());
         for &batch in &args.batch {
@@ -112,7 +112,7 @@ enum Subject<'a> {
 impl<'a> Subject<'a> {
     fn of(args: &'a BenchArgs) -> Result<Self> {
         let Some(name) = &args.arch else {
-            let message = "a model file or --arch is needed";
+            let message = "give a model file or --arch";
             let file = args.model.as_deref();
             let file = file.ok_or_else(|| Error::Usage(message.into()))?;
             return Ok(Self::File(file));
@@ -229,7 +229,7 @@ fn report(figures: &[Figure], json: bool) -> Result<()> {
     output.text(table(&rows).trim_end())?;
     if let Some(figure) = figures.first() {
         let (model, device, threads) = (&figure.model, &figure.device, figure.threads);
-        output.text(format_args!("{model} on {device}, threads: {threads}"))?;
+        output.text(format_args!("{model} on {device} with {threads} threads"))?;
     }
     Ok(())
 }

@@ -56,6 +56,6 @@ pub fn session(args: &Compute, bundle: Bundle, precision: Precision) -> Result<S
         kernels: Kernels::Auto,
     };
     let session = Session::new(bundle, &options)?;
-    note(format_args!("computing in {}", session.target()));
+    note(format_args!("precision: {}", session.target()));
     Ok(session)
 }

@@ -61,7 +61,7 @@ pub fn check(args: &CheckArgs, output: &mut Output<'_>, progress: &dyn Progress)
 pub fn split(args: &SplitArgs, output: &mut Output<'_>, progress: &dyn Progress) -> Result<()> {
     if args.out.symlink_metadata().is_ok() {
         let message = format!(
-            "{} exists already: choose another --out or remove it",
+            "{} already exists: choose another --out, or remove it",
             shown(&args.out)
         );
         return Err(Error::Usage(message).into());
@@ -96,7 +96,7 @@ pub fn sample(args: &SampleArgs, output: &mut Output<'_>, progress: &dyn Progres
     };
     sample::write(&set, &args.dir, progress)?;
     output.text(format_args!(
-        "{} pictures of {} kinds of flowers in {}\nnext: flowers train {} --out run",
+        "drew {} images of {} kinds of flowers in {}\nnext: flowers train {} --out run",
         args.classes * args.per_class,
         args.classes,
         shown(&args.dir),
@@ -112,8 +112,8 @@ fn described(report: &Report) -> String {
         let [low, high] = sizes.height;
         let median = sizes.median_shorter_side;
         text.push_str(&format!(
-            "\nsizes: {narrow} to {wide} pixels wide, {low} to {high} high, median shorter side \
-             {median}\n"
+            "\nsizes: {narrow} to {wide} pixels wide, {low} to {high} pixels high, median of the \
+             shorter side {median}\n"
         ));
     }
     if !report.findings.is_empty() {

@@ -117,8 +117,8 @@ fn chosen(
     let Some(part) = args.split.part() else {
         return Ok(((0..folder.photos.len()).collect(), None));
     };
-    let remedy = "give --split-manifest RUN/split.json, or --split all if the model has seen none \
-                  of them";
+    let remedy = "give --split-manifest RUN/split.json, or use --split all if the model was not \
+                  trained on any of them";
     let split_manifest = args.split_manifest.as_deref();
     photos::of_part(part, split_manifest, manifest, folder, remedy)
 }

@@ -145,13 +145,17 @@ impl Measured {
     pub fn text(&self) -> String {
         let e = &self.evaluation;
         let [low, high] = e.accuracy_interval;
+        // Of three classes, the right one is always among the first three.
+        let top3 = match e.labels.len() {
+            ..=3 => String::new(),
+            _ => format!("top-3 {:.4}, ", e.top3_accuracy),
+        };
         format!(
-            "{}\naccuracy {:.4} (95% interval {low:.4} to {high:.4}, {} photos), top-3 {:.4}, \
-             loss {:.4}, calibration error {:.4}",
+            "{}\naccuracy {:.4} (95% interval {low:.4} to {high:.4}, {} photos), {top3}loss {:.4}, \
+             calibration error {:.4}",
             e.classification_report(4),
             e.accuracy,
             e.n,
-            e.top3_accuracy,
             e.loss,
             e.ece
         )

@@ -60,7 +60,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             return Ok(Some(verified));
         }
         let message = format!(
-            "{} is not the model, it is deleted: {}",
+            "{} does not match the model and was deleted: {}",
             shown(&args.out),
             line(&verified)
         );
@@ -85,7 +85,7 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
     for (choice, option, is_given) in given {
         if is_given && !format.choices.contains(&choice) {
             let name = format.name;
-            let message = format!("{option} means nothing to --format {name}: leave it out");
+            let message = format!("--format {name} does not use {option}: leave it out");
             return Err(Error::Usage(message).into());
         }
     }
@@ -101,13 +101,13 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
     })
 }
 
-/// Refuses to replace what is not the user's wish to replace.
+/// Refuses to replace what the user did not ask to replace.
 fn check_output(args: &ExportArgs) -> Result<()> {
     let out = &args.out;
     let refused = |why: &str| Err(Error::Usage(format!("{} {why}", shown(out))).into());
     let is_model = |(a, b)| a == b;
     if out.exists() && !out.is_file() {
-        return refused("is there and is no file: choose another --out");
+        return refused("exists and is not a file: choose another --out");
     }
     if out
         .canonicalize()
@@ -118,7 +118,7 @@ fn check_output(args: &ExportArgs) -> Result<()> {
         return refused("is the model itself: choose another --out");
     }
     if out.exists() && !args.force {
-        return refused("is there: choose another --out, or replace it with --force");
+        return refused("already exists: choose another --out, or replace it with --force");
     }
     files::check_writable(out)
 }
@@ -162,7 +162,7 @@ fn report(
     output.text(format_args!("{out}: {}, {size:.1} MB", format.name))?;
     output.text(match &verification {
         Some(verified) => line(verified),
-        None => "not verified".into(),
+        None => "not verified (--no-verify)".into(),
     })?;
     output.json(&Exported {
         file: path_text(&args.out),
@@ -177,16 +177,38 @@ fn line(verified: &Verified) -> String {
     let reader = verified.reader;
     let found = match &verified.verdict {
         Verdict::Scores(agreement) => format!(
-            "the same label on {} of {} pictures, scores at most {:.2e} apart ({:.2e} allowed)",
+            "same label on {} of {} images, scores differ by at most {} (tolerance {})",
             agreement.same_label,
             agreement.pictures,
-            agreement.largest_difference,
-            agreement.tolerance
+            rounded(agreement.largest_difference),
+            rounded(agreement.tolerance)
         ),
         Verdict::Parameters { equal, parameters } => {
-            format!("{equal} of {parameters} parameters have the same bits")
+            format!("{equal} of {parameters} parameters are bit for bit the same")
         }
     };
     let verdict = if verified.passed { "passed" } else { "FAILED" };
     format!("{verdict}: read back by {reader}, {found}")
+}
+
+/// A few significant digits, as a decimal where that is short.
+fn rounded(value: f32) -> String {
+    let decimal = match value {
+        v if (1.0..1000.0).contains(&v) => format!("{v:.2}"),
+        v if (0.001..1.0).contains(&v) => format!("{v:.5}"),
+        0.0 => return "0".into(),
+        v => return format!("{v:.1e}"),
+    };
+    decimal.trim_end_matches('0').trim_end_matches('.').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_short() {
+        let shown = [0.0, 1.32, 0.05, 0.001, 250.0, 3.21e-6].map(rounded);
+        assert_eq!(shown, ["0", "1.32", "0.05", "0.001", "250", "3.2e-6"]);
+    }
 }

@@ -8,37 +8,34 @@ use serde_json::json;
 
 use super::output::Output;
 use super::table::table;
-use crate::bundle::{Bundle, Manifest};
+use crate::bundle::{self, Bundle, Manifest};
 use crate::cli::info::InfoArgs;
-use crate::error::{Error, Result, shown};
+use crate::error::{Result, shown};
 use crate::graph::Graph;
 use crate::models::{ARCHITECTURES, Architecture, Options};
+use crate::names::unknown;
 use crate::training::recipe::RECIPES;
 
 /// Runs `flowers info`.
 ///
 /// # Errors
-/// [`Error::Usage`] for something that is neither an architecture nor a file, [`Error::Data`]
-/// for a broken model file.
+/// [`crate::error::Error::Usage`] for something that is neither an architecture nor a file,
+/// [`crate::error::Error::Data`] for a broken model file.
 pub fn run(args: &InfoArgs) -> Result<()> {
     let mut output = Output::stdout(args.json);
     let Some(subject) = &args.subject else {
         return overview(&mut output);
     };
     let known = ARCHITECTURES.iter().find(|known| known.name == subject);
-    match known {
-        Some(architecture) => described(architecture, args, &mut output),
-        None if Path::new(subject).exists() => model(Path::new(subject), &mut output),
-        None => {
-            let names: Vec<_> = ARCHITECTURES.iter().map(|known| known.name).collect();
-            let message = format!(
-                "{} is neither a model file nor an architecture ({})",
-                shown(subject),
-                names.join(", ")
-            );
-            Err(Error::Usage(message).into())
-        }
+    if let Some(architecture) = known {
+        return described(architecture, args, &mut output);
     }
+    let path = bundle::located(subject.into());
+    if path.exists() {
+        return model(&path, &mut output);
+    }
+    let names = ARCHITECTURES.iter().map(|known| known.name);
+    Err(unknown("model file or architecture", &shown(subject), names).into())
 }
 
 fn overview(output: &mut Output<'_>) -> Result<()> {
@@ -160,7 +157,7 @@ fn described(architecture: &Architecture, args: &InfoArgs, output: &mut Output<'
         architecture.name, architecture.summary
     ))?;
     output.text(format_args!(
-        "--freeze-until takes: {}",
+        "layers for --freeze-until: {}",
         graph.layers().join(", ")
     ))
 }
@@ -183,7 +180,10 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
     let labels: Vec<String> = manifest.labels.names().iter().map(shown).collect();
     let input = &manifest.preprocessing;
     let head = match manifest.head.hidden {
-        Some(units) => format!("{units} hidden units, then {} classes", labels.len()),
+        Some(units) => format!(
+            "{} classes, behind a hidden layer of {units} units",
+            labels.len()
+        ),
         None => format!("{} classes", labels.len()),
     };
     let text =
@@ -200,7 +200,7 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
         (
             "input",
             format!(
-                "shorter side to {}, {}x{} centre crop, mean {:?}, std {:?}",
+                "shorter side resized to {}, {}x{} centre crop, mean {:?}, std {:?}",
                 input.resize, input.crop, input.crop, input.mean, input.std
             ),
         ),

@@ -78,6 +78,15 @@ pub fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// Writes the reason why the program ends to standard error. Work that the user stopped is no
+/// error.
+pub fn fail(error: &anyhow::Error) {
+    match error.downcast_ref() {
+        Some(Error::Interrupted(_)) => note(format_args!("{error:#}")),
+        _ => note(format_args!("error: {error:#}")),
+    }
+}
+
 /// Writes a line to standard error. Nobody reading it is no reason to fail.
 pub fn note(line: impl Display) {
     writeln!(io::stderr(), "{line}").ok();

@@ -36,7 +36,8 @@ pub fn of_part(
         let split = Split::load(path, folder)?;
         if !is_of_training(&split, manifest)? {
             let message = format!(
-                "{} is not the split that the model was trained with: give split.json of its run",
+                "{} is not the split that the model was trained with: give the split.json of its \
+                 run",
                 shown(path)
             );
             return Err(Error::Data(message).into());
@@ -50,14 +51,15 @@ pub fn of_part(
     let root = shown(&folder.root);
     if !places.is_empty() {
         note(format_args!(
-            "warning: the model was trained with other parts than those of {root}; measuring on its \
-             {part} photos as they are"
+            "warning: the model was not trained with the parts of {root}; measuring on its {part} \
+             photos as they are"
         ));
         return Ok((places, None));
     }
     let message = format!(
-        "{root} does not split into the parts that the model was trained with, so {part} photos \
-         can't be told from others: {remedy}"
+        "{root} does not split into the parts that the model was trained with, so its {part} \
+         photos \
+         are not known: {remedy}"
     );
     Err(Error::Data(message).into())
 }

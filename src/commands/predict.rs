@@ -68,7 +68,7 @@ pub fn run(args: &PredictArgs) -> Result<()> {
         }
     }
     if failures > 0 {
-        let message = format!("{failures} of {} files could not be read", files.len());
+        let message = format!("{failures} of {} files can't be read", files.len());
         return Err(Error::Data(message).into());
     }
     Ok(())
@@ -104,7 +104,7 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
             }
         }
         if files.len() == before {
-            let message = format!("there is no file in {}", shown(path));
+            let message = format!("there are no files in {}", shown(path));
             return Err(Error::Data(message).into());
         }
     }

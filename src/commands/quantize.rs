@@ -44,7 +44,7 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
     let (bundle, _) = Bundle::read(&args.model)?;
     if bundle.manifest.quantization.is_some() {
         let message = format!(
-            "{} is int8 already: quantize the float model that it was made of",
+            "{} is already int8: quantize the float model that it was made from",
             shown(&args.model)
         );
         return Err(Error::Data(message).into());
@@ -88,14 +88,14 @@ fn check(args: &QuantizeArgs) -> Result<()> {
     match (args.method, &args.calibration) {
         (Method::Static, None) => {
             return usage(
-                "--method static needs --calibration DATA, photos to measure the ranges of \
-                 activations on; --method dynamic does without"
+                "--method static needs photos to measure activation ranges on: give --calibration \
+                 DATA, or use --method dynamic"
                     .into(),
             );
         }
         (Method::Dynamic, Some(_)) => {
             return usage(
-                "--method dynamic finds the ranges as it runs: leave --calibration out".into(),
+                "--method dynamic measures ranges as it runs: leave out --calibration".into(),
             );
         }
         _ => {}
@@ -106,7 +106,7 @@ fn check(args: &QuantizeArgs) -> Result<()> {
     }
     if args.out.symlink_metadata().is_ok() && !args.force {
         return usage(format!(
-            "{} exists already: choose another --out or replace it with --force",
+            "{} already exists: choose another --out, or replace it with --force",
             shown(&args.out)
         ));
     }
@@ -201,8 +201,9 @@ impl Work<'_> {
             return Ok(fitted);
         }
         note(format_args!(
-            "with every layer int8 the accuracy drops by {:.4}, more than --max-drop {max_drop}: \
-             putting the most sensitive layers back to float",
+            "with all layers in int8, the accuracy drops by {:.4}, more than --max-drop \
+             {max_drop}: \
+             returning the most sensitive layers to float",
             -compared.paired.difference
         ));
         fitted.sensitivity = sensitivities(scheme, &calibration.first(PROBED))?;
@@ -213,8 +214,8 @@ impl Work<'_> {
         };
         let Some(left) = restore(all.clone(), &fitted.sensitivity, &mut fits)? else {
             let message = format!(
-                "no layer can be int8 without the accuracy dropping by more than --max-drop \
-                 {max_drop} (by {:.4} at the last try): nothing was written",
+                "the accuracy drops by more than --max-drop {max_drop} no matter which layers are \
+                 int8 (by {:.4} in the last attempt): nothing was written",
                 -compared.paired.difference
             );
             return Err(Error::Gate(message).into());
@@ -261,13 +262,14 @@ impl Work<'_> {
     fn tell_of_the_processor(&self, session: &Session) {
         if !session.target().fused {
             note(
-                "note: there are no int8 operators for this device; here an int8 model computes in \
-                 float32 with rounded values, no faster than the float model",
+                "note: this device has no int8 kernels; the int8 model runs in float32 with \
+                 rounded \
+                 values, no faster than the float model",
             );
         } else if !Cpu::detect().int8 {
             note(
-                "note: this processor has no 8-bit dot products (AVX512-VNNI, AVX-VNNI or AMX): \
-                 int8 goes through 16-bit sums and gains less than elsewhere; --eval measures it",
+                "note: this processor has no 8-bit dot products (AVX512-VNNI, AVX-VNNI or AMX), so \
+                 int8 is less of a gain than on others; --eval measures it",
             );
         }
     }

@@ -36,7 +36,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         Some(folder) => resume(folder, &args),
         None => {
             let (Some(data), Some(out)) = (&args.data, &args.out) else {
-                let message = "a data set folder and --out are needed, or --resume";
+                let message = "give a data set folder and --out, or --resume";
                 return Err(Error::Usage(message.into()).into());
             };
             let made = !out.exists();
@@ -59,22 +59,26 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
     if let Some(path) = &args.split {
         data::Manifest::read(path)?;
     }
+    let progress = Bar::new();
+    let at_hand = Start::at_hand(&config, &progress)?;
     refuse_inside(out, data)?;
     Run::create(out)?;
     let device = compute::with_threads(config.device, config.threads)?;
-    let progress = Bar::new();
-    let origin = Start::locate(&config, &progress)?;
+    let folder = scan(data, config.max_bad, &progress)?;
+    let split = match &args.split {
+        Some(path) => Split::load(path, &folder)?,
+        None => Split::make(&folder, &config.split_options())?,
+    };
+    let origin = match at_hand {
+        Some(origin) => origin,
+        None => Start::download(&config, &progress)?,
+    };
     if let Start::Scratch {
         warning: Some(warning),
     } = &origin
     {
         note(warning);
     }
-    let folder = scan(data, config.max_bad, &progress)?;
-    let split = match &args.split {
-        Some(path) => Split::load(path, &folder)?,
-        None => Split::make(&folder, &config.split_options())?,
-    };
     let options = config.model_options(folder.labels.len())?;
     let graph = config.architecture()?.graph(&options)?;
     let (weights, from) = origin.parameters(&config, &graph)?;
@@ -96,7 +100,7 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
         note(format_args!("warning: {warning}"));
     }
     note(format_args!(
-        "{}: {} classes, {} photos to train on, {} to validate, {} to test; {} from {from}",
+        "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from {from}",
         shown(data),
         folder.labels.len(),
         split.train.len(),
@@ -113,12 +117,20 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
 }
 
 fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
-    if args.settings != Settings::default() {
-        let message =
-            "--resume continues with the run's own configuration; leave out other options";
+    let epochs = args.settings.epochs;
+    let only_epochs = Settings {
+        epochs,
+        ..Settings::default()
+    };
+    if args.settings != only_epochs {
+        let message = "--resume continues with the run's own configuration: leave out all other \
+                       options but --epochs";
         return Err(Error::Usage(message.into()).into());
     }
-    let (run, checkpoint) = Run::resume(out, args.data.as_deref())?;
+    let (mut run, checkpoint) = Run::resume(out, args.data.as_deref())?;
+    if let Some(epochs) = epochs {
+        run.train_until(epochs, &checkpoint.header.state)?;
+    }
     let Checkpoint {
         header,
         network,
@@ -131,7 +143,7 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
     let split = Split::load(&path, &folder)?;
     if run.manifest().split_sha256 != Some(split.manifest.sha256()?) {
         let message = format!(
-            "{} is not the split that the run began with; restore it or start the run anew",
+            "{} is not the split that the run began with; restore it, or start a new run",
             shown(&path)
         );
         return Err(Error::Data(message).into());
@@ -259,7 +271,7 @@ fn report(
 ) -> Result<()> {
     let best = state
         .best()
-        .ok_or_else(|| Error::Data("the run has no epoch".into()))?;
+        .ok_or_else(|| Error::Data("the run has no completed epoch".into()))?;
     let report = run.file("report.html");
     let mut output = Output::stdout(json);
     output.json(&Summary {
@@ -289,7 +301,7 @@ fn refuse_inside(out: &Path, data: &Path) -> Result<()> {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
     if absolute(out).starts_with(absolute(data)) {
         let message = format!(
-            "--out {} lies inside the data set, which is never written to; choose another folder",
+            "--out {} is inside the data set, which is never written to; choose another folder",
             shown(out)
         );
         return Err(Error::Usage(message).into());
@@ -316,7 +328,7 @@ fn warnings(folder: &Folder, split: &Split) -> Vec<String> {
     let mut warnings = split.warnings(folder);
     if let Some(first) = folder.unreadable.first() {
         warnings.push(format!(
-            "{} unreadable files are left out, e.g. {} ({})",
+            "skipped {} unreadable files, e.g. {} ({})",
             folder.unreadable.len(),
             folder.shown(&first.path),
             first.reason

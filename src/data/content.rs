@@ -41,7 +41,7 @@ pub(super) mod serde_hex {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
         let text = String::deserialize(deserializer)?;
         super::parse_hex(&text)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is no SHA-256: 64 digits expected")))
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a SHA-256 hash of 64 digits")))
     }
 }
 

@@ -69,11 +69,11 @@ impl Transform {
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(&photo.path)));
         let bytes = read_bytes(&photo.path, &self.limits).map_err(|cause| {
             refuse(format!(
-                "the photo can't be read any more ({cause}); restore it or start anew"
+                "the photo can no longer be read ({cause}); restore it, or start a new run"
             ))
         })?;
         if sha256(&[&bytes]) != photo.hash {
-            let why = "the photo changed since the folder was scanned; restore it or start anew";
+            let why = "the photo has changed since the folder was scanned; restore it, or start a new run";
             return Err(refuse(why.into()).into());
         }
         let refuse_picture = |cause: DecodeError| refuse(cause.to_string()).into();

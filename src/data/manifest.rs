@@ -130,14 +130,14 @@ impl Manifest {
             for entry in self.part(part) {
                 if self.labels.id(&entry.class).is_none() {
                     return Err(format!(
-                        "{} is of the class {}, which is not among the labels",
+                        "{} has the class {}, which is not among the labels",
                         shown(&entry.file),
                         shown(&entry.class)
                     ));
                 }
                 if let Some(first) = seen.insert(entry.sha256, part) {
                     return Err(format!(
-                        "{} is listed twice, in {first} and in {part}",
+                        "{} is listed twice, in {first} and {part}",
                         shown(&entry.file)
                     ));
                 }

@@ -92,7 +92,7 @@ impl Split {
     /// Those of [`Manifest::read`], and [`Error::Data`] for differing classes or missing photos.
     pub fn load(path: &Path, folder: &Folder) -> Result<Self> {
         Self::follow(Manifest::read(path)?, folder).map_err(|what| {
-            let message = format!("{} doesn't fit the folder: {what}", shown(path));
+            let message = format!("{} does not match the folder: {what}", shown(path));
             Error::Data(message).into()
         })
     }
@@ -191,13 +191,13 @@ impl Split {
         report("left out as exact duplicates", |why| {
             matches!(why, Why::Duplicate { .. })
         });
-        report("left out because val or test has the same photo", |why| {
+        report("left out because val or test has the same file", |why| {
             matches!(why, Why::Leak { .. })
         });
-        report("left out because the same photo is in two classes", |why| {
+        report("left out because the same file is in two classes", |why| {
             matches!(why, Why::Conflict { .. })
         });
-        report("left out because the manifest doesn't list them", |why| {
+        report("left out because the manifest does not list them", |why| {
             why == Why::Unlisted
         });
         lines
@@ -211,7 +211,7 @@ impl SplitOptions {
             return Ok(());
         }
         let message = format!(
-            "val {val} and test {test} are no shares to split by: val must be above 0, test at \
+            "val {val} and test {test} are not valid fractions: val must be above 0, test at \
              least 0, and their sum below 1"
         );
         Err(Error::Usage(message).into())
@@ -229,7 +229,7 @@ pub(super) fn obstacles(
     let mut obstacles = Vec::new();
     if folder.labels.len() < 2 {
         obstacles.push(format!(
-            "{root} has only one class, {}: training takes at least two",
+            "{root} has only one class, {}: training needs at least two",
             folder.labels.names().iter().map(shown).collect::<String>()
         ));
     }
@@ -248,7 +248,7 @@ pub(super) fn obstacles(
         .collect();
     if !short.is_empty() {
         obstacles.push(format!(
-            "too few distinct photos to train on, each class needs {needed}: {}; add photos or \
+            "too few distinct photos to train on (each class needs {needed}): {}; add photos, or \
              remove the class",
             some(short)
         ));

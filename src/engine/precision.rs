@@ -7,26 +7,26 @@ use clap::ValueEnum;
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Precision {
-    /// What is fastest here without a visible loss: int8 for an int8 model, else bfloat16 where
-    /// the processor has it, else float32
+    /// The fastest without a visible loss of accuracy: int8 for an int8 model, else bfloat16 if the
+    /// processor has it, else float32
     #[default]
     Auto,
     Float32,
-    /// Weights and feature maps in bfloat16; sums, and what follows the convolutions, in float32
+    /// Weights and activations of the convolutions in bfloat16, sums and the rest in float32
     Bfloat16,
-    /// Only for models of `flowers quantize`
+    /// Only for models written by `flowers quantize`
     Int8,
 }
 
 /// The operators of a compiled network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Kernels {
-    /// Fused where libtorch has them for this device, else plain
+    /// Fused if libtorch has them for this device, else plain
     #[default]
     Auto,
     /// oneDNN's fused convolutions, for x86 CPUs
     Fused,
-    /// ATen's, which every device has
+    /// ATen's, for every device
     Plain,
 }
 
@@ -89,10 +89,10 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let operators = if self.fused { "fused" } else { "plain" };
-        write!(f, "{} with {operators} operators", self.arithmetic)?;
+        write!(f, "{} with {operators} kernels", self.arithmetic)?;
         if self.arithmetic == Arithmetic::RoundedToBfloat16 {
             f.write_str(
-                " (this processor has no bfloat16: float32 is rounded to it, and no faster)",
+                " (emulated: this processor has no bfloat16, so it is no faster than float32)",
             )?;
         }
         Ok(())

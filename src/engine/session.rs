@@ -71,13 +71,13 @@ pub struct Values {
 
 /// A network that has learned into infinity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the model's scores are no numbers")]
+#[error("the model's scores are not finite")]
 pub struct NotFinite;
 
 impl NotFinite {
     /// What is the matter, with [`NotFinite`] as its context.
     pub(super) fn of_weights<T>() -> Result<T> {
-        let message = "its weights are broken, train it again (a lower learning rate may help)";
+        let message = "its weights are broken; train it again, perhaps with a lower learning rate";
         Err(Error::Data(message.into())).context(Self)
     }
 }
@@ -347,7 +347,7 @@ fn target(network: &Network, options: &Options) -> Result<Target> {
         Kernels::Plain => false,
         Kernels::Fused if fused => true,
         Kernels::Fused => {
-            let message = "there are no fused operators for this device; use --kernels plain";
+            let message = "this device has no fused kernels; use --kernels plain";
             return Err(Error::Environment(message.into()).into());
         }
     };
@@ -355,7 +355,8 @@ fn target(network: &Network, options: &Options) -> Result<Target> {
     let arithmetic = match options.precision {
         Precision::Auto | Precision::Int8 if integers => Arithmetic::Int8,
         _ if integers => {
-            let message = "an int8 model runs in int8; give the model that it was made of";
+            let message =
+                "an int8 model runs in int8 only; give the float model that it was made from";
             return Err(Error::Usage(message.into()).into());
         }
         Precision::Int8 => {

@@ -57,7 +57,7 @@ pub enum Choice {
 pub const FORMATS: &[Format] = &[
     Format {
         name: "onnx",
-        summary: "For ONNX Runtime, OpenVINO, TensorRT and others; int8 models as QDQ",
+        summary: "for ONNX Runtime, OpenVINO, TensorRT and others; int8 models as QDQ",
         choices: &[
             Choice::Opset,
             Choice::Input,
@@ -70,21 +70,21 @@ pub const FORMATS: &[Format] = &[
     },
     Format {
         name: "torchscript",
-        summary: "For PyTorch and libtorch: torch.jit.load",
+        summary: "for PyTorch and libtorch: torch.jit.load",
         choices: &[Choice::Input, Choice::Softmax, Choice::Calibration],
         encode: torchscript::encode,
         reader: Reader::Runtime("libtorch", torchscript::open),
     },
     Format {
         name: "safetensors",
-        summary: "The parameters alone, with labels and preprocessing as metadata",
+        summary: "weights, with architecture, labels and preprocessing as metadata",
         choices: &[],
         encode: state_dict::safetensors,
         reader: Reader::Parameters(state_dict::open_safetensors),
     },
     Format {
         name: "pth",
-        summary: "The parameters alone: torch.load, load_state_dict",
+        summary: "weights only: torch.load, load_state_dict",
         choices: &[],
         encode: state_dict::pth,
         reader: Reader::Parameters(state_dict::open_pth),
@@ -97,7 +97,7 @@ pub enum Input {
     /// float32 (n, 3, size, size), normalised by the caller
     #[default]
     Float,
-    /// uint8 (n, size, size, 3): RGB pictures, normalised by the network
+    /// uint8 (n, size, size, 3): RGB images, normalised by the network
     Image,
 }
 

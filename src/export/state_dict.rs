@@ -3,16 +3,20 @@
 use std::io::Cursor;
 
 use super::{Options, notes};
-use crate::bundle::Bundle;
+use crate::bundle::{ARCHITECTURE, Bundle, HEAD};
 use crate::error::{Error, Result};
 use crate::weights::archive::Archive;
 use crate::weights::pickler::Pickler;
 use crate::weights::{StateDict, Tensor, pth, safetensors};
 
-/// A safetensors file with labels and preprocessing as metadata.
+/// A safetensors file whose metadata says what the parameters are for, so that it is read as a
+/// model again.
 pub(super) fn safetensors(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
     let weights = float_weights(bundle)?;
     let mut notes = notes(&bundle.manifest)?;
+    notes.insert(ARCHITECTURE.into(), bundle.manifest.architecture.clone());
+    let head = serde_json::to_string(&bundle.manifest.head)?;
+    notes.insert(HEAD.into(), head);
     // Hugging Face's loaders ask for it.
     notes.insert("format".into(), "pt".into());
     let mut file = Vec::new();
@@ -66,8 +70,8 @@ fn float_weights(bundle: &Bundle) -> Result<&StateDict> {
     match bundle.manifest.quantization {
         None => Ok(&bundle.weights),
         Some(_) => Err(Error::Usage(
-            "PyTorch's network has no parameters for the weights of an int8 model: export the \
-             model that it was made of, or choose --format onnx or torchscript"
+            "a PyTorch state dict can't hold the weights of an int8 model: export the float model \
+             that it was made from, or choose --format onnx or torchscript"
                 .into(),
         )
         .into()),

@@ -37,7 +37,7 @@ impl Builder {
         let name = name.into();
         let shapes: Vec<&[usize]> = inputs.iter().map(|v| &*self.nodes[v.0].shape).collect();
         let inferred = if self.nodes.iter().any(|node| node.name == name) {
-            Err("the name is taken".into())
+            Err("the name is already used".into())
         } else {
             infer(&op, &shapes)
         };

@@ -29,9 +29,9 @@ pub struct Quantization {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Int8 weights of the linear layers; activations are quantized as they come
+    /// Quantizes the weights of linear layers; activations are quantized as the model runs
     Dynamic,
-    /// Int8 weights and activations of the whole network, whose ranges are measured beforehand
+    /// Quantizes weights and activations of the whole network, with ranges measured on photos
     Static,
 }
 

@@ -113,9 +113,7 @@ fn window(size: usize, reach: usize, stride: usize, padding: usize) -> Result<us
         .checked_sub(reach)
         .map(|rest| rest / stride + 1)
         .ok_or_else(|| {
-            format!(
-                "a window of {reach} pixels does not fit into {size}: the image size is too small"
-            )
+            format!("a window of {reach} pixels does not fit into {size}: use a larger image size")
         })
 }
 

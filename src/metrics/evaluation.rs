@@ -41,7 +41,7 @@ impl Evaluation {
     pub fn of(predictions: &Predictions) -> Result<Self> {
         let (labels, outcomes) = (predictions.labels(), predictions.outcomes());
         if outcomes.is_empty() {
-            let message = "there is no image to evaluate: the chosen part of the data set is empty";
+            let message = "there are no photos to evaluate on: this part of the data set is empty";
             return Err(Error::Data(message.into()).into());
         }
         let hits = outcomes.iter().filter(|outcome| outcome.rank == 0).count();
@@ -71,7 +71,7 @@ impl Evaluation {
     pub fn from_json(json: &[u8]) -> Result<Self> {
         let wrong = |reason: String| {
             Error::Data(format!(
-                "no evaluation, make one with `flowers eval --json`: {reason}"
+                "not an evaluation as `flowers eval --json` writes it: {reason}"
             ))
         };
         let evaluation: Self = serde_json::from_slice(json).map_err(|e| wrong(e.to_string()))?;
@@ -89,13 +89,13 @@ impl Evaluation {
         let n = counted.fold(0u64, |n, &count| n.saturating_add(count));
         let ratios = [self.accuracy, self.macro_f1, self.weighted_f1, self.ece];
         if self.n == 0 || n != self.n {
-            Some("`confusion` doesn't add up to `n` images")
+            Some("`confusion` does not add up to `n`")
         } else if self.confusion.len() != classes || !square {
-            Some("`confusion` has no row and column a label")
+            Some("`confusion` does not have a row and a column per label")
         } else if !listed.eq(self.labels.names()) {
-            Some("`per_class` doesn't list the classes of `labels`")
+            Some("`per_class` does not list the classes of `labels`")
         } else if !ratios.iter().all(|ratio| (0.0..=1.0).contains(ratio)) {
-            Some("a metric lies outside of 0 to 1")
+            Some("a metric is not between 0 and 1")
         } else {
             None
         }

@@ -41,7 +41,7 @@ impl Gates {
         ];
         for (option, value) in thresholds {
             if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
-                let message = format!("{option} {value} is no share, give one from 0 to 1");
+                let message = format!("{option} {value}: expected a number from 0 to 1");
                 return Err(Error::Usage(message).into());
             }
         }
@@ -98,8 +98,8 @@ fn same_classes(labels: &Labels, baseline: &Labels) -> Result<()> {
         }
     };
     let message = format!(
-        "the baseline has other classes (only there: {}; only here: {}), compare with an \
-         evaluation on the same classes",
+        "the baseline has other classes (only in the baseline: {}; only in the model: {}): give \
+         an evaluation of the same classes",
         list(&theirs, &ours),
         list(&ours, &theirs)
     );

@@ -29,7 +29,7 @@ impl Paired {
     pub fn of(before: &Predictions, after: &Predictions) -> Result<Self> {
         let (before, after) = (before.outcomes(), after.outcomes());
         if before.is_empty() || before.len() != after.len() {
-            let message = format!("{} and {} images are no pairs", before.len(), after.len());
+            let message = format!("{} and {} images are not pairs", before.len(), after.len());
             return Err(Error::Data(message).into());
         }
         let both = || {

@@ -88,8 +88,8 @@ impl Predictions {
         if let Some(id) = logits.iter().position(|x| !x.is_finite()) {
             let class = self.labels.name(id).map(shown).unwrap_or_default();
             let message = format!(
-                "the model's score of image {number} for class {class} is {}: \
-                 its weights are broken, train it again (a lower learning rate may help)",
+                "the model's score of image {number} for class {class} is {}: its weights are \
+                 broken; train it again, perhaps with a lower learning rate",
                 logits[id]
             );
             return Err(Error::Data(message).into());

@@ -14,11 +14,11 @@ const KEPT: f64 = 0.9999;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Observer {
-    /// All that was seen
+    /// From the smallest to the largest value
     Minmax,
-    /// All but the outermost hundredth of a percent
+    /// Without the outermost 0.01% of the values
     Percentile,
-    /// Where the mean square of rounding and clipping errors is least
+    /// With the least mean squared error of rounding and clipping
     Mse,
 }
 

@@ -106,12 +106,13 @@ impl Checkpoint {
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(path)));
         let text = metadata
             .get(KEY)
-            .ok_or_else(|| refuse("not a checkpoint of a training run".into()))?;
+            .ok_or_else(|| refuse("not a checkpoint of a run".into()))?;
         let json: serde_json::Value = serde_json::from_str(text)
             .map_err(|cause| refuse(format!("broken checkpoint: {cause}")))?;
         if json["schema"].as_u64().is_some_and(|v| v > SCHEMA.into()) {
             let why = format!(
-                "the checkpoint has version {}, this flowers reads up to {SCHEMA}; update flowers",
+                "the checkpoint has version {}, but this version of flowers reads up to \
+                 {SCHEMA}; update flowers",
                 json["schema"]
             );
             return Err(refuse(why).into());

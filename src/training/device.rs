@@ -19,13 +19,13 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device> {
         DeviceChoice::Cuda if cuda => Ok(Device::Cuda(0)),
         DeviceChoice::Mps if mps => Ok(Device::Mps),
         DeviceChoice::Cuda => Err(Error::Environment(
-            "there is no CUDA here: build with LIBTORCH pointing at a CUDA libtorch, or use \
+            "CUDA is not available: build with LIBTORCH set to a libtorch with CUDA, or use \
              --device cpu"
                 .into(),
         )
         .into()),
         DeviceChoice::Mps => {
-            Err(Error::Environment("there is no Apple GPU here; use --device cpu".into()).into())
+            Err(Error::Environment("there is no Apple GPU; use --device cpu".into()).into())
         }
     }
 }

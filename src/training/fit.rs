@@ -213,7 +213,7 @@ fn validate(
 fn save(job: &Job<'_>, state: &State, network: &Network, optimizer: &Optimizer) -> Result<()> {
     if !network.is_finite()? {
         let (epoch, batch) = (state.history.len() + 1, state.batch);
-        let what = format!("the parameters stopped being numbers in epoch {epoch}, batch {batch}");
+        let what = format!("the parameters were no longer finite in epoch {epoch}, batch {batch}");
         return Err(diverged(job, &what));
     }
     job.run.save_checkpoint(state, network, optimizer)
@@ -230,7 +230,7 @@ fn spoiled<T>(
 ) -> Result<T> {
     if error.is::<NotFinite>() {
         let epoch = state.history.len() + 1;
-        let what = format!("the validation of epoch {epoch} gave no numbers");
+        let what = format!("the scores in the validation of epoch {epoch} were not finite");
         return Err(diverged(job, &what));
     }
     match error.downcast_ref() {
@@ -353,7 +353,7 @@ fn interrupted(job: &Job<'_>) -> anyhow::Error {
 
 fn diverged(job: &Job<'_>, what: &str) -> anyhow::Error {
     Error::Gate(format!(
-        "{what}: train again with a lower --lr or some --warmup; the last good checkpoint stays \
+        "{what}: train again with a lower --lr or with --warmup; the last good checkpoint is still \
          in {}",
         shown(job.run.folder())
     ))

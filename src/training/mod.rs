@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod device;
+mod extend;
 mod fit;
 mod network;
 pub mod observe;

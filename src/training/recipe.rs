@@ -2,8 +2,9 @@
 
 use super::schedule::Scheduler;
 use super::settings::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::augment::Augmentations;
+use crate::names::unknown;
 
 /// A named way to fine-tune.
 pub struct Recipe {
@@ -48,7 +49,7 @@ pub enum Frozen {
 pub const RECIPES: &[Recipe] = &[
     Recipe {
         name: "classic",
-        summary: "the whole network at once: Adam 1e-4, divided by 10 every 7 epochs, 25 epochs",
+        summary: "trains the whole network for 25 epochs: Adam at 1e-4, divided by 10 every 7 epochs",
         epochs: 25,
         lr: 1e-4,
         scheduler: Scheduler::Step,
@@ -60,8 +61,8 @@ pub const RECIPES: &[Recipe] = &[
     },
     Recipe {
         name: "two-phase",
-        summary: "a new head on a frozen backbone for 10 epochs at 10 times the rate, then the \
-                  upper layers too for 10 epochs at 1e-4",
+        summary: "trains a new head on a frozen backbone for 10 epochs at 1e-3, then the last \
+                  stage too for 10 epochs at 1e-4",
         epochs: 10,
         lr: 1e-4,
         scheduler: Scheduler::Constant,
@@ -88,7 +89,7 @@ pub const RECIPES: &[Recipe] = &[
     },
     Recipe {
         name: "scratch",
-        summary: "for random weights and few photos: milder crops, Adam 1e-3 in one cycle, \
+        summary: "for random weights and few photos: milder crops, Adam at 1e-3 in one cycle, \
                   30 epochs",
         epochs: 30,
         lr: 1e-3,
@@ -113,19 +114,12 @@ fn one_phase(config: &Config) -> Vec<Phase> {
 /// Finds a recipe by name.
 ///
 /// # Errors
-/// [`Error::Usage`] that lists the known ones.
+/// [`crate::error::Error::Usage`] with the nearest one and all that there are.
 pub fn find(name: &str) -> Result<&'static Recipe> {
     RECIPES
         .iter()
         .find(|recipe| recipe.name == name)
-        .ok_or_else(|| {
-            let known: Vec<_> = RECIPES.iter().map(|recipe| recipe.name).collect();
-            let message = format!(
-                "there is no recipe {name:?}; known are {}",
-                known.join(", ")
-            );
-            Error::Usage(message).into()
-        })
+        .ok_or_else(|| unknown("recipe", name, RECIPES.iter().map(|recipe| recipe.name)).into())
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, Header, State};
+use super::extend::extended;
 use super::network::Network;
 use super::optimizer::Optimizer;
 use super::settings::Config;
@@ -37,7 +38,7 @@ impl Run {
             } else {
                 String::new()
             };
-            let message = format!("{place} already holds files: choose another folder{resume}");
+            let message = format!("{place} already contains files: choose another folder{resume}");
             return Err(Error::Usage(message).into());
         }
         files::create_folder(folder)?;
@@ -52,10 +53,7 @@ impl Run {
     /// The run of a folder that [`Run::create`] made. Writes down its configuration.
     pub fn begin(folder: &Path, config: Config, manifest: Manifest, data: &Path) -> Result<Self> {
         let run = Self::of(folder, config, manifest, data)?;
-        let config = run.config.to_toml()?;
-        files::write_atomically(&run.file("config.toml"), |sink| {
-            sink.write_all(config.as_bytes())
-        })?;
+        run.write_config()?;
         Ok(run)
     }
 
@@ -68,7 +66,7 @@ impl Run {
         let path = folder.join(CHECKPOINT);
         if !path.exists() {
             let message = format!(
-                "{} has no checkpoint ({CHECKPOINT}) to resume from; start the run anew",
+                "{} has no checkpoint ({CHECKPOINT}) to resume from; start a new run",
                 shown(folder)
             );
             return Err(Error::Data(message).into());
@@ -80,6 +78,42 @@ impl Run {
         let run = Self::of(folder, config, manifest, data)?;
         files::remove_parts(folder);
         Ok((run, checkpoint))
+    }
+
+    /// Changes the number of epochs of a run that stands at `state`, in its configuration and in the
+    /// model that it has.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the run could not have come to `state` with that number.
+    pub fn train_until(&mut self, epochs: usize, state: &State) -> Result<()> {
+        if epochs == self.config.epochs {
+            return Ok(());
+        }
+        self.config = extended(&self.config, epochs, state).map_err(|why| self.refused(&why))?;
+        set_epochs(&mut self.manifest, epochs);
+        self.write_config()?;
+        if self.model().is_file() {
+            let (mut best, _) = Bundle::read(&self.model())?;
+            set_epochs(&mut best.manifest, epochs);
+            best.write(&self.model())?;
+        }
+        Ok(())
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::Usage(format!(
+            "--epochs: {why}; train on from its model in a new run: flowers train {} --out NEW_RUN \
+             --weights {} --epochs N",
+            quoted(&self.data),
+            quoted(&self.model())
+        ))
+    }
+
+    fn write_config(&self) -> Result<()> {
+        let config = self.config.to_toml()?;
+        files::write_atomically(&self.file("config.toml"), |sink| {
+            sink.write_all(config.as_bytes())
+        })
     }
 
     fn of(folder: &Path, config: Config, manifest: Manifest, data: &Path) -> Result<Self> {
@@ -126,7 +160,7 @@ impl Run {
     pub fn explain_interruption(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast_ref() {
             Some(Error::Interrupted(_)) => Error::Interrupted(format!(
-                "stopped and saved; continue with: flowers train --resume {}",
+                "interrupted, progress saved; continue with: flowers train --resume {}",
                 quoted(&self.folder)
             ))
             .into(),
@@ -167,6 +201,12 @@ impl Run {
             weights: network.state_dict()?,
         };
         bundle.write(&self.model())
+    }
+}
+
+fn set_epochs(manifest: &mut Manifest, epochs: usize) {
+    if let Some(recipe) = &mut manifest.recipe {
+        recipe["epochs"] = epochs.into();
     }
 }
 

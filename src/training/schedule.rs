@@ -8,15 +8,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheduler {
+    /// Stays the same
     Constant,
     /// Divided by 10 every 7 epochs
     Step,
-    /// Half a cosine down to zero
+    /// Falls to zero along half a cosine
     Cosine,
-    /// Divided by 10 when validation loss has not improved for 3 epochs
+    /// Divided by 10 when the validation loss has not improved for 3 epochs
     Plateau,
-    /// Up from a 25th for 30% of the steps, then down to nothing, along cosines (Smith, 2018)
+    /// Rises from a 25th for 30% of the steps, then falls to almost zero, along cosines (Smith, 2018)
     OneCycle,
+}
+
+impl Scheduler {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Step => "step",
+            Self::Cosine => "cosine",
+            Self::Plateau => "plateau",
+            Self::OneCycle => "one-cycle",
+        }
+    }
 }
 
 /// The schedule of one phase.

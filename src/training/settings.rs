@@ -9,6 +9,7 @@ use super::schedule::Scheduler;
 use crate::data::SplitOptions;
 use crate::error::{Error, Result};
 use crate::models::{self, Architecture, Head};
+use crate::values::{count, number, seed};
 
 /// The options of `flowers train` that may also stand in a `--config` file, under the same
 /// names. What is left out comes from the recipe.
@@ -19,88 +20,87 @@ pub struct Settings {
     /// Network to train; `flowers info` lists them [default: resnet18]
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
-    /// Named set of defaults: classic, two-phase or scratch [default: classic]
+    /// Set of defaults: classic, two-phase or scratch; `flowers info` describes them [default:
+    /// classic]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// Where the network starts: imagenet, none (from scratch), auto (imagenet if it can be
-    /// had, else from scratch), or a .pth or .safetensors file [default: imagenet]
+    /// Weights to start from: imagenet, none (train from scratch), auto (imagenet if available,
+    /// else none), or a .pth or .safetensors file [default: imagenet]
     #[arg(long, value_name = "WEIGHTS")]
     pub weights: Option<String>,
-    /// Passes over the training photos, in each phase of the recipe [default: 25 in classic, 10 in
-    /// two-phase, 30 in scratch]
-    #[arg(long, value_name = "N")]
+    /// Passes over the training photos, per phase of the recipe [default: 25 for classic, 10 for
+    /// two-phase, 30 for scratch]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub epochs: Option<usize>,
-    /// Photos in a step [default: 32]
-    #[arg(long, value_name = "N")]
+    /// Photos per training step [default: 32]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub batch_size: Option<usize>,
-    /// Peak learning rate [default: 1e-4, in scratch 1e-3; ten times that for sgd]
-    #[arg(long, value_name = "RATE")]
+    /// Peak learning rate [default: 1e-4, or 1e-3 for scratch; ten times as much for sgd]
+    #[arg(long, value_name = "RATE", value_parser = number)]
     pub lr: Option<f64>,
-    /// How gradients move the weights [default: adam]
+    /// Optimizer [default: adam]
     #[arg(long)]
     pub optimizer: Option<Algorithm>,
-    /// How the learning rate changes [default: step in classic, constant in two-phase,
-    /// one-cycle in scratch]
+    /// Learning rate schedule [default: step for classic, constant for two-phase, one-cycle for
+    /// scratch]
     #[arg(long)]
     pub scheduler: Option<Scheduler>,
-    /// Epochs in which the learning rate rises from zero [default: 0]
-    #[arg(long, value_name = "EPOCHS")]
+    /// Epochs over which the learning rate rises from zero [default: 0]
+    #[arg(long, value_name = "EPOCHS", value_parser = number)]
     pub warmup: Option<f64>,
-    /// Decay of weights (not of biases and normalisations) [default: 0, for adamw
-    /// 0.01]
-    #[arg(long, value_name = "DECAY")]
+    /// Weight decay, not applied to biases and normalisation layers [default: 0, or 0.01 for adamw]
+    #[arg(long, value_name = "DECAY", value_parser = number)]
     pub weight_decay: Option<f64>,
-    /// Share of the target that is spread over all classes [default: 0]
-    #[arg(long, value_name = "SHARE")]
+    /// Label smoothing: fraction of the target spread over all classes [default: 0]
+    #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub label_smoothing: Option<f64>,
-    /// Probability that a feature in front of the classifier is dropped [default: 0.2 in
-    /// two-phase, else the network's own]
-    #[arg(long, value_name = "SHARE")]
+    /// Dropout probability in front of the classifier [default: 0.2 for two-phase, else the
+    /// network's own]
+    #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub dropout: Option<f64>,
-    /// Train this layer and what follows it; `flowers info ARCH` lists layers, `none` trains all
-    /// [default: the last stage in two-phase, else none]
+    /// First layer to train, those before it stay frozen; `flowers info ARCH` lists layers, `none`
+    /// trains all [default: the last stage for two-phase, else none]
     #[arg(long, value_name = "LAYER")]
     pub freeze_until: Option<String>,
-    /// Weigh classes in the loss by the inverse of their number of photos [default: false]
+    /// Weight classes in the loss by the inverse of their photo counts [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub class_weights: Option<bool>,
-    /// End a phase when validation has not improved for this many epochs; 0 never does
-    /// [default: 0]
-    #[arg(long, value_name = "PATIENCE")]
+    /// End a phase when validation has not improved for this many epochs; 0 for never [default: 0]
+    #[arg(long, value_name = "EPOCHS", value_parser = count)]
     pub early_stop: Option<usize>,
-    /// Side of the pictures in pixels [default: the network's own, e.g. 224]
-    #[arg(long, value_name = "PIXELS")]
+    /// Width and height of the images in pixels [default: the network's own, e.g. 224]
+    #[arg(long, value_name = "PIXELS", value_parser = count)]
     pub image_size: Option<usize>,
-    /// Threads that decode photos [default: one a core]
-    #[arg(long, value_name = "N")]
+    /// Threads that decode photos [default: one per core]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub workers: Option<usize>,
-    /// Threads that compute [default: one a core]
-    #[arg(long, value_name = "N")]
+    /// Threads to compute with [default: one per core]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub threads: Option<usize>,
-    /// Where to compute [default: auto]
+    /// Device to compute on [default: auto]
     #[arg(long)]
     pub device: Option<DeviceChoice>,
-    /// Seed of everything random [default: 0]
-    #[arg(long, value_name = "N")]
+    /// Random seed [default: 0]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
-    /// Share of photos for validation, if the folder has no val part [default: 0.15]
-    #[arg(long, value_name = "SHARE")]
+    /// Fraction of photos for validation, if the folder has no val part [default: 0.15]
+    #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub val: Option<f64>,
-    /// Share of photos for testing, if the folder has no test part [default: 0.15]
-    #[arg(long, value_name = "SHARE")]
+    /// Fraction of photos for testing, if the folder has no test part [default: 0.15]
+    #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub test: Option<f64>,
-    /// Share of unreadable photos above which nothing is trained [default: 0.01]
-    #[arg(long, value_name = "SHARE")]
+    /// Largest tolerated fraction of unreadable photos [default: 0.01]
+    #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub max_bad: Option<f64>,
-    /// Minutes between checkpoints within an epoch; 0 for only at its end [default: 10]
-    #[arg(long, value_name = "MINUTES")]
+    /// Minutes between checkpoints within an epoch; 0 to save only at its end [default: 10]
+    #[arg(long, value_name = "MINUTES", value_parser = number)]
     pub checkpoint_minutes: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceChoice {
-    /// CUDA or Apple's GPU if there is one, else the CPU
+    /// CUDA or an Apple GPU if available, else the CPU
     Auto,
     Cpu,
     Cuda,
@@ -232,7 +232,7 @@ impl Settings {
 
 impl Config {
     fn check(&self) -> Result<()> {
-        let share = |x: f64| (0.0..1.0).contains(&x);
+        let fraction = |x: f64| (0.0..1.0).contains(&x);
         let at_least_zero = |x: f64| x.is_finite() && x >= 0.0;
         let checks = [
             (self.epochs >= 1, "epochs", "at least 1"),
@@ -258,11 +258,11 @@ impl Config {
                 "0 or more",
             ),
             (
-                share(self.label_smoothing),
+                fraction(self.label_smoothing),
                 "label-smoothing",
-                "from 0 to below 1",
+                "at least 0 and below 1",
             ),
-            (share(self.dropout), "dropout", "from 0 to below 1"),
+            (fraction(self.dropout), "dropout", "at least 0 and below 1"),
             (
                 (32..=1024).contains(&self.image_size),
                 "image-size",
@@ -271,15 +271,15 @@ impl Config {
             ((1..=256).contains(&self.workers), "workers", "1 to 256"),
             ((1..=1024).contains(&self.threads), "threads", "1 to 1024"),
             (
-                share(self.val) && self.val > 0.0,
+                fraction(self.val) && self.val > 0.0,
                 "val",
                 "above 0 and below 1",
             ),
-            (share(self.test), "test", "from 0 to below 1"),
+            (fraction(self.test), "test", "at least 0 and below 1"),
             (
                 self.val + self.test < 1.0,
                 "val",
-                "with --test below 1, to leave photos to train on",
+                "such that --val and --test sum to less than 1",
             ),
             (
                 (0.0..=1.0).contains(&self.max_bad),
@@ -302,7 +302,7 @@ impl Config {
             let graph = self.architecture()?.graph(&options)?;
             if graph.layer(layer).is_none() {
                 let message = format!(
-                    "{} has no layer {layer:?} to freeze until; it has {}",
+                    "--freeze-until {layer:?}: {} has no such layer; it has {}",
                     self.arch,
                     graph.layers().join(", ")
                 );

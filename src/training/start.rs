@@ -1,13 +1,22 @@
-//! Where a network starts: pretrained weights, a file, or chance.
+//! Where a network starts: pretrained weights, a file, or random ones.
 
 use std::path::{Path, PathBuf};
 
 use super::settings::Config;
+use crate::bundle;
 use crate::error::{Error, Result, shown, some};
 use crate::graph::{Graph, is_below};
 use crate::models::{Architecture, pretrained};
+use crate::names::{nearest, plain};
 use crate::progress::Progress;
-use crate::weights::{self, StateDict};
+use crate::weights::{self, StateDict, without_prefix};
+
+/// Pretrained weights of the architecture.
+const IMAGENET: &str = "imagenet";
+/// Random parameters.
+const NONE: &str = "none";
+/// Pretrained weights if they can be had, else random parameters.
+const AUTO: &str = "auto";
 
 /// Initial parameters, before it is known how many classes there are.
 pub enum Start {
@@ -18,29 +27,50 @@ pub enum Start {
 }
 
 impl Start {
-    /// Finds and reads what `--weights` asks for; downloads pretrained weights if need be.
+    /// What `--weights` asks for, read; or nothing if it has to be downloaded first, which can wait
+    /// until everything else is known to be in order: see [`Start::download`].
     ///
     /// # Errors
-    /// [`Error::Environment`] when pretrained weights can't be had, [`Error::Data`] for a file
-    /// that holds none.
-    pub fn locate(config: &Config, progress: &dyn Progress) -> Result<Self> {
-        let source = &config.architecture()?.source;
-        let path = match config.weights.as_str() {
-            "none" => return Ok(Self::Scratch { warning: None }),
-            "imagenet" => pretrained::fetch(source, progress)?,
-            "auto" => match pretrained::fetch(source, progress) {
-                Ok(path) => path,
-                Err(cause) => {
-                    let warning = format!(
-                        "TRAINING FROM SCRATCH, accuracy on real photos will be lower: {cause:#}"
-                    );
-                    return Ok(Self::Scratch {
-                        warning: Some(warning),
-                    });
-                }
-            },
-            file => file.into(),
-        };
+    /// [`Error::Usage`] for a word that is neither known nor a file, [`Error::Data`] for a file
+    /// that holds no weights, [`Error::Environment`] for weights that the user has to get.
+    pub fn at_hand(config: &Config, progress: &dyn Progress) -> Result<Option<Self>> {
+        let named = config.weights.as_str();
+        if named == NONE {
+            return Ok(Some(Self::Scratch { warning: None }));
+        }
+        if named == IMAGENET || named == AUTO {
+            let source = &config.architecture()?.source;
+            return match source.is_downloaded() {
+                true => Ok(None),
+                false => Self::download(config, progress).map(Some),
+            };
+        }
+        let path = bundle::located(named.into());
+        if !path.exists()
+            && let Some(mistake) = mistaken(named)
+        {
+            return Err(mistake.into());
+        }
+        Self::stored(path).map(Some)
+    }
+
+    /// Pretrained weights, downloaded if they are not in the cache.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when they can't be had, unless the user can do without.
+    pub fn download(config: &Config, progress: &dyn Progress) -> Result<Self> {
+        match pretrained::fetch(&config.architecture()?.source, progress) {
+            Ok(path) => Self::stored(path),
+            Err(cause) if config.weights == AUTO => Ok(Self::Scratch {
+                warning: Some(format!(
+                    "TRAINING FROM SCRATCH, accuracy on real photos will be lower: {cause:#}"
+                )),
+            }),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    fn stored(path: PathBuf) -> Result<Self> {
         let weights = weights::read(&path)?;
         Ok(Self::Stored { path, weights })
     }
@@ -56,14 +86,53 @@ impl Start {
         let Self::Stored { path, weights } = self else {
             return Ok((random, "random parameters".into()));
         };
+        let is_known = |name: &str| random.contains_key(name);
+        let (weights, prefix) = without_prefix(weights, is_known);
+        let prefix = match prefix.is_empty() {
+            true => String::new(),
+            false => format!(" (prefix {} removed)", shown(&prefix)),
+        };
         let (weights, kept) = fitted(config.architecture()?, graph, weights, random, &path)?;
         let head = if kept {
             "with its classifier"
         } else {
             "with a new classifier"
         };
-        Ok((weights, format!("{}, {head}", shown(path))))
+        Ok((weights, format!("{}{prefix}, {head}", shown(path))))
     }
+}
+
+/// What a word that is no file was probably meant to be, and what there is.
+fn mistaken(named: &str) -> Option<Error> {
+    const FILES: [&str; 6] = ["pth", "pt", "safetensors", "ckpt", "bin", "th"];
+    let extension = Path::new(named).extension().and_then(|e| e.to_str());
+    if extension.is_some_and(|extension| FILES.contains(&extension)) {
+        return None;
+    }
+    let word = plain(named);
+    let is_one_of = |words: &[&str]| words.contains(&&*word);
+    let meant = if is_one_of(&["random", "scratch", "no", "false", "null"]) {
+        Some(NONE)
+    } else if ["imagenet", "default", "pretrained"]
+        .iter()
+        .any(|part| word.contains(part))
+        || is_one_of(&["true", "yes"])
+    {
+        Some(IMAGENET)
+    } else {
+        nearest(named, [IMAGENET, NONE, AUTO])
+    };
+    let is_word = !named.contains(['.', '/', '\\']);
+    let meant = match meant {
+        Some(meant) => format!("did you mean {meant}? "),
+        None if is_word => String::new(),
+        None => return None,
+    };
+    Some(Error::Usage(format!(
+        "--weights {named:?}: there is no such file; {meant}choose {IMAGENET}, {NONE}, {AUTO}, \
+         or a .pth \
+         or .safetensors file"
+    )))
 }
 
 /// Stored parameters for a graph, with the random classifier where the stored one does not fit.
@@ -121,8 +190,8 @@ fn fitted(
         Ok((weights, keeps_head))
     } else {
         let message = format!(
-            "{} does not fit {}: parameters {}; give weights of this architecture, or the --arch \
-             they belong to",
+            "{} does not fit {}: parameters {}; give weights of this architecture, or choose the \
+             --arch that they belong to",
             shown(path),
             architecture.name,
             lines.join("; ")

@@ -4,4 +4,5 @@
 mod data;
 mod files;
 mod machine;
+mod mistakes;
 mod options;

@@ -115,7 +115,7 @@ fn a_folder_that_holds_anything_is_left_alone() {
         let refused = write(&SMALL, taken, &Silent).unwrap_err();
         assert_eq!(exit_code(&refused), 2);
         let message = format!("{refused:#}");
-        assert!(message.contains("name a new folder"), "{message}");
+        assert!(message.contains("choose a new folder"), "{message}");
         assert!(message.contains(taken.to_str().unwrap()), "{message}");
     }
     assert_eq!(files(dir.path()), [("kept.txt".into(), b"mine".to_vec())]);

@@ -169,10 +169,14 @@ fn a_baseline_bounds_the_regression() {
     metrics["labels"] = json!(["aster", "sunflower", "tulip"]);
     metrics["per_class"][0]["class"] = json!("aster");
     fs::write(&earlier, metrics.to_string()).unwrap();
-    let words = ["other classes", "only there: aster", "only here: rose"];
+    let words = [
+        "other classes",
+        "only in the baseline: aster",
+        "only in the model: rose",
+    ];
     eval(&folder, photos(), &options).failed(3, &words);
     fs::write(&earlier, b"{}").unwrap();
-    eval(&folder, photos(), &options).failed(3, &["earlier.json", "no evaluation"]);
+    eval(&folder, photos(), &options).failed(3, &["earlier.json", "not an evaluation"]);
 }
 
 #[test]
@@ -279,7 +283,7 @@ fn a_test_part_of_its_own_needs_no_split() {
     }
     let said = eval(&folder, &parts, &["--json"]).done();
     assert_eq!(said.json()[0]["n"], 12);
-    let warning = "trained with other parts";
+    let warning = "not trained with the parts";
     assert!(said.stderr.contains(warning), "{}", said.stderr);
     eval(&folder, &parts, &["--split", "val"]).failed(3, &["--split all"]);
 }

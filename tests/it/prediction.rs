@@ -60,8 +60,8 @@ fn text_is_a_line_a_file() {
         let sum: f64 = [a, b, c].into_iter().flatten().sum();
         assert!((sum - 1.0).abs() < 0.002, "{line}");
     }
-    let precision = said.stderr.strip_prefix("computing in ").unwrap();
-    let precision = precision.strip_suffix(" with fused operators\n");
+    let precision = said.stderr.strip_prefix("precision: ").unwrap();
+    let precision = precision.strip_suffix(" with fused kernels\n");
     assert!(
         matches!(precision, Some("float32" | "bfloat16")),
         "{precision:?}"
@@ -144,7 +144,7 @@ fn an_unreadable_file_does_not_keep_the_others_from_an_answer() {
     );
 
     let none = tempfile::tempdir().unwrap();
-    predict(&[none.path()], &[]).failed(3, &["there is no file in"]);
+    predict(&[none.path()], &[]).failed(3, &["there are no files in"]);
 }
 
 #[test]

@@ -130,6 +130,20 @@ impl Said {
         line.to_owned()
     }
 
+    /// The program must have been stopped by a signal, which is no error, its last words a line that
+    /// holds all of `words`. Returns that line.
+    #[track_caller]
+    pub fn stopped(&self, words: &[&str]) -> String {
+        let text = &self.stderr;
+        assert_eq!(self.code, Some(130), "{text}");
+        assert!(!text.contains("error"), "{text}");
+        let line = text.lines().last().unwrap_or_default();
+        for word in words {
+            assert!(line.contains(word), "{word:?} is missing in: {line}");
+        }
+        line.to_owned()
+    }
+
     /// Wrong arguments: exit code 2 and `error: ..` first, then the usage.
     #[track_caller]
     pub fn misused(&self, words: &[&str]) {

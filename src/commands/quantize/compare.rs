@@ -48,11 +48,11 @@ impl Work<'_> {
     /// Measures the float network on the test part of a folder.
     pub(super) fn test(&self, data: &Path, network: &Network) -> Result<Test> {
         let folder = self.scan(data)?;
-        let remedy = "give the folder that it was trained on, or put photos that it has not seen \
-                      into DIR/test/<class>";
+        let remedy = "give the folder that the model was trained on, or put photos that it was not \
+                      trained on into DIR/test/<class>";
         let (places, _) = photos::of_part(Part::Test, None, self.manifest, &folder, remedy)?;
         if places.is_empty() {
-            let message = "there is no photo to evaluate on: the test part is empty";
+            let message = "there are no photos to evaluate on: the test part is empty";
             return Err(Error::Data(message.into()).into());
         }
         let photos = photos::relabelled(&folder, self.manifest)?;

@@ -107,7 +107,7 @@ impl Report {
             percent(c.int8_macs)
         );
         if self.method == Method::Dynamic && c.int8_macs < 0.5 {
-            text.push_str("; the convolutions take --method static");
+            text.push_str("; use --method static to quantize the convolutions");
         }
         if !self.float_layers.is_empty() {
             text.push_str(&format!("\nstill float: {}", self.float_layers.join(", ")));
@@ -119,8 +119,8 @@ impl Report {
 fn difference(paired: &Paired) -> String {
     let [low, high] = paired.interval;
     format!(
-        "accuracy {:+.4} (95% interval {low:+.4} to {high:+.4}, paired): of {} photos {} were lost \
-         and {} gained",
+        "accuracy {:+.4} (95% interval {low:+.4} to {high:+.4}, paired): of {} photos, {} became \
+         wrong and {} became right",
         paired.difference, paired.n, paired.lost, paired.gained
     )
 }

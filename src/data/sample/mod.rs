@@ -237,7 +237,7 @@ pub fn write(set: &SampleSet, dir: &Path, progress: &dyn Progress) -> Result<()>
     files::create_folder(parent)?;
     let failed = |cause: io::Error| {
         Error::Environment(format!(
-            "can't write the sample set to {}: {cause}; free some space or name another folder",
+            "can't write the sample set to {}: {cause}; free some space, or choose another folder",
             shown(dir)
         ))
     };
@@ -255,19 +255,19 @@ pub fn write(set: &SampleSet, dir: &Path, progress: &dyn Progress) -> Result<()>
 fn check(set: &SampleSet, dir: &Path) -> Result<(), Error> {
     let limits = [
         ("classes", set.classes as u64, 2, KINDS.len() as u64),
-        ("pictures per class", set.per_class as u64, 1, 1_000_000),
-        ("picture size", set.size.into(), 32, 2048),
+        ("images per class", set.per_class as u64, 1, 1_000_000),
+        ("image size", set.size.into(), 32, 2048),
     ];
     for (what, value, low, high) in limits {
         if !(low..=high).contains(&value) {
             return Err(Error::Usage(format!(
-                "{what} is {value}; give a number from {low} to {high}"
+                "{what}: expected a number from {low} to {high}, not {value}"
             )));
         }
     }
     if dir.file_name().is_none() {
         return Err(Error::Usage(format!(
-            "{} can't be replaced by the sample set; name a new folder",
+            "{} can't be replaced by the sample set; choose a new folder",
             shown(dir)
         )));
     }
@@ -277,12 +277,12 @@ fn check(set: &SampleSet, dir: &Path) -> Result<(), Error> {
         Err(cause) => match cause.kind() {
             io::ErrorKind::NotFound => return Ok(()),
             io::ErrorKind::NotADirectory if dir.exists() => "is a file",
-            io::ErrorKind::NotADirectory => "lies below a file",
+            io::ErrorKind::NotADirectory => "is below a file",
             _ => "can't be read",
         },
     };
     Err(Error::Usage(format!(
-        "{} {refusal}; name a new folder, nothing is overwritten",
+        "{} {refusal}; choose a new folder, as nothing is overwritten",
         shown(dir)
     )))
 }

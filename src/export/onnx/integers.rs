@@ -109,8 +109,8 @@ impl Writer<'_> {
         let name = self.name(place);
         if self.opset < PER_CHANNEL {
             let message = format!(
-                "{name} has int8 weights with a scale for each channel, which ONNX has from opset \
-                 {PER_CHANNEL} on: use --opset {PER_CHANNEL} or later"
+                "{name} has int8 weights with a scale per channel, which needs ONNX opset \
+                 {PER_CHANNEL}: use --opset {PER_CHANNEL} or later"
             );
             return Err(Error::Usage(message).into());
         }

@@ -131,7 +131,7 @@ pub fn found<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> Result<
 pub fn numbers<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> Result<&'a [f32]> {
     found(weights, name, shape)?
         .as_f32()
-        .ok_or_else(|| Error::Data(format!("{name} holds integers, not numbers")).into())
+        .ok_or_else(|| Error::Data(format!("{name} holds integers, not float numbers")).into())
 }
 
 fn missing(name: &str) -> anyhow::Error {

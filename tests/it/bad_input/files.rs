@@ -42,20 +42,20 @@ fn broken_model_files() {
         (&whole[..whole.len() - 1], "cut short"),
         (&whole[..100], "cut short"),
         (b"", "my model"),
-        (b"a rose is a rose", "cut short or no safetensors file"),
+        (b"a rose is a rose", "it is text, not a model"),
     ];
     for (bytes, word) in cases {
         fs::write(&path, bytes).unwrap();
         verb("info", &path).failed(3, &["my model", word]);
     }
     for name in ["predict", "eval"] {
-        verb(name, &path).failed(3, &["my model", "no safetensors file"]);
+        verb(name, &path).failed(3, &["my model", "it is text, not a model"]);
     }
     fs::remove_file(&path).unwrap();
     verb("predict", &path).failed(3, &["my model", "No such file"]);
-    let words = ["my model", "neither a model file nor an architecture"];
+    let words = ["my model", "no model file or architecture"];
     verb("info", &path).failed(2, &words);
-    verb("eval", photos()).failed(3, &["photos", "directory"]);
+    verb("eval", photos()).failed(3, &["photos", "a folder without a model.safetensors"]);
 }
 
 #[test]
@@ -106,15 +106,26 @@ fn weights_alone_are_no_model() {
 fn scores_that_are_no_numbers_are_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("broken.safetensors");
-    let (mut bundle, _) = Bundle::read(&model()).unwrap();
-    let bias = bundle.weights.get_mut("classifier.1.bias").unwrap();
-    bias.values = Values::F32(vec![0.0, f32::NAN, 0.0]);
-    bundle.write(&path).unwrap();
-    for name in ["predict", "eval"] {
-        let said = verb(name, &path);
-        assert_eq!(said.stdout, "");
-        said.failed(3, &["no numbers", "weights are broken"]);
-    }
+    let (bundle, _) = Bundle::read(&model()).unwrap();
+    let refused = |name: &str, values: Vec<f32>, words: &[&str]| {
+        let mut bundle = bundle.clone();
+        let tensor = bundle.weights.get_mut(name).unwrap();
+        tensor.values = Values::F32(values);
+        bundle.write(&path).unwrap();
+        for name in ["predict", "eval"] {
+            let said = verb(name, &path);
+            assert_eq!(said.stdout, "");
+            said.failed(3, words);
+        }
+    };
+    let words = [
+        "broken.safetensors",
+        "classifier.1.bias holds NaN (1 of 3 values",
+    ];
+    refused("classifier.1.bias", vec![0.0, f32::NAN, 0.0], &words);
+    // Finite, but not what they add up to.
+    let words = ["scores are not finite", "weights are broken"];
+    refused("classifier.1.weight", vec![f32::MAX; 3 * 1280], &words);
 }
 
 #[test]
@@ -157,6 +168,12 @@ fn weights_files_that_cannot_be_trained_from() {
             "torch.save(model.state_dict(), FILE)",
         ];
         refused(&Path::new(WEIGHTS).join(name), &words);
+    }
+    for (name, words) in [
+        ("checkpoint_nan_p2.pth", "spoilt holds NaN (1 of 3 values"),
+        ("checkpoint_infinity_p2.pth", "spoilt holds infinity (1 of 2 values"),
+    ] {
+        refused(&Path::new(WEIGHTS).join(name), &[name, words]);
     }
     refused(
         &folder.path().join("none.pth"),
@@ -205,6 +222,20 @@ fn parameters_of_another_shape_are_listed_and_only_the_head_may_differ() {
         "features.0.0.weight [3, 32, 3, 3] instead of [32, 3, 3, 3]",
     ];
     train(photos(), &folder.path().join("run"), &options).failed(3, &words);
+}
+
+#[test]
+fn a_prefix_of_all_names_is_removed_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (weights, _) = safetensors::read(&model()).unwrap();
+    let wrapped = weights.into_iter();
+    let wrapped = wrapped.map(|(name, tensor)| (format!("module._orig_mod.{name}"), tensor));
+    let path = folder.path().join("wrapped.safetensors");
+    safetensors::write(&path, &wrapped.collect(), &BTreeMap::new()).unwrap();
+    let options = ["--epochs", "1", "--weights", path.to_str().unwrap()];
+    let said = train(photos(), &folder.path().join("run"), &options).done();
+    let words = "wrapped.safetensors (prefix module._orig_mod. removed), with its classifier";
+    assert!(said.stderr.contains(words), "{}", said.stderr);
 }
 
 /// A state dict of a resnet18, without training.

@@ -17,7 +17,7 @@ fn places_that_cannot_be_written_to() {
         train(photos(), Path::new("/proc/run"), &[]).failed(4, &["/proc/run", "writable"]);
     }
     let sample = file.join("sample");
-    run(["data", "sample", sample.to_str().unwrap()]).failed(2, &["file/sample lies below a file"]);
+    run(["data", "sample", sample.to_str().unwrap()]).failed(2, &["file/sample is below a file"]);
     let (model, photos) = (model(), photos().to_str().unwrap());
     let model = model.to_str().unwrap();
     let split = file.join("split.json");

@@ -10,17 +10,20 @@ fn senseless_options_are_wrong_usage() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let cases: [(&[&str], &[&str]); 6] = [
-        (&["--arch", "vgg"], &["no architecture \"vgg\"", "resnet18"]),
+        (
+            &["--arch", "vgg"],
+            &["no architecture \"vgg\": choose from", "resnet18"],
+        ),
         (&["--recipe", "slow"], &["no recipe \"slow\"", "two-phase"]),
         (
             &["--freeze-until", "layer9"],
-            &["no layer \"layer9\"", "features.14"],
+            &["\"layer9\": mobilenet_v2 has no such layer", "features.14"],
         ),
         (&["--lr", "nan"], &["--lr must be a positive number"]),
         (&["--image-size", "8"], &["--image-size must be 32 to 1024"]),
         (
             &["--val", "0.5", "--test", "0.5"],
-            &["--val must be with --test below 1"],
+            &["--val", "sum to less than 1"],
         ),
     ];
     for (options, words) in cases {
@@ -76,8 +79,8 @@ fn a_folder_that_holds_files_is_left_alone() {
     let before = contents(folder.path());
 
     let resume = format!("--resume {}", finished.display());
-    train(photos(), &finished, &[]).failed(2, &["holds files", &resume]);
-    let line = train(photos(), &other, &[]).failed(2, &["holds files", "another folder"]);
+    train(photos(), &finished, &[]).failed(2, &["contains files", &resume]);
+    let line = train(photos(), &other, &[]).failed(2, &["contains files", "another folder"]);
     assert!(!line.contains("--resume"), "{line}");
     let photo = photos().join("rose/rose-0001.jpg");
     train(photos(), &photo, &[]).failed(2, &["rose-0001.jpg"]);
@@ -90,7 +93,7 @@ fn a_folder_that_holds_files_is_left_alone() {
             report,
         ])
     };
-    evaluated(&other).failed(2, &["holds files", "another folder"]);
+    evaluated(&other).failed(2, &["contains files", "another folder"]);
     let sample = ["data", "sample", other.to_str().unwrap()];
     run(sample).failed(2, &["other"]);
     let split = other.join("thesis.txt");
@@ -129,7 +132,8 @@ fn resuming_needs_a_run_and_no_options() {
         run(first.into_iter().chain(more.iter().map(AsRef::as_ref)))
     };
     resume(&folder.path().join("none"), &[]).failed(3, &["none", "last.ckpt"]);
-    resume(trained(), &["--epochs", "9"]).failed(2, &["own configuration"]);
+    let options = ["--epochs", "9", "--lr", "1e-3"];
+    resume(trained(), &options).failed(2, &["own configuration", "but --epochs"]);
     resume(trained(), &["--seed", "1"]).failed(2, &["own configuration"]);
 
     let checkpoint = fs::read(trained().join("last.ckpt")).unwrap();

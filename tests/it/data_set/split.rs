@@ -203,7 +203,7 @@ fn a_broken_or_newer_manifest_is_refused() {
         r#"{{"schema": 1, "seed": 0, "fractions": {{"val": 0.1, "test": 0.1}},
             "labels": ["a"], "train": [{entry}], "val": [], "test": []}}"#
     );
-    refused(read(&text), 3, &["no SHA-256"]);
+    refused(read(&text), 3, &["not a SHA-256"]);
     refused(Manifest::read(&folder.path().join("none")), 3, &["none"]);
 }
 

@@ -77,7 +77,7 @@ fn wait_for_progress(child: &mut Child, run: &Path, rng: &mut impl Rng) {
 }
 
 /// Everything of two runs that may not differ.
-fn assert_same(run: &Path, undisturbed: &Path) {
+pub(super) fn assert_same(run: &Path, undisturbed: &Path) {
     assert!(model_bytes(run) == model_bytes(undisturbed), "other models");
     let learned = |run: &Path| -> Vec<String> {
         let rows = rows(run).into_iter();
@@ -167,7 +167,7 @@ fn a_stopped_run_saves_and_says_how_to_go_on() {
             stdout: String::new(),
             stderr: fs::read_to_string(&stderr).unwrap(),
         };
-        let line = said.failed(130, &["saved", "flowers train --resume "]);
+        let line = said.stopped(&["saved", "flowers train --resume "]);
         let (_, command) = line.split_once("flowers ").unwrap();
         arguments = command.split(' ').map(OsString::from).collect();
     }
