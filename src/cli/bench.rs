@@ -49,7 +49,7 @@ pub struct BenchArgs {
     /// Seconds to measure for, per precision and batch size
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = seconds)]
     pub seconds: f64,
-    /// Print JSON: one list with an object per measurement
+    /// Print the measurements as a JSON list
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

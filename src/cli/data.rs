@@ -30,7 +30,7 @@ pub struct CheckArgs {
     pub dir: PathBuf,
     #[command(flatten)]
     pub bad: MaxBad,
-    /// Print JSON: one object
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -61,7 +61,7 @@ pub struct SplitArgs {
     pub seed: u64,
     #[command(flatten)]
     pub bad: MaxBad,
-    /// Print JSON: one object
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

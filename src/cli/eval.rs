@@ -53,7 +53,7 @@ pub struct EvalArgs {
         requires = "baseline"
     )]
     pub max_regression: f64,
-    /// Print JSON: one object
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
     /// Write the results for thresholds and classes as JUnit XML

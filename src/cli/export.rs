@@ -53,7 +53,7 @@ pub struct ExportArgs {
     /// Do not read the file back
     #[arg(long)]
     pub no_verify: bool,
-    /// Print JSON: one object
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

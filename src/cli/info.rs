@@ -20,7 +20,7 @@ pub struct InfoArgs {
     /// Number of classes, for an architecture
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = values::whole::<u32>(1..=1_000_000))]
     pub classes: u32,
-    /// Print JSON: one object
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

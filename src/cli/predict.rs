@@ -25,7 +25,7 @@ pub struct PredictArgs {
     /// Number of classes to print for each image
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = values::whole::<u32>(1..=u32::MAX.into()))]
     pub top_k: u32,
-    /// Print JSON: one object per line and image
+    /// Print one JSON object per image, each on its own line
     #[arg(long)]
     pub json: bool,
     /// Precision to compute in

@@ -56,7 +56,7 @@ pub struct QuantizeArgs {
     /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
-    /// Print JSON: one object
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -35,7 +35,7 @@ pub struct TrainArgs {
     /// Split manifest to use, e.g. split.json of another run
     #[arg(long, value_name = "FILE")]
     pub split: Option<PathBuf>,
-    /// Print JSON: one object
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

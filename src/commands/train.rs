@@ -150,6 +150,9 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
     }
     let graph = run.manifest().graph()?;
     let network = Network::new(graph, &network, device)?;
+    if epochs.is_some() {
+        run.record_epochs()?;
+    }
     note(format_args!(
         "resuming {} after {} epochs and {} batches",
         shown(out),

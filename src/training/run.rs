@@ -80,21 +80,26 @@ impl Run {
         Ok((run, checkpoint))
     }
 
-    /// Changes the number of epochs of a run that stands at `state`, in its configuration and in the
-    /// model that it has.
+    /// Changes the number of epochs of a run that stands at `state`; [`Run::record_epochs`] writes
+    /// it down.
     ///
     /// # Errors
     /// [`Error::Usage`] when the run could not have come to `state` with that number.
     pub fn train_until(&mut self, epochs: usize, state: &State) -> Result<()> {
-        if epochs == self.config.epochs {
-            return Ok(());
+        if epochs != self.config.epochs {
+            let extended = extended(&self.config, epochs, state);
+            self.config = extended.map_err(|why| self.refused(&why))?;
+            set_epochs(&mut self.manifest, epochs);
         }
-        self.config = extended(&self.config, epochs, state).map_err(|why| self.refused(&why))?;
-        set_epochs(&mut self.manifest, epochs);
+        Ok(())
+    }
+
+    /// Writes the number of epochs into the configuration and the model that the run has.
+    pub fn record_epochs(&self) -> Result<()> {
         self.write_config()?;
         if self.model().is_file() {
             let (mut best, _) = Bundle::read(&self.model())?;
-            set_epochs(&mut best.manifest, epochs);
+            set_epochs(&mut best.manifest, self.config.epochs);
             best.write(&self.model())?;
         }
         Ok(())

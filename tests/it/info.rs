@@ -53,7 +53,7 @@ fn an_architecture_is_described_layer_by_layer() {
         ["conv1", "Conv2d", "64x112x112", "9,408", "118,013,952"]
     );
     assert_eq!(row("fc "), ["fc", "Linear", "1000", "513,000", "512,000"]);
-    assert!(text.contains("--freeze-until takes: conv1, bn1, layer1.0"));
+    assert!(text.contains("layers for --freeze-until: conv1, bn1, layer1.0"));
 
     let described = &run(["info", "resnet18", "--classes", "3", "--json"])
         .done()
@@ -87,7 +87,7 @@ fn a_model_file_is_described() {
         "architecture  mobilenet_v2",
         "classifier    3 classes",
         "labels        rose, sunflower, tulip",
-        "input         shorter side to 37, 32x32 centre crop",
+        "input         shorter side resized to 37, 32x32 centre crop",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }

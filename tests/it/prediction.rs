@@ -108,7 +108,7 @@ fn an_unreadable_file_does_not_keep_the_others_from_an_answer() {
     let gone = folder.path().join("gone.jpg");
 
     let said = predict(&[folder.path(), &gone], &["--json"]);
-    said.failed(3, &["4 of 15 files could not be read"]);
+    said.failed(3, &["4 of 15 files can't be read"]);
     let answers = said.json();
     assert_eq!(answers.len(), 15);
     for (place, name, why) in [

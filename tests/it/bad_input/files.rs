@@ -171,7 +171,10 @@ fn weights_files_that_cannot_be_trained_from() {
     }
     for (name, words) in [
         ("checkpoint_nan_p2.pth", "spoilt holds NaN (1 of 3 values"),
-        ("checkpoint_infinity_p2.pth", "spoilt holds infinity (1 of 2 values"),
+        (
+            "checkpoint_infinity_p2.pth",
+            "spoilt holds infinity (1 of 2 values",
+        ),
     ] {
         refused(&Path::new(WEIGHTS).join(name), &[name, words]);
     }

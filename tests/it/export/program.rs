@@ -101,8 +101,10 @@ fn models_and_photos_that_cannot_be_used() {
     let weights = folder.path().join("weights.safetensors");
     let alone = &bundle("resnet18").weights;
     safetensors::write(&weights, alone, &BTreeMap::new()).unwrap();
-    export(&weights, "onnx", &out, &[])
-        .failed(3, &["weights.safetensors", "metadata has no labels"]);
+    export(&weights, "onnx", &out, &[]).failed(
+        3,
+        &["weights.safetensors", "has no architecture, no labels"],
+    );
     let empty = folder.path().join("empty");
     fs::create_dir_all(empty.join("rose")).unwrap();
     let options = ["--calibration", empty.to_str().unwrap()];
