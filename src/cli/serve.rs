@@ -11,17 +11,17 @@ use crate::values::{seed, whole};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-POST /predict takes a form with one or more images in the field `file`, or a single image as the
-request body. GET / is a web page to try it. /openapi.json describes the other routes: /labels,
+POST /predict takes a form with one or more images in the field `file`, or a single image as the \
+request body. GET / is a web page to try it. /openapi.json describes the other routes: /labels, \
 /healthz, /readyz, /metrics.
 
-On SIGTERM or Ctrl-C, /readyz starts to fail, accepted requests are finished, and the exit code is 0.
-On SIGHUP, or when the model file changes, the new model is loaded next to the old one, tested, and
-swapped in; if it is bad, the old one stays. A socket opened by systemd (LISTEN_FDS) takes the place
+On SIGTERM or Ctrl-C, /readyz starts to fail, accepted requests are finished, and the exit code is 0. \
+On SIGHUP, or when the model file changes, the new model is loaded next to the old one, tested, and \
+swapped in; if it is bad, the old one stays. A socket opened by systemd (LISTEN_FDS) takes the place \
 of --host and --port. Empty environment variables count as unset.
 
-Memory beyond the model: at most --max-connections uploads of twice --max-body; per core, one image
-of 11 bytes per pixel (--max-pixels) while it is decoded, and as much again for images before it,
+Memory beyond the model: at most --max-connections uploads of twice --max-body; per core, one image \
+of 11 bytes per pixel (--max-pixels) while it is decoded, and as much again for images before it, \
 which is released after ten seconds; and --max-queue images of the network's size.
 
 Examples:
