@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-real fuzz lint bench bench-inference bench-serving dist dist-check clean
+.PHONY: help demo build test test-real fuzz lint bench bench-decode bench-inference bench-serving dist dist-check clean
 
 TOOLS := target/tools
 REAL := target/real
@@ -14,22 +14,32 @@ ifndef LIBTORCH
 LIBTORCH_SETUP := .libtorch
 endif
 
+# libjpeg-turbo's fast code for x86 needs nasm; where it can't be had, JPEGs decode more slowly.
+export PATH := $(abspath $(TOOLS)/nasm/usr/bin):$(PATH)
+ifeq ($(shell uname -m)$(shell command -v nasm),x86_64)
+NASM_SETUP := $(TOOLS)/nasm
+endif
+
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
 .libtorch:
 	python3 assets/setup/libtorch.py $@
 
-build: $(LIBTORCH_SETUP) ## Build the release binary, target/release/flowers
+$(TOOLS)/nasm:
+	@mkdir -p $@ && cd $@ && (apt-get download -q nasm && dpkg-deb -x nasm_*.deb .) >/dev/null 2>&1 || \
+		echo "nasm can't be had: JPEGs will decode at about half the speed"
+
+build: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Build the release binary, target/release/flowers
 	cargo build --release --locked
 
 demo: build ## Draw a data set, train on it, evaluate, predict
 	bash assets/setup/demo.sh target/release/flowers demo
 
-test: $(LIBTORCH_SETUP) ## Run every test that needs nothing else
+test: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Run every test that needs nothing else
 	cargo test --release --locked
 
-test-real: $(LIBTORCH_SETUP) ## Test with real weights and photos, as far as they can be had
+test-real: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test with real weights and photos, as far as they can be had
 	@$(MAKE) --no-print-directory $(REAL)/mobilenet_v2-b0353104.pth || \
 		echo "skipped: the weights can't be downloaded"
 	FLOWERS_REAL_WEIGHTS=$(abspath $(REAL)) FLOWERS_OXFORD12=$(abspath $(OXFORD12)) \
@@ -46,7 +56,7 @@ $(REAL)/mobilenet_v2-b0353104.pth:
 FUZZ := PATH="$(abspath $(TOOLS)/bin):$$PATH" LD_LIBRARY_PATH="$(abspath $(or $(LIBTORCH),.libtorch))/lib" \
 	cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none
 
-fuzz: $(LIBTORCH_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parser of foreign bytes with made-up ones, for SECONDS=20
+fuzz: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parser of foreign bytes with made-up ones, for SECONDS=20
 	for target in $(FUZZED); do \
 		echo "fuzzing $$target" && mkdir -p target/fuzz/corpus/$$target && \
 		$(FUZZ) $$target target/fuzz/corpus/$$target tests/fuzz/seeds/$$target/ -- \
@@ -56,7 +66,7 @@ fuzz: $(LIBTORCH_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parser of foreign b
 $(TOOLS)/bin/cargo-fuzz:
 	cargo install --locked --root $(TOOLS) cargo-fuzz@0.13.2
 
-lint: $(LIBTORCH_SETUP) $(TOOLS)/bin/typos $(TOOLS)/bin/cargo-deny ## Check format, lints, docs, spelling, licences
+lint: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/typos $(TOOLS)/bin/cargo-deny ## Check format, lints, docs, spelling, licences
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
@@ -69,12 +79,19 @@ $(TOOLS)/bin/typos:
 $(TOOLS)/bin/cargo-deny:
 	cargo install --locked --root $(TOOLS) cargo-deny@0.20.2
 
-bench: $(LIBTORCH_SETUP) ## Time training steps beside PyTorch (downloads PyTorch, 5 GB)
+bench: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside PyTorch (downloads PyTorch, 5 GB)
 	python3 -m venv target/peers
 	target/peers/bin/pip install -q -r benches/peers/requirements.txt
 	cargo bench --locked --bench train_step --no-run
 	target/peers/bin/python benches/peers/train_step.py \
 		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
+
+bench-decode: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time JPEG decoding beside Pillow
+	python3 -m venv target/peers
+	target/peers/bin/pip install -q pillow
+	cargo bench --locked --bench decode --no-run
+	target/peers/bin/python benches/peers/decode.py \
+		"$$(ls -t target/release/deps/decode-* | grep -v '\.d$$' | head -n 1)"
 
 # FLOAT=model.safetensors and INT8=int8.safetensors are timed instead of random weights.
 bench-inference: build ## Time predictions beside PyTorch, ONNX Runtime, OpenVINO (downloads 6 GB)
@@ -92,7 +109,7 @@ bench-serving: build ## Load `flowers serve` beside Flask, LitServe and ONNX Run
 		--float $(or $(FLOAT),$(error FLOAT=model.safetensors is wanted)) $(if $(INT8),--int8 $(INT8)) \
 		$(if $(LARGE),--large) --photos $(OXFORD12)/test --json target/serving.json
 
-dist: $(LIBTORCH_SETUP) $(TOOLS)/patchelf ## Pack the binary with all that it loads, in target/dist
+dist: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/patchelf ## Pack the binary with all that it loads, in target/dist
 	PATH="$(abspath $(TOOLS)/patchelf/bin):$$PATH" \
 		python3 assets/setup/dist.py $(or $(LIBTORCH),.libtorch)
 

@@ -15,7 +15,8 @@ use crate::data::{Folder, ScanOptions, sample};
 use crate::error::{Error, Result, shown};
 use crate::export::{self, Choice, Format, Options, Verdict, Verified};
 use crate::files;
-use crate::image::{Limits, Preprocessing, decode};
+use crate::image::decode::{DecodeError, read_bytes};
+use crate::image::{Limits, Preprocessing};
 
 /// Pictures to verify on: drawn ones, or photos from all over a folder.
 const DRAWN: usize = 16;
@@ -139,9 +140,11 @@ fn pictures(args: &ExportArgs, preprocessing: &Preprocessing) -> Result<Vec<u8>>
         .map(|photo| &*photo.path)
         .collect();
     let read = |path: &&Path| {
-        let picture = decode::read(path, &Limits::default());
-        let picture = picture.map_err(|cause| Error::Data(format!("{}: {cause}", shown(path))))?;
-        Ok(fitted(&picture))
+        let limits = Limits::default();
+        let read = read_bytes(path, &limits).map_err(DecodeError::from);
+        let decoded = read.and_then(|bytes| preprocessing.read(&bytes, &limits));
+        let decoded = decoded.map_err(|cause| Error::Data(format!("{}: {cause}", shown(path))))?;
+        Ok(decoded.picture.into_raw())
     };
     Ok(paths
         .par_iter()

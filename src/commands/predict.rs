@@ -3,31 +3,31 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use image::RgbImage;
 use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
 
 use super::compute;
-use super::output::{Output, path_text};
+use super::output::{Output, note, path_text};
 use crate::bundle::Bundle;
 use crate::cli::predict::PredictArgs;
 use crate::data::is_hidden;
 use crate::engine::{Pictures, Session};
 use crate::error::{Error, Result, shown};
-use crate::image::decode::read_bytes;
-use crate::image::{DecodeError, Limits, Preprocessing};
-use crate::labels::Labels;
+use crate::image::decode::{Warning, read_bytes};
+use crate::image::{DecodeError, Decoded, Limits, Preprocessing};
 use crate::metrics::Answer;
 
 /// Pictures that are decoded and run together.
 const BATCH: usize = 32;
 
 #[derive(Serialize)]
-struct Success {
+struct Success<'a> {
     file: String,
     #[serde(flatten)]
     answer: Answer,
+    #[serde(skip_serializing_if = "<[Warning]>::is_empty")]
+    warnings: &'a [Warning],
 }
 
 #[derive(Serialize)]
@@ -56,9 +56,10 @@ pub fn run(args: &PredictArgs) -> Result<()> {
         for (file, picture) in files.iter().zip(&pictures) {
             let file = file.as_ref().unwrap_or_else(|(file, _)| file);
             match picture {
-                Ok(_) => {
+                Ok(decoded) => {
                     let logits = rows.next().unwrap_or_default();
-                    answer(file, logits, &manifest.labels, args.top_k, &mut output)?;
+                    let found = Answer::of(logits, &manifest.labels, args.top_k as usize);
+                    answer(file, found, &decoded.warnings, &mut output)?;
                 }
                 Err(why) => {
                     failures += 1;
@@ -112,7 +113,7 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
 }
 
 /// Each file as 8-bit RGB of crop x crop pixels, or why it can't be read.
-fn pixels(files: &[Found], preprocessing: &Preprocessing) -> Vec<Result<RgbImage, String>> {
+fn pixels(files: &[Found], preprocessing: &Preprocessing) -> Vec<Result<Decoded, String>> {
     let limits = Limits::default();
     let load = |file: &Found| {
         let file = file.as_ref().map_err(|(_, why)| why.clone())?;
@@ -124,19 +125,21 @@ fn pixels(files: &[Found], preprocessing: &Preprocessing) -> Vec<Result<RgbImage
 }
 
 /// Logits (n, classes) of the pictures that could be read.
-fn scores(session: &Session, pictures: &[Result<RgbImage, String>]) -> Result<Vec<f32>> {
-    let read: Vec<&[u8]> = pictures.iter().flatten().map(|p| &p.as_raw()[..]).collect();
+fn scores(session: &Session, pictures: &[Result<Decoded, String>]) -> Result<Vec<f32>> {
+    let read = pictures.iter().flatten();
+    let read: Vec<&[u8]> = read.map(|decoded| &decoded.picture.as_raw()[..]).collect();
     session.logits(Pictures::Rgb8(&read.concat()))
 }
 
 fn answer(
     file: &Path,
-    logits: &[f32],
-    labels: &Labels,
-    k: u32,
+    answer: Answer,
+    warnings: &[Warning],
     output: &mut Output<'_>,
 ) -> Result<()> {
-    let answer = Answer::of(logits, labels, k as usize);
+    for warning in warnings {
+        note(format_args!("warning: {}: {warning}", shown(file)));
+    }
     let others: Vec<String> = answer.top_predictions[1..]
         .iter()
         .map(|guess| format!("{} {:.3}", shown(&guess.class), guess.confidence))
@@ -155,6 +158,7 @@ fn answer(
     output.json(&Success {
         file: path_text(file),
         answer,
+        warnings,
     })
 }
 

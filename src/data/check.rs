@@ -19,6 +19,8 @@ pub struct Report {
     pub trainable: bool,
     pub photos: usize,
     pub unreadable: usize,
+    /// Photos that are cut short or otherwise damaged.
+    pub damaged: usize,
     /// Whether the folder comes with parts.
     pub split: bool,
     /// `None` without photos.
@@ -83,6 +85,7 @@ pub fn check(folder: &Folder, max_bad: f64) -> Report {
     }
     let classes = classes(folder, &distinct);
     findings.extend(unreadable(folder));
+    findings.extend(damaged(folder));
     findings.extend(copies(folder, &distinct.left_out));
     findings.extend(tiny(folder));
     findings.extend(gaps(folder, &classes));
@@ -95,6 +98,7 @@ pub fn check(folder: &Folder, max_bad: f64) -> Report {
             .all(|found| found.severity != Severity::Error),
         photos: folder.photos.len(),
         unreadable: folder.unreadable.len(),
+        damaged: folder.damaged.len(),
         split: matches!(folder.layout, Layout::Parts(_)),
         sizes: sizes(&folder.photos),
         classes,
@@ -163,6 +167,16 @@ fn unreadable(folder: &Folder) -> Option<Finding> {
     warning(
         "unreadable",
         "unreadable files, which are skipped",
+        files.collect(),
+    )
+}
+
+fn damaged(folder: &Folder) -> Option<Finding> {
+    let files = folder.damaged.iter();
+    let files = files.map(|file| format!("{}: {}", folder.shown(&file.path), file.reason));
+    warning(
+        "damaged",
+        "damaged photos, which are used as far as they go",
         files.collect(),
     )
 }

@@ -10,10 +10,13 @@ use rayon::prelude::*;
 use super::content::{self, Hash};
 use super::layout::{self, Found, by_bytes};
 use crate::error::{Error, Result, shown, some};
-use crate::image::decode::read_bytes;
-use crate::image::{Limits, decode};
+use crate::image::Limits;
+use crate::image::decode::{decode_for, read_bytes};
 use crate::labels::Labels;
 use crate::progress::Progress;
+
+/// Pixels on the shorter side of what is looked at to tell that a photo can be decoded.
+const SMALL: u32 = 64;
 
 /// A photo that can be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,11 +84,13 @@ pub struct Folder {
     pub photos: Arc<[Photo]>,
     /// Sorted by the bytes of their paths.
     pub unreadable: Vec<Unreadable>,
+    /// Photos that are cut short or damaged, but used. Sorted by the bytes of their paths.
+    pub damaged: Vec<Unreadable>,
     /// Files outside the class folders, which are passed over.
     pub loose: Vec<PathBuf>,
 }
 
-/// A file that is in a class folder but is no usable photo.
+/// A file in a class folder that is no usable photo, or not the whole of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     pub path: PathBuf,
@@ -96,7 +101,7 @@ pub struct Unreadable {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanOptions {
     pub limits: Limits,
-    /// The largest share of unreadable files, 0 to 1.
+    /// The largest share of unreadable or damaged files, 0 to 1.
     pub max_bad: f64,
 }
 
@@ -138,7 +143,7 @@ impl Folder {
     pub fn index(root: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Self> {
         let tree = layout::walk(root)?;
         progress.begin("reading photos", tree.files.len() as u64);
-        let examined: Vec<Result<Photo, Unreadable>> = tree
+        let examined: Vec<Result<(Photo, Option<Unreadable>), Unreadable>> = tree
             .files
             .into_par_iter()
             .map(|found| {
@@ -150,9 +155,13 @@ impl Folder {
         progress.finish();
         let mut photos = Vec::with_capacity(examined.len());
         let mut unreadable = tree.unreadable;
+        let mut damaged = Vec::new();
         for outcome in examined {
             match outcome {
-                Ok(photo) => photos.push(photo),
+                Ok((photo, damage)) => {
+                    photos.push(photo);
+                    damaged.extend(damage);
+                }
                 Err(file) => unreadable.push(file),
             }
         }
@@ -163,6 +172,7 @@ impl Folder {
             labels: tree.labels,
             photos: photos.into(),
             unreadable,
+            damaged,
             loose: tree.loose,
         })
     }
@@ -173,7 +183,7 @@ impl Folder {
     }
 
     /// Why the folder is of no use at all, a line each: no photo, parts with differing classes,
-    /// or a larger share of unreadable files than `max_bad`.
+    /// or a larger share of unreadable and damaged files than `max_bad`.
     pub fn faults(&self, max_bad: f64) -> Vec<String> {
         let mut faults = Vec::new();
         let total = self.photos.len() + self.unreadable.len();
@@ -184,16 +194,16 @@ impl Folder {
             ));
         }
         faults.extend(self.differing_classes());
-        let bad = self.unreadable.len();
+        let bad = self.unreadable.len() + self.damaged.len();
         let share = bad as f64 / total.max(1) as f64;
         if share > max_bad || (bad > 0 && self.photos.is_empty()) {
             faults.push(format!(
-                "{bad} of {total} files in {} can't be read ({:.1}%, at most {}% allowed): {}; remove \
+                "{bad} of {total} files in {} can't be read or are damaged ({:.1}%, at most {}% allowed): {}; remove \
                  them or raise --max-bad",
                 shown(&self.root),
                 share * 100.0,
                 max_bad * 100.0,
-                some(self.unreadable.iter().map(|file| format!(
+                some(self.unreadable.iter().chain(&self.damaged).map(|file| format!(
                     "{} ({})",
                     self.shown(&file.path),
                     file.reason
@@ -237,19 +247,24 @@ impl Folder {
     }
 }
 
-fn examine(found: Found, limits: &Limits) -> Result<Photo, Unreadable> {
+/// The photo, and what is amiss with it. A small picture is enough to see that.
+fn examine(found: Found, limits: &Limits) -> Result<(Photo, Option<Unreadable>), Unreadable> {
     let unreadable = |reason: String| Unreadable {
         path: found.path.clone(),
         reason,
     };
     let bytes = read_bytes(&found.path, limits).map_err(|cause| unreadable(cause.to_string()))?;
-    let picture = decode(&bytes, limits).map_err(|cause| unreadable(cause.to_string()))?;
-    Ok(Photo {
+    let decoded = decode_for(&bytes, limits, &|_, _| Some(SMALL))
+        .map_err(|cause| unreadable(cause.to_string()))?;
+    let warnings: Vec<String> = decoded.warnings.iter().map(ToString::to_string).collect();
+    let damage = (!warnings.is_empty()).then(|| unreadable(warnings.join("; ")));
+    let photo = Photo {
         class: found.class,
         hash: content::sha256(&[&bytes]),
         part: found.part,
-        width: picture.width(),
-        height: picture.height(),
+        width: decoded.width,
+        height: decoded.height,
         path: found.path,
-    })
+    };
+    Ok((photo, damage))
 }

@@ -15,9 +15,9 @@ use rand_chacha::ChaCha8Rng;
 use super::content::sha256;
 use super::folder::Photo;
 use crate::error::{Error, Result, shown};
-use crate::image::augment::{self, Augmentation, Augmentations};
+use crate::image::augment::{self, Augmentations};
 use crate::image::decode::read_bytes;
-use crate::image::{DecodeError, Limits, Preprocessing, decode};
+use crate::image::{Limits, Preprocessing};
 
 /// A batch as the network takes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,9 +59,6 @@ impl Transform {
 
     /// Reads a photo and makes it an RGB picture of crop x crop pixels, not yet normalised.
     ///
-    /// A random crop sees the whole picture; augmentations without one see what the
-    /// preprocessing makes of it, so that they start from what is evaluated later.
-    ///
     /// # Errors
     /// [`Error::Data`] naming the file when it is gone, unreadable, or has other bytes than when
     /// the folder was scanned.
@@ -76,24 +73,18 @@ impl Transform {
             let why = "the photo has changed since the folder was scanned; restore it, or start a new run";
             return Err(refuse(why.into()).into());
         }
-        let refuse_picture = |cause: DecodeError| refuse(cause.to_string()).into();
-        let Some(augmentations) = &self.augmentations else {
-            let picture = self.preprocessing.read(&bytes, &self.limits);
-            return picture.map_err(refuse_picture);
+        let picture = match &self.augmentations {
+            None => {
+                let decoded = self.preprocessing.read(&bytes, &self.limits);
+                decoded.map(|decoded| decoded.picture)
+            }
+            Some(augmentations) => {
+                let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
+                augmentations.read(&bytes, &self.limits, &self.preprocessing, &mut rng)
+            }
         };
-        let picture = decode(&bytes, &self.limits).map_err(refuse_picture)?;
-        let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
-        let picture = if augmentations.steps.iter().any(crops) {
-            picture
-        } else {
-            self.preprocessing.fit(&picture)
-        };
-        Ok(augmentations.apply(picture, &mut rng))
+        picture.map_err(|cause| refuse(cause.to_string()).into())
     }
-}
-
-fn crops(step: &Augmentation) -> bool {
-    matches!(step, Augmentation::RandomResizedCrop { .. })
 }
 
 /// The places 0 to n in the random order of one epoch.

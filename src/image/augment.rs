@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Preprocessing;
+use super::decode::{DecodeError, Limits, decode_for};
+use super::preprocess::SPARE;
 use super::transform::{Adjustment, Affine, Transform};
 
 /// One random transform: what its parameters are drawn from, uniformly unless said otherwise.
@@ -121,14 +123,67 @@ impl Augmentations {
         }
     }
 
+    /// Decodes a file's bytes and transforms the picture.
+    ///
+    /// A random crop sees the whole picture; a JPEG is decoded at a half, a quarter or an eighth
+    /// where the crop keeps at least twice the pixels that it is resized to, as
+    /// [`Preprocessing::read`] does. Augmentations that begin otherwise see what the
+    /// preprocessing makes of the picture, so that they start from what is evaluated later.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode()).
+    pub fn read(
+        &self,
+        bytes: &[u8],
+        limits: &Limits,
+        preprocessing: &Preprocessing,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<RgbImage, DecodeError> {
+        let picture = match self.steps.first() {
+            Some(crop @ Augmentation::RandomResizedCrop { .. }) => {
+                let wanted = |width, height| self.wanted(crop, (width, height), rng.clone());
+                decode_for(bytes, limits, &wanted)?.picture
+            }
+            _ if self.crops() => decode_for(bytes, limits, &|_, _| None)?.picture,
+            _ => preprocessing.read(bytes, limits)?.picture,
+        };
+        Ok(self.apply(picture, rng))
+    }
+
+    /// The shorter side that a picture needs for the crop that is going to be drawn.
+    fn wanted(
+        &self,
+        crop: &Augmentation,
+        (width, height): (u32, u32),
+        mut rng: ChaCha8Rng,
+    ) -> Option<u32> {
+        let drawn = crop.draw((width, height), self.size, &mut rng)?;
+        let &Transform::ResizedCrop {
+            width: across,
+            height: down,
+            ..
+        } = &drawn
+        else {
+            return None;
+        };
+        let whole = u64::from(width.min(height));
+        let part = u64::from(across.min(down)).max(1);
+        let wanted = (whole * u64::from(self.size) * u64::from(SPARE)).div_ceil(part);
+        Some(u32::try_from(wanted).unwrap_or(u32::MAX))
+    }
+
+    fn crops(&self) -> bool {
+        let crops = |step: &_| matches!(step, Augmentation::RandomResizedCrop { .. });
+        self.steps.iter().any(crops)
+    }
+
     /// Transforms a picture; the result depends on the picture and the RNG's state only.
     ///
     /// Without a `RandomResizedCrop` among the steps, a picture that is not yet `size` x `size`
     /// is brought there first by [`Preprocessing::fit`] with ImageNet's proportions.
     pub fn apply(&self, picture: RgbImage, rng: &mut ChaCha8Rng) -> RgbImage {
-        let crops = |step: &_| matches!(step, Augmentation::RandomResizedCrop { .. });
         let square = picture.dimensions() == (self.size, self.size);
-        let mut picture = if square || self.steps.iter().any(crops) {
+        let mut picture = if square || self.crops() {
             picture
         } else {
             Preprocessing::imagenet(self.size).fit(&picture)

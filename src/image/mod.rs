@@ -3,10 +3,15 @@
 pub mod augment;
 mod colour;
 pub mod decode;
+mod inks;
+mod jpeg;
+mod libjpeg;
+mod mended;
 pub mod preprocess;
 mod resample;
-mod shrink;
+mod sniff;
+mod tiff;
 pub mod transform;
 
-pub use decode::{DecodeError, Limits, decode};
+pub use decode::{DecodeError, Decoded, Limits, decode};
 pub use preprocess::Preprocessing;

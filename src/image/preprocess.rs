@@ -1,12 +1,10 @@
 //! The one way from a picture to the input of a network.
 
-use std::num::NonZeroU32;
-
 use fast_image_resize::{FilterType, ResizeAlg};
 use image::{RgbImage, imageops};
 use serde::{Deserialize, Serialize};
 
-use super::decode::{DecodeError, Limits, decode_for};
+use super::decode::{DecodeError, Decoded, Limits, decode_for};
 use super::resample::{Region, resize};
 use crate::error::Error;
 
@@ -15,7 +13,7 @@ const MAX_SIDE: u32 = 4096;
 
 /// How many times the size that it is resized to a picture has at least after a scaled decoding:
 /// what the filter then averages hides how the decoder averaged.
-const SHRUNK: u32 = 2;
+pub(super) const SPARE: u32 = 2;
 
 /// Resize, crop and normalisation of a model; travels in its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,10 +93,13 @@ impl Preprocessing {
     ///
     /// # Errors
     /// As [`decode`](super::decode()).
-    pub fn read(&self, bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
-        let enough = self.antialias.then(|| self.resize.saturating_mul(SHRUNK));
-        let picture = decode_for(bytes, limits, enough.and_then(NonZeroU32::new))?;
-        Ok(self.fit(&picture))
+    pub fn read(&self, bytes: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+        let enough = self.antialias.then(|| self.resize.saturating_mul(SPARE));
+        let decoded = decode_for(bytes, limits, &|_, _| enough)?;
+        Ok(Decoded {
+            picture: self.fit(&decoded.picture),
+            ..decoded
+        })
     }
 
     /// Resizes and crops to `crop` x `crop` pixels of 8-bit RGB.

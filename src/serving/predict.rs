@@ -210,7 +210,7 @@ impl<'a> Deadline<'a> {
             let limits = service.settings.picture;
             let picture = model.manifest.preprocessing.read(&file, &limits);
             service.metrics.decoded(start.elapsed());
-            picture.map(image::RgbImage::into_raw)
+            picture.map(|decoded| decoded.picture.into_raw())
         });
         Ok(decoded.await.map_err(|_| unfinished())??)
     }

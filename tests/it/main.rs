@@ -9,6 +9,7 @@ mod data_set;
 mod engine;
 mod evaluation;
 mod export;
+mod formats;
 mod http;
 mod images;
 mod info;

@@ -148,6 +148,25 @@ fn an_unreadable_file_does_not_keep_the_others_from_an_answer() {
 }
 
 #[test]
+fn a_photo_that_is_cut_and_closed_is_answered_with_a_warning() {
+    let faults = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/faults");
+    let (half, whole) = (
+        faults.join("small_half_with_eoi.jpg"),
+        faults.join("small_noeoi_trailer.jpg"),
+    );
+    let said = predict(&[&half, &whole], &["--json"]).done();
+    let answers = said.json();
+    let warning = answers[0]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("the end of the picture is missing"));
+    assert!(answers[1].get("warnings").is_none());
+    assert!(
+        said.stderr.contains("small_half_with_eoi.jpg: the end"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
 fn names_stay_on_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let name = folder.path().join("two\nlines of roses.jpg");

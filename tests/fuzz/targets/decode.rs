@@ -17,6 +17,6 @@ fuzz_target!(|bytes: &[u8]| {
     assert!((1..=LIMITS.max_pixels).contains(&pixels));
     let preprocessing = Preprocessing::imagenet(8);
     if let Ok(fitted) = preprocessing.read(bytes, &LIMITS) {
-        assert_eq!(fitted.dimensions(), (8, 8));
+        assert_eq!(fitted.picture.dimensions(), (8, 8));
     }
 });

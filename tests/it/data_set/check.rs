@@ -1,5 +1,7 @@
 //! What `flowers data check` finds, and its verdict.
 
+use std::path::Path;
+
 use flowers::cli::data::{CheckArgs, MaxBad};
 use flowers::commands::data;
 use flowers::commands::output::Output;
@@ -43,6 +45,24 @@ fn a_sound_set_has_no_findings() {
     assert_eq!(sizes.median_shorter_side, 40);
     assert_eq!(report.classes[1].class, "rose");
     assert_eq!(report.classes[1].distinct, 5);
+}
+
+#[test]
+fn a_photo_that_is_cut_and_closed_is_named_and_counted() {
+    let set = Set::small();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/faults");
+    let half = std::fs::read(golden.join("small_half_with_eoi.jpg")).unwrap();
+    set.file("rose/half.jpg", &half);
+    let folder = set.index();
+    assert_eq!(folder.photos.len(), 11);
+    assert_eq!(folder.faults(0.1), Vec::<String>::new());
+    let report = check(&folder, 0.1);
+    assert_eq!((report.trainable, report.damaged), (true, 1));
+    let named = &finding(&report, "damaged").files;
+    assert_eq!(named.len(), 1);
+    assert!(named[0].starts_with("rose/half.jpg: the end of the picture is missing"));
+    let faults = folder.faults(0.05);
+    assert!(faults[0].contains("1 of 11 files"), "{faults:?}");
 }
 
 #[test]

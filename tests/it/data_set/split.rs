@@ -288,6 +288,7 @@ fn imagined(photos: &[(u16, usize)], classes: usize, salt: u64) -> Folder {
         labels: Labels::new((0..classes).map(|class| class.to_string())).unwrap(),
         photos: photos.into(),
         unreadable: Vec::new(),
+        damaged: Vec::new(),
         loose: Vec::new(),
     }
 }
