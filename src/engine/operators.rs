@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use tch::{Device, IValue};
 
+use super::cpu::bfloat16_is_within_limit;
 use super::loaded::Loaded;
 use super::torchscript::Module;
 
@@ -32,6 +33,6 @@ pub(super) fn has_bfloat16() -> bool {
 ";
         let answer = Loaded::compile(Module::of_methods(probe), Device::Cpu)
             .and_then(|loaded| loaded.call("forward", &[]));
-        matches!(answer, Ok(IValue::Bool(true)))
+        matches!(answer, Ok(IValue::Bool(true))) && bfloat16_is_within_limit()
     })
 }
