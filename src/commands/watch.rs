@@ -1,11 +1,13 @@
 //! Shows a training run on standard error: a bar on a terminal, plain lines elsewhere.
 
-use indicatif::ProgressBar;
+use std::time::Instant;
+
+use indicatif::{HumanDuration, ProgressBar};
 
 use super::output::note;
 use super::progress::bar;
 use crate::error::Result;
-use crate::training::observe::{Event, Observer, lines};
+use crate::training::observe::{Event, Forecast, Observer, lines};
 
 /// Watches a run.
 pub struct Watch {
@@ -13,6 +15,7 @@ pub struct Watch {
     /// Epochs of the whole run.
     epochs: usize,
     name: String,
+    forecast: Forecast,
 }
 
 impl Watch {
@@ -21,7 +24,16 @@ impl Watch {
             bar: ProgressBar::hidden(),
             epochs,
             name: String::new(),
+            forecast: Forecast::default(),
         }
+    }
+
+    /// The time until the whole training ends, as far as it can be told.
+    fn left(&self) -> String {
+        let left = self.forecast.left().filter(|left| left.as_secs() > 0);
+        left.map_or(String::new(), |left| {
+            format!("about {} left in all", HumanDuration(left))
+        })
     }
 
     fn begin(&mut self, what: String, images: usize, done: usize) {
@@ -33,7 +45,12 @@ impl Watch {
 
 impl Observer for Watch {
     fn hear(&mut self, event: &Event<'_>) -> Result<()> {
-        for line in lines(event, self.epochs) {
+        self.forecast.hear(event, Instant::now());
+        let mut lines = lines(event, self.epochs);
+        if let Event::Epoch { .. } = event {
+            lines.extend(Some(self.left()).filter(|left| !left.is_empty()));
+        }
+        for line in lines {
             self.bar.suspend(|| note(line));
         }
         match event {
@@ -48,10 +65,11 @@ impl Observer for Watch {
             }
             Event::Batch { images, running } => {
                 let figures = format!(
-                    "{} train loss {:.3} acc {:.3}",
+                    "{} train loss {:.3} acc {:.3}  {}",
                     self.name,
                     running.loss(),
-                    running.accuracy()
+                    running.accuracy(),
+                    self.left()
                 );
                 self.bar.set_message(figures);
                 self.bar.inc(*images as u64);

@@ -137,6 +137,8 @@ fn train_epoch(
         phase,
         images: order.len(),
         done: state.batch * config.batch_size,
+        validated: job.val.len(),
+        epochs_after: epochs_after(&config.phases()?, state),
     })?;
 
     let started = Instant::now();
@@ -187,6 +189,12 @@ fn train_epoch(
         elapsed: started.elapsed(),
         waited: loader.waited(),
     })
+}
+
+/// Epochs that follow the current one, if none is stopped early.
+fn epochs_after(phases: &[Phase], state: &State) -> usize {
+    let epochs = phases.iter().skip(state.phase).map(|phase| phase.epochs);
+    epochs.sum::<usize>().saturating_sub(state.phase_epoch + 1)
 }
 
 /// Measures the network on the validation photos, and how long it waited for them.

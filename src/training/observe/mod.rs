@@ -1,10 +1,12 @@
 //! Listeners of a training run. They hear of everything and change nothing.
 
 mod csv;
+mod forecast;
 mod log;
 mod tensorboard;
 
 pub use csv::Csv;
+pub use forecast::Forecast;
 pub use log::{Log, lines};
 pub use tensorboard::TensorBoard;
 
@@ -24,6 +26,10 @@ pub enum Event<'a> {
         phase: &'a Phase,
         images: usize,
         done: usize,
+        /// Images that it will be validated on.
+        validated: usize,
+        /// Epochs that follow, if none is stopped early.
+        epochs_after: usize,
     },
     /// A batch was learned from.
     Batch {
