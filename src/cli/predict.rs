@@ -13,13 +13,15 @@ use crate::values;
 Examples:
   flowers predict run/model.safetensors rose.jpg
   flowers predict run/model.safetensors holiday/ --json > labels.jsonl
+  flowers predict run/model.safetensors holiday/ --csv > labels.csv
+  curl -s https://example.com/rose.jpg | flowers predict run/model.safetensors -
 
 Exit code: 3 if a file can't be read; the others are still classified.")]
 pub struct PredictArgs {
     /// Model file, or the folder of a run
     #[arg(value_parser = paths::model())]
     pub model: PathBuf,
-    /// Images, or folders of images
+    /// Images, or folders of images; - reads one image from standard input
     #[arg(required = true, value_name = "FILE_OR_DIR")]
     pub files: Vec<PathBuf>,
     /// Number of classes to print for each image
@@ -28,6 +30,9 @@ pub struct PredictArgs {
     /// Print one JSON object per image, each on its own line
     #[arg(long)]
     pub json: bool,
+    /// Print a CSV table: the file, label and confidence of each class, any error
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
     /// Precision to compute in
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,

@@ -1,40 +1,32 @@
 //! `flowers predict`: pictures in, classes out.
 
-use std::path::{Path, PathBuf};
+mod answers;
+
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use rayon::prelude::*;
-use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
 
 use super::compute;
-use super::output::{Output, note, path_text};
+use super::progress::Bar;
 use crate::bundle::Bundle;
 use crate::cli::predict::PredictArgs;
 use crate::data::is_hidden;
 use crate::engine::{Pictures, Session};
 use crate::error::{Error, Result, shown};
-use crate::image::decode::{Warning, read_bytes};
+use crate::image::decode::read_bytes;
 use crate::image::{DecodeError, Decoded, Limits, Preprocessing};
 use crate::metrics::Answer;
+use crate::progress::{Progress, Silent};
+use answers::Answers;
 
 /// Pictures that are decoded and run together.
 const BATCH: usize = 32;
 
-#[derive(Serialize)]
-struct Success<'a> {
-    file: String,
-    #[serde(flatten)]
-    answer: Answer,
-    #[serde(skip_serializing_if = "<[Warning]>::is_empty")]
-    warnings: &'a [Warning],
-}
-
-#[derive(Serialize)]
-struct Failure {
-    file: String,
-    error: String,
-}
+/// What standard input is called in place of a file.
+const STDIN: &str = "-";
 
 /// Runs `flowers predict`.
 ///
@@ -47,8 +39,16 @@ pub fn run(args: &PredictArgs) -> Result<()> {
     let manifest = bundle.manifest.clone();
     let session = compute::session(&args.compute, bundle, args.precision)
         .with_context(|| shown(&args.model))?;
-    let mut output = Output::stdout(args.json);
+    let named = (args.top_k as usize).min(manifest.labels.len());
+    let mut answers = Answers::begin(args.json, args.csv, named)?;
     let mut failures = 0;
+    // On a terminal the answers themselves are the progress.
+    let bar = Bar::new();
+    let progress: &dyn Progress = match io::stdout().is_terminal() {
+        true => &Silent,
+        false => &bar,
+    };
+    progress.begin("predicting", files.len() as u64);
     for files in files.chunks(BATCH) {
         let pictures = pixels(files, &manifest.preprocessing);
         let rows = scores(&session, &pictures).with_context(|| shown(&args.model))?;
@@ -58,16 +58,21 @@ pub fn run(args: &PredictArgs) -> Result<()> {
             match picture {
                 Ok(decoded) => {
                     let logits = rows.next().unwrap_or_default();
-                    let found = Answer::of(logits, &manifest.labels, args.top_k as usize);
-                    answer(file, found, &decoded.warnings, &mut output)?;
+                    for warning in &decoded.warnings {
+                        bar.note(format_args!("warning: {}: {warning}", shown(file)));
+                    }
+                    let answer = Answer::of(logits, &manifest.labels, named);
+                    answers.answer(file, answer, &decoded.warnings)?;
                 }
                 Err(why) => {
                     failures += 1;
-                    fail(file, why, &mut output)?;
+                    answers.fail(file, why)?;
                 }
             }
         }
+        progress.advance(files.len() as u64);
     }
+    progress.finish();
     if failures > 0 {
         let message = format!("{failures} of {} files can't be read", files.len());
         return Err(Error::Data(message).into());
@@ -117,11 +122,23 @@ fn pixels(files: &[Found], preprocessing: &Preprocessing) -> Vec<Result<Decoded,
     let limits = Limits::default();
     let load = |file: &Found| {
         let file = file.as_ref().map_err(|(_, why)| why.clone())?;
-        let read = read_bytes(file, &limits).map_err(DecodeError::from);
+        let read = match file.as_os_str() == STDIN {
+            true => from_stdin(&limits),
+            false => read_bytes(file, &limits),
+        };
+        let read = read.map_err(DecodeError::from);
         let picture = read.and_then(|bytes| preprocessing.read(&bytes, &limits));
         picture.map_err(|cause| cause.to_string())
     };
     files.par_iter().map(load).collect()
+}
+
+/// The bytes of a picture on standard input, but never more than one beyond the limit.
+fn from_stdin(limits: &Limits) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = limits.max_bytes.saturating_add(1);
+    io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Logits (n, classes) of the pictures that could be read.
@@ -129,43 +146,4 @@ fn scores(session: &Session, pictures: &[Result<Decoded, String>]) -> Result<Vec
     let read = pictures.iter().flatten();
     let read: Vec<&[u8]> = read.map(|decoded| &decoded.picture.as_raw()[..]).collect();
     session.logits(Pictures::Rgb8(&read.concat()))
-}
-
-fn answer(
-    file: &Path,
-    answer: Answer,
-    warnings: &[Warning],
-    output: &mut Output<'_>,
-) -> Result<()> {
-    for warning in warnings {
-        note(format_args!("warning: {}: {warning}", shown(file)));
-    }
-    let others: Vec<String> = answer.top_predictions[1..]
-        .iter()
-        .map(|guess| format!("{} {:.3}", shown(&guess.class), guess.confidence))
-        .collect();
-    let others = if others.is_empty() {
-        String::new()
-    } else {
-        format!("  ({})", others.join(", "))
-    };
-    output.text(format_args!(
-        "{}: {} {:.3}{others}",
-        shown(file),
-        shown(&answer.class),
-        answer.confidence
-    ))?;
-    output.json(&Success {
-        file: path_text(file),
-        answer,
-        warnings,
-    })
-}
-
-fn fail(file: &Path, why: &str, output: &mut Output<'_>) -> Result<()> {
-    output.text(format_args!("{}: error: {why}", shown(file)))?;
-    output.json(&Failure {
-        file: path_text(file),
-        error: why.into(),
-    })
 }

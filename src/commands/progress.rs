@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::output::note;
 use crate::progress::Progress;
 
 const TEMPLATE: &str = "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec:.dim} {eta:.dim}";
@@ -30,6 +31,11 @@ impl Bar {
         Self {
             current: Mutex::new(ProgressBar::hidden()),
         }
+    }
+
+    /// Writes a line to standard error, above the bar.
+    pub fn note(&self, line: impl std::fmt::Display) {
+        self.current().suspend(|| note(line));
     }
 
     fn current(&self) -> ProgressBar {
