@@ -51,10 +51,13 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     };
     let folder = Folder::scan(&args.data, &options, &progress)?;
     let (places, split) = chosen(args, manifest, &folder)?;
+    let stored = args.split_manifest.as_deref();
+    let seen = photos::seen(&args.model, stored, manifest, &folder, &places)?;
     let photos = photos::relabelled(&folder, manifest)?;
     let photos = Photos {
         all: &photos,
         places,
+        seen,
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let stop = stop_flag()?;
@@ -87,6 +90,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
             split: split.as_ref(),
             history: Vec::new(),
             gates: results.clone(),
+            warnings: Vec::new(),
             command: std::env::args_os().map(shown).collect(),
         };
         measured.write(report, &context)?;

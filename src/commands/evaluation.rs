@@ -20,9 +20,19 @@ use crate::report::{ClassSplit, MistakePhoto, ReportData, Thumbnail, confusion_p
 const MISTAKES: usize = 24;
 const BATCH: usize = 32;
 
+/// How many of the photos a model knows from its training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Learned from.
+    pub trained: usize,
+    /// Validated on, to choose the best epoch.
+    pub selected: usize,
+}
+
 /// A model measured on photos.
 pub struct Measured {
     pub evaluation: Evaluation,
+    seen: Option<Seen>,
     predictions: Predictions,
     photos: Arc<[Photo]>,
     /// The photos' places, in the order of the predictions.
@@ -38,6 +48,8 @@ pub struct Context<'a> {
     pub split: Option<&'a Split>,
     pub history: Vec<Epoch>,
     pub gates: Vec<GateResult>,
+    /// What is to be known before the figures are believed.
+    pub warnings: Vec<String>,
     /// The command line that makes the report again.
     pub command: Vec<String>,
 }
@@ -48,6 +60,8 @@ pub struct Photos<'a> {
     pub places: Vec<usize>,
     /// Threads that decode them.
     pub workers: usize,
+    /// `None` when the photos of the training can't be told.
+    pub seen: Option<Seen>,
 }
 
 /// Runs a model over photos.
@@ -65,8 +79,13 @@ pub fn measure(
     progress.begin("evaluating", photos.places.len() as u64);
     let predictions = predicted(session, manifest, &photos, stop, progress)?;
     progress.finish();
+    let trained_on = photos.seen.map(|seen| seen.trained as u64);
     Ok(Measured {
-        evaluation: Evaluation::of(&predictions)?,
+        evaluation: Evaluation {
+            trained_on,
+            ..Evaluation::of(&predictions)?
+        },
+        seen: photos.seen,
         predictions,
         photos: Arc::clone(photos.all),
         places: photos.places,
@@ -108,12 +127,14 @@ impl Measured {
 
     fn report(&self, context: &Context<'_>) -> Result<ReportData> {
         let mistakes = self.predictions.worst_mistakes(MISTAKES);
+        let warnings = self.caveat().into_iter();
         Ok(ReportData {
             title: context.title.clone(),
             facts: context.facts.clone(),
             evaluation: self.evaluation.clone(),
             reliability: bins(self.predictions.outcomes()),
             gates: context.gates.clone(),
+            warnings: warnings.chain(context.warnings.iter().cloned()).collect(),
             history: context.history.clone(),
             mistakes: mistakes
                 .into_iter()
@@ -150,15 +171,50 @@ impl Measured {
             ..=3 => String::new(),
             _ => format!("top-3 {:.4}, ", e.top3_accuracy),
         };
+        let caveat = self.caveat().map(|line| format!("\nWARNING: {line}"));
         format!(
             "{}\naccuracy {:.4} (95% interval {low:.4} to {high:.4}, {} photos), {top3}loss {:.4}, \
-             calibration error {:.4}",
+             calibration error {:.4}{}",
             e.classification_report(4),
             e.accuracy,
             e.n,
             e.loss,
-            e.ece
+            e.ece,
+            caveat.unwrap_or_default()
         )
+    }
+
+    /// Why the figures are better than those of new photos will be.
+    fn caveat(&self) -> Option<String> {
+        let (seen, n) = (self.seen?, self.evaluation.n);
+        let all = |count: usize| match count as u64 == n {
+            true => format!("all {n} of these photos"),
+            false => format!("{count} of these {n} photos"),
+        };
+        match seen {
+            Seen {
+                trained: 0,
+                selected: 0,
+            } => None,
+            Seen {
+                trained: 0,
+                selected,
+            } => Some(format!(
+                "the best epoch was chosen on {}: new photos may do a little worse",
+                all(selected)
+            )),
+            Seen { trained, selected } => {
+                let others = match selected {
+                    0 => String::new(),
+                    _ => format!(", and its best epoch was chosen on {selected} more"),
+                };
+                Some(format!(
+                    "the model was trained on {}{others}: this is no test, new photos will do worse; \
+                     measure with --split test",
+                    all(trained)
+                ))
+            }
+        }
     }
 }
 

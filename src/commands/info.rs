@@ -186,9 +186,11 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
         ),
         None => format!("{} classes", labels.len()),
     };
-    let text =
-        |value: Option<&serde_json::Value>| value.map_or("unknown".into(), |v| v.to_string());
-    let metric = |key: &str| text(manifest.metrics.as_ref().map(|metrics| &metrics[key]));
+    let metrics = manifest.metrics.as_ref();
+    let metric = |key: &str| metrics.and_then(|metrics| metrics[key].as_f64());
+    let number = |key: &str, digits: usize| {
+        metric(key).map_or("unknown".into(), |value| format!("{value:.digits$}"))
+    };
     let lines = [
         ("file", shown(path)),
         ("sha256", sha256.into()),
@@ -205,8 +207,9 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
             ),
         ),
         ("weights", numbers(manifest)),
-        ("best epoch", metric("epoch")),
-        ("val accuracy", metric("val_accuracy")),
+        ("test accuracy", tested(manifest)),
+        ("val accuracy", number("val_accuracy", 4)),
+        ("best epoch", number("epoch", 0)),
         (
             "split",
             manifest.split_sha256.clone().unwrap_or("unknown".into()),
@@ -221,6 +224,23 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
         .map(|(key, value)| format!("{key:<13} {value}"))
         .collect();
     rows.join("\n")
+}
+
+/// Accuracy on the test photos with its 95% interval, as the end of the training measured it.
+fn tested(manifest: &Manifest) -> String {
+    let metrics = manifest.metrics.clone().unwrap_or_default();
+    let accuracy = metrics["test_accuracy"].as_f64();
+    let [low, high] = [0, 1].map(|end| metrics["test_accuracy_interval"][end].as_f64());
+    let photos = metrics["test_photos"].as_u64();
+    let (Some(accuracy), Some(low), Some(high), Some(photos)) = (accuracy, low, high, photos)
+    else {
+        return "not measured; `flowers eval` measures it".into();
+    };
+    let before = match manifest.quantization {
+        Some(_) => ", of the float32 model before it became int8",
+        None => "",
+    };
+    format!("{accuracy:.4} (95% interval {low:.4} to {high:.4}, {photos} photos{before})")
 }
 
 fn numbers(manifest: &Manifest) -> String {

@@ -1,16 +1,17 @@
 //! Which photos of a data set folder a command works on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
+use super::evaluation::Seen;
 use super::output::note;
 use crate::bundle::Manifest;
 use crate::data::content::sha256;
-use crate::data::{Folder, Part, Photo, Split, SplitOptions, Transform};
+use crate::data::{self, Folder, Part, Photo, Split, SplitOptions, Transform};
 use crate::error::{Error, Result, shown};
 use crate::image::Preprocessing;
 use crate::progress::Progress;
@@ -34,7 +35,7 @@ pub fn of_part(
 ) -> Result<(Vec<usize>, Option<Split>)> {
     if let Some(path) = split_manifest {
         let split = Split::load(path, folder)?;
-        if !is_of_training(&split, manifest)? {
+        if !is_of_training(&split.manifest, manifest) {
             let message = format!(
                 "{} is not the split that the model was trained with: give the split.json of its \
                  run",
@@ -80,16 +81,59 @@ pub fn to_calibrate(manifest: &Manifest, folder: &Folder) -> Result<Vec<usize>> 
     })
 }
 
+/// How many of the photos the model knows from its training; `None` when nothing tells: neither
+/// the split in use, nor the folder when it is split again, nor a split manifest, be it that of
+/// `--split-manifest` or the one beside the model.
+///
+/// # Errors
+/// Those of hashing the split.
+pub fn seen(
+    model: &Path,
+    split_manifest: Option<&Path>,
+    manifest: &Manifest,
+    folder: &Folder,
+    places: &[usize],
+) -> Result<Option<Seen>> {
+    let stored = split_manifest
+        .map(Path::to_path_buf)
+        .into_iter()
+        .chain([model.with_file_name("split.json")]);
+    let mut known = None;
+    for path in stored.filter(|path| path.is_file()) {
+        let split = data::Manifest::read(&path);
+        known = split.ok().filter(|split| is_of_training(split, manifest));
+        if known.is_some() {
+            break;
+        }
+    }
+    let known = match known {
+        None => split_of_training(manifest, folder)?.map(|split| split.manifest),
+        known => known,
+    };
+    Ok(known.map(|split| {
+        let count = |part| {
+            let hashes: BTreeSet<_> = split.part(part).iter().map(|entry| entry.sha256).collect();
+            let of_part = |place: &&usize| hashes.contains(&folder.photos[**place].hash);
+            places.iter().filter(of_part).count()
+        };
+        Seen {
+            trained: count(Part::Train),
+            selected: count(Part::Val),
+        }
+    }))
+}
+
 /// The split that the model was trained with, if the folder splits into it.
 fn split_of_training(manifest: &Manifest, folder: &Folder) -> Result<Option<Split>> {
     match Split::make(folder, &split_options(manifest)) {
-        Ok(split) if is_of_training(&split, manifest)? => Ok(Some(split)),
+        Ok(split) if is_of_training(&split.manifest, manifest) => Ok(Some(split)),
         _ => Ok(None),
     }
 }
 
-fn is_of_training(split: &Split, manifest: &Manifest) -> Result<bool> {
-    Ok(manifest.split_sha256.as_ref() == Some(&split.manifest.sha256()?))
+fn is_of_training(split: &data::Manifest, manifest: &Manifest) -> bool {
+    let sha256 = split.sha256().ok();
+    sha256.is_some() && sha256 == manifest.split_sha256
 }
 
 fn own_part(part: Part, folder: &Folder) -> Vec<usize> {

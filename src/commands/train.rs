@@ -9,7 +9,7 @@ use serde::Serialize;
 use tch::Device;
 
 use super::compute;
-use super::evaluation::{Context, Measured, Photos, measure};
+use super::evaluation::{Context, Measured, Photos, Seen, measure};
 use super::output::{Output, note, path_text};
 use super::progress::Bar;
 use super::stop::stop_flag;
@@ -24,7 +24,7 @@ use crate::image::Limits;
 use crate::metrics::Evaluation;
 use crate::report::curves_png;
 use crate::training::observe::{Csv, Log, Observer, TensorBoard};
-use crate::training::{Checkpoint, Job, Network, Run, Settings, Start, State, fit};
+use crate::training::{Checkpoint, Header, Job, Network, Run, Settings, Start, State, fit};
 use crate::weights::StateDict;
 
 /// Runs `flowers train`.
@@ -55,14 +55,14 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
         Some(path) => settings(path)?,
         None => Settings::default(),
     };
-    let config = args.settings.clone().over(file).resolve()?;
+    let mut config = args.settings.clone().over(file).resolve()?;
     if let Some(path) = &args.split {
         data::Manifest::read(path)?;
     }
     let progress = Bar::new();
     let at_hand = Start::at_hand(&config, &progress)?;
     refuse_inside(out, data)?;
-    Run::create(out)?;
+    let lock = Run::create(out)?;
     let device = compute::with_threads(config.device, config.threads)?;
     let folder = scan(data, config.max_bad, &progress)?;
     let split = match &args.split {
@@ -73,11 +73,14 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
         Some(origin) => origin,
         None => Start::download(&config, &progress)?,
     };
+    origin.record(&mut config);
+    let mut warnings = Vec::new();
     if let Start::Scratch {
         warning: Some(warning),
     } = &origin
     {
-        note(warning);
+        note(format_args!("warning: {warning}"));
+        warnings.push(warning.clone());
     }
     let options = config.model_options(folder.labels.len())?;
     let graph = config.architecture()?.graph(&options)?;
@@ -94,11 +97,14 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
             (config.architecture()?.preprocessing)(config.image_size as u32),
         )
     };
-    let run = Run::begin(out, config, manifest, data)?;
-    split.manifest.write(&run.file("split.json"))?;
-    for warning in warnings(&folder, &split) {
+    for warning in of_data(&folder, &split) {
         note(format_args!("warning: {warning}"));
+        warnings.push(warning);
     }
+    let mut header = Header::new(config, manifest, data);
+    header.warnings = warnings;
+    let run = Run::begin(out, lock, header)?;
+    split.manifest.write(&run.file("split.json"))?;
     note(format_args!(
         "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from {from}",
         shown(data),
@@ -226,9 +232,20 @@ fn measured(
         all: &folder.photos,
         places: split.part(part).to_vec(),
         workers: run.config().workers,
+        seen: Some(Seen {
+            trained: 0,
+            selected: if part == Part::Val {
+                split.val.len()
+            } else {
+                0
+            },
+        }),
     };
     let measured = measure(&session, manifest, photos, stop, &Bar::new())
         .map_err(|error| run.explain_interruption(error))?;
+    if part == Part::Test {
+        run.record_test(&measured.evaluation)?;
+    }
     let context = Context {
         title: name_of(run.folder()),
         facts: vec![
@@ -242,6 +259,7 @@ fn measured(
         split: Some(split),
         history: state.history.clone(),
         gates: Vec::new(),
+        warnings: run.warnings().to_vec(),
         command: again(run),
     };
     measured.write(run.folder(), &context)?;
@@ -327,7 +345,8 @@ fn scan(data: &Path, max_bad: f64, progress: &Bar) -> Result<Folder> {
     Folder::scan(data, &options, progress)
 }
 
-fn warnings(folder: &Folder, split: &Split) -> Vec<String> {
+/// What is to be said of the photos and their split.
+fn of_data(folder: &Folder, split: &Split) -> Vec<String> {
     let mut warnings = split.warnings(folder);
     if let Some(first) = folder.unreadable.first() {
         warnings.push(format!(
@@ -347,7 +366,7 @@ fn observers(run: &Run) -> Result<Vec<Box<dyn Observer>>> {
         .iter()
         .map(|phase| phase.epochs)
         .sum();
-    let log = run.file("train.log");
+    let log = run.log();
     let sink = OpenOptions::new()
         .create(true)
         .append(true)

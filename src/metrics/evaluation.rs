@@ -29,6 +29,9 @@ pub struct Evaluation {
     pub ece: f64,
     /// Number of images.
     pub n: u64,
+    /// How many of them the model learned from: 0 in a test. `None` where that is not known.
+    #[serde(default)]
+    pub trained_on: Option<u64>,
     pub per_class: Vec<ClassMetrics>,
     /// Rows actual, columns predicted.
     pub confusion: Vec<Vec<u64>>,
@@ -56,6 +59,7 @@ impl Evaluation {
             weighted_f1: weighted_mean(&per_class, |class| class.f1),
             ece: expected_calibration_error(&bins(outcomes)),
             n: outcomes.len() as u64,
+            trained_on: None,
             per_class,
             confusion,
             labels: labels.clone(),
@@ -128,7 +132,7 @@ mod tests {
             .map(String::as_str)
             .collect();
         let promised = "accuracy accuracy_interval top3_accuracy loss macro_f1 weighted_f1 ece n \
-                        per_class confusion labels";
+                        trained_on per_class confusion labels";
         assert_eq!(keys.join(" "), promised);
         let class: Vec<_> = json["per_class"][0].as_object().unwrap().keys().collect();
         assert_eq!(class, ["class", "precision", "recall", "f1", "support"]);

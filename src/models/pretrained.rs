@@ -15,7 +15,7 @@ use ureq::{Agent, Body};
 use crate::error::{Error, Result, shown};
 use crate::files::create_folder;
 use crate::progress::Progress;
-use crate::weights::hashed::Hashed;
+use crate::weights::hashed;
 
 /// How long a server may be silent, while connecting and between two pieces of the file.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -190,7 +190,8 @@ impl<'a> Entry<'a> {
 
     /// The hash of a file, if it is the expected one.
     fn verify(&self, path: &Path) -> Result<String, String> {
-        let hash = sha256(path).map_err(|cause| format!("can't read {}: {cause}", shown(path)))?;
+        let hash = hashed::of_file(path)
+            .map_err(|cause| format!("can't read {}: {cause}", shown(path)))?;
         let expected = self.expected();
         if hash.starts_with(&expected) {
             Ok(hash)
@@ -338,13 +339,6 @@ fn start(response: &ureq::http::Response<Body>) -> Option<u64> {
 
 fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-/// The SHA-256 of a file in lower-case hex.
-fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = Hashed::new(File::open(path)?);
-    io::copy(&mut file, &mut io::sink())?;
-    Ok(file.finish())
 }
 
 #[cfg(test)]

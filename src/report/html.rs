@@ -25,6 +25,8 @@ pub struct ReportData {
     /// From [`bins`](crate::metrics::calibration::bins).
     pub reliability: Vec<Bin>,
     pub gates: Vec<GateResult>,
+    /// What is to be known before the figures are believed.
+    pub warnings: Vec<String>,
     pub history: Vec<Epoch>,
     /// The worst first.
     pub mistakes: Vec<MistakePhoto>,
@@ -72,6 +74,7 @@ struct Page<'a> {
     facts: Vec<String>,
     tiles: Vec<Tile>,
     gates: Vec<Gate>,
+    warnings: Vec<String>,
     curves: Option<String>,
     confusion: String,
     reliability: Option<String>,
@@ -146,6 +149,7 @@ impl<'a> Page<'a> {
             facts: data.facts.iter().map(shown).collect(),
             tiles: tiles(evaluation),
             gates: data.gates.iter().map(Gate::of).collect(),
+            warnings: data.warnings.iter().map(shown).collect(),
             curves,
             confusion: confusion_svg(evaluation),
             reliability,

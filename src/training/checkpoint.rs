@@ -59,6 +59,9 @@ pub struct Header {
     pub manifest: Manifest,
     /// The data set's folder: any bytes, which JSON text could not hold.
     pub data: OsString,
+    /// What the run's user should know, a line each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 const SCHEMA: u32 = 1;
@@ -67,13 +70,15 @@ const NETWORK: &str = "network/";
 const OPTIMIZER: &str = "optimizer/";
 
 impl Header {
-    pub fn new(state: State, config: Config, manifest: Manifest, data: &Path) -> Self {
+    /// That of a run which has not begun.
+    pub fn new(config: Config, manifest: Manifest, data: &Path) -> Self {
         Self {
             schema: SCHEMA,
-            state,
+            state: State::default(),
             config,
             manifest,
             data: data.into(),
+            warnings: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod checkpoint;
 mod device;
 mod extend;
 mod fit;
+mod lock;
 mod network;
 pub mod observe;
 mod optimizer;
@@ -14,7 +15,7 @@ mod settings;
 mod start;
 mod tensors;
 
-pub use checkpoint::{Checkpoint, State};
+pub use checkpoint::{Checkpoint, Header, State};
 pub use device::resolve as resolve_device;
 pub use fit::{Job, fit};
 pub use network::{Mode, Network};

@@ -2,16 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::checkpoint::{Checkpoint, Header, State};
 use super::extend::extended;
+use super::lock::{self, Lock};
 use super::network::Network;
 use super::optimizer::Optimizer;
 use super::settings::Config;
 use crate::bundle::{Bundle, Manifest};
 use crate::error::{Error, Result, shown};
 use crate::files;
+use crate::metrics::Evaluation;
 
 const CHECKPOINT: &str = "last.ckpt";
+const LOG: &str = "train.log";
 
 /// An open run folder.
 pub struct Run {
@@ -21,16 +26,23 @@ pub struct Run {
     manifest: Manifest,
     /// The data set's folder.
     data: PathBuf,
+    /// What its user should know of the run: lines, without the word "warning".
+    warnings: Vec<String>,
+    _lock: Lock,
 }
 
 impl Run {
-    /// Makes a folder for a new run and tries to write to it, before any long work starts.
+    /// Makes a folder for a new run, and takes it, before any long work starts.
     ///
     /// # Errors
     /// [`Error::Usage`] when the folder already holds something, [`Error::Environment`] when it
-    /// can't be written to.
-    pub fn create(folder: &Path) -> Result<()> {
-        let taken = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    /// can't be written to or another process works in it.
+    pub fn create(folder: &Path) -> Result<Lock> {
+        Lock::refuse_held(folder)?;
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let taken = entries
+            .map(|entry| entry.file_name())
+            .any(|name| name != lock::NAME);
         if taken || folder.is_file() {
             let place = shown(folder);
             let resume = if folder.join(CHECKPOINT).exists() {
@@ -42,18 +54,19 @@ impl Run {
             return Err(Error::Usage(message).into());
         }
         files::create_folder(folder)?;
-        let probe = tempfile::Builder::new()
-            .prefix(".flowers-")
-            .tempfile_in(folder);
-        probe.map(drop).map_err(|cause| {
-            Error::Environment(format!("can't write to {}: {cause}", shown(folder))).into()
-        })
+        Lock::take(folder)
     }
 
-    /// The run of a folder that [`Run::create`] made. Writes down its configuration.
-    pub fn begin(folder: &Path, config: Config, manifest: Manifest, data: &Path) -> Result<Self> {
-        let run = Self::of(folder, config, manifest, data)?;
+    /// The run of a folder that [`Run::create`] took. Writes down its configuration, and its
+    /// warnings at the head of its log.
+    pub fn begin(folder: &Path, lock: Lock, header: Header) -> Result<Self> {
+        let run = Self::of(folder, lock, header)?;
         run.write_config()?;
+        if !run.warnings.is_empty() {
+            let lines = run.warnings.iter().map(|line| format!("warning: {line}\n"));
+            let lines: String = lines.collect();
+            files::write_atomically(&run.log(), |sink| sink.write_all(lines.as_bytes()))?;
+        }
         Ok(run)
     }
 
@@ -61,7 +74,8 @@ impl Run {
     /// process left unfinished; `data` is where the data set has moved.
     ///
     /// # Errors
-    /// [`Error::Data`] when there is no usable checkpoint.
+    /// [`Error::Data`] when there is no usable checkpoint, [`Error::Environment`] when another
+    /// process works in the folder.
     pub fn resume(folder: &Path, data: Option<&Path>) -> Result<(Self, Checkpoint)> {
         let path = folder.join(CHECKPOINT);
         if !path.exists() {
@@ -71,11 +85,12 @@ impl Run {
             );
             return Err(Error::Data(message).into());
         }
-        let checkpoint = Checkpoint::read(&path)?;
-        let header = &checkpoint.header;
-        let (config, manifest) = (header.config.clone(), header.manifest.clone());
-        let data = data.unwrap_or(Path::new(&header.data));
-        let run = Self::of(folder, config, manifest, data)?;
+        let lock = Lock::take(folder)?;
+        let mut checkpoint = Checkpoint::read(&path)?;
+        if let Some(data) = data {
+            checkpoint.header.data = data.into();
+        }
+        let run = Self::of(folder, lock, checkpoint.header.clone())?;
         files::remove_parts(folder);
         Ok((run, checkpoint))
     }
@@ -121,16 +136,18 @@ impl Run {
         })
     }
 
-    fn of(folder: &Path, config: Config, manifest: Manifest, data: &Path) -> Result<Self> {
+    fn of(folder: &Path, lock: Lock, header: Header) -> Result<Self> {
         let absolute = |path: &Path| {
             std::path::absolute(path)
                 .map_err(|cause| Error::Environment(format!("{}: {cause}", shown(path))))
         };
         Ok(Self {
             folder: absolute(folder)?,
-            config,
-            manifest,
-            data: absolute(data)?,
+            data: absolute(Path::new(&header.data))?,
+            config: header.config,
+            manifest: header.manifest,
+            warnings: header.warnings,
+            _lock: lock,
         })
     }
 
@@ -147,6 +164,11 @@ impl Run {
         &self.data
     }
 
+    /// What its user should know of the run, a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -154,6 +176,11 @@ impl Run {
     /// A file of the run by name.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// Where what happens is written down.
+    pub fn log(&self) -> PathBuf {
+        self.file(LOG)
     }
 
     /// The best model so far.
@@ -179,20 +206,30 @@ impl Run {
         network: &Network,
         optimizer: &Optimizer,
     ) -> Result<()> {
-        let header = Header::new(
-            state.clone(),
-            self.config.clone(),
-            self.manifest.clone(),
-            &self.data,
-        );
+        let mut header = Header::new(self.config.clone(), self.manifest.clone(), &self.data);
+        header.state = state.clone();
+        header.warnings = self.warnings.clone();
         Checkpoint::write(&self.file(CHECKPOINT), &header, network, optimizer)
+    }
+
+    /// Adds what the best model was measured to do on test photos to its file.
+    ///
+    /// # Errors
+    /// Those of reading and writing it.
+    pub fn record_test(&self, test: &Evaluation) -> Result<()> {
+        let (mut bundle, _) = Bundle::read(&self.model())?;
+        let metrics = bundle.manifest.metrics.get_or_insert_with(|| json!({}));
+        metrics["test_accuracy"] = json!(test.accuracy);
+        metrics["test_accuracy_interval"] = json!(test.accuracy_interval);
+        metrics["test_photos"] = json!(test.n);
+        bundle.write(&self.model())
     }
 
     /// Writes the network as the run's model. Nothing in the file depends on the clock, so equal
     /// runs give equal files.
     pub(super) fn save_best(&self, state: &State, network: &Network) -> Result<()> {
         let metrics = state.best().map(|best| {
-            serde_json::json!({
+            json!({
                 "epoch": best.epoch,
                 "val_accuracy": best.val_accuracy,
                 "val_loss": best.val_loss,

@@ -28,6 +28,9 @@ pub struct Settings {
     /// else none), or a .pth or .safetensors file [default: imagenet]
     #[arg(long, value_name = "WEIGHTS")]
     pub weights: Option<String>,
+    /// SHA-256 of the file of weights, which a run writes down.
+    #[arg(skip)]
+    pub weights_sha256: Option<String>,
     /// Passes over the training photos, per phase of the recipe [default: 25 for classic, 10 for
     /// two-phase, 30 for scratch]
     #[arg(long, value_name = "N", value_parser = count)]
@@ -114,6 +117,8 @@ pub struct Config {
     pub arch: String,
     pub recipe: String,
     pub weights: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_sha256: Option<String>,
     pub epochs: usize,
     pub batch_size: usize,
     pub lr: f64,
@@ -150,7 +155,11 @@ impl Settings {
     }
 
     /// These settings, and those of `below` where they say nothing.
-    pub fn over(self, below: Self) -> Self {
+    pub fn over(self, mut below: Self) -> Self {
+        if self.weights.is_some() {
+            // The hash is that of the other weights.
+            below.weights_sha256 = None;
+        }
         macro_rules! pick {
             ($($field:ident),*) => { Self { $($field: self.$field.or(below.$field)),* } };
         }
@@ -158,6 +167,7 @@ impl Settings {
             arch,
             recipe,
             weights,
+            weights_sha256,
             epochs,
             batch_size,
             lr,
@@ -200,6 +210,7 @@ impl Settings {
             arch: architecture.name.into(),
             recipe: recipe.name.into(),
             weights: self.weights.unwrap_or_else(|| "imagenet".into()),
+            weights_sha256: self.weights_sha256,
             epochs: self.epochs.unwrap_or(recipe.epochs),
             batch_size: self.batch_size.unwrap_or(32),
             lr: self.lr.unwrap_or(recipe.lr * optimizer.usual_rate()),
@@ -385,6 +396,22 @@ mod tests {
         };
         let both = line.over(file);
         assert_eq!((both.epochs, both.lr), (Some(3), Some(0.5)));
+    }
+
+    #[test]
+    fn the_hash_of_weights_goes_with_them() {
+        let file = Settings {
+            weights: Some("imagenet".into()),
+            weights_sha256: Some("f37072fd".into()),
+            ..Settings::default()
+        };
+        let other = Settings {
+            weights: Some("none".into()),
+            ..Settings::default()
+        };
+        assert_eq!(other.over(file.clone()).weights_sha256, None);
+        let same = Settings::default().over(file.clone());
+        assert_eq!(same.weights_sha256, file.weights_sha256);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::graph::{Graph, is_below};
 use crate::models::{Architecture, pretrained};
 use crate::names::{nearest, plain};
 use crate::progress::Progress;
-use crate::weights::{self, StateDict, without_prefix};
+use crate::weights::{self, StateDict, hashed, without_prefix};
 
 /// Pretrained weights of the architecture.
 const IMAGENET: &str = "imagenet";
@@ -23,7 +23,11 @@ pub enum Start {
     /// Random parameters, and why if the user did not ask for them.
     Scratch { warning: Option<String> },
     /// Those of a file, as they are.
-    Stored { path: PathBuf, weights: StateDict },
+    Stored {
+        path: PathBuf,
+        sha256: String,
+        weights: StateDict,
+    },
 }
 
 impl Start {
@@ -32,7 +36,8 @@ impl Start {
     ///
     /// # Errors
     /// [`Error::Usage`] for a word that is neither known nor a file, [`Error::Data`] for a file
-    /// that holds no weights, [`Error::Environment`] for weights that the user has to get.
+    /// that holds no weights or is another one than the configuration was written for,
+    /// [`Error::Environment`] for weights that the user has to get.
     pub fn at_hand(config: &Config, progress: &dyn Progress) -> Result<Option<Self>> {
         let named = config.weights.as_str();
         if named == NONE {
@@ -51,7 +56,7 @@ impl Start {
         {
             return Err(mistake.into());
         }
-        Self::stored(path).map(Some)
+        Self::stored(path, config).map(Some)
     }
 
     /// Pretrained weights, downloaded if they are not in the cache.
@@ -60,7 +65,7 @@ impl Start {
     /// [`Error::Environment`] when they can't be had, unless the user can do without.
     pub fn download(config: &Config, progress: &dyn Progress) -> Result<Self> {
         match pretrained::fetch(&config.architecture()?.source, progress) {
-            Ok(path) => Self::stored(path),
+            Ok(path) => Self::stored(path, config),
             Err(cause) if config.weights == AUTO => Ok(Self::Scratch {
                 warning: Some(format!(
                     "TRAINING FROM SCRATCH, accuracy on real photos will be lower: {cause:#}"
@@ -70,9 +75,35 @@ impl Start {
         }
     }
 
-    fn stored(path: PathBuf) -> Result<Self> {
+    fn stored(path: PathBuf, config: &Config) -> Result<Self> {
         let weights = weights::read(&path)?;
-        Ok(Self::Stored { path, weights })
+        let sha256 = hashed::of_file(&path)
+            .map_err(|cause| Error::Data(format!("can't read {}: {cause}", shown(&path))))?;
+        match &config.weights_sha256 {
+            Some(expected) if *expected != sha256 => Err(Error::Data(format!(
+                "{} is another file than the configuration was written for: its SHA-256 is \
+                 {sha256}, not {expected}; give the same file, or choose this one with --weights",
+                shown(&path)
+            ))
+            .into()),
+            _ => Ok(Self::Stored {
+                path,
+                sha256,
+                weights,
+            }),
+        }
+    }
+
+    /// Writes down what `--weights` came to, so that the configuration repeats the run.
+    pub fn record(&self, config: &mut Config) {
+        let (weights, sha256) = match self {
+            Self::Scratch { .. } => (NONE, None),
+            Self::Stored { sha256, .. } => (IMAGENET, Some(sha256.clone())),
+        };
+        if config.weights == AUTO {
+            config.weights = weights.into();
+        }
+        config.weights_sha256 = sha256;
     }
 
     /// Parameters for a graph, and a line on where they come from. The classifier is taken over
@@ -83,7 +114,7 @@ impl Start {
     /// or of another shape.
     pub fn parameters(self, config: &Config, graph: &Graph) -> Result<(StateDict, String)> {
         let random = graph.initialise(config.seed);
-        let Self::Stored { path, weights } = self else {
+        let Self::Stored { path, weights, .. } = self else {
             return Ok((random, "random parameters".into()));
         };
         let is_known = |name: &str| random.contains_key(name);

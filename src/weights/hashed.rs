@@ -1,6 +1,8 @@
 //! The SHA-256 of a file, computed while it is read.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
@@ -22,6 +24,13 @@ impl<R> Hashed<R> {
     pub fn finish(self) -> String {
         hex(&self.hash.finalize())
     }
+}
+
+/// The SHA-256 of a file in lower-case hex.
+pub fn of_file(path: &Path) -> io::Result<String> {
+    let mut file = Hashed::new(File::open(path)?);
+    io::copy(&mut file, &mut io::sink())?;
+    Ok(file.finish())
 }
 
 /// Lower-case hexadecimal.

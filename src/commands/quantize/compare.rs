@@ -82,6 +82,7 @@ impl Work<'_> {
             all: photos,
             places: places.to_vec(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            seen: None,
         };
         self.progress.begin(what, places.len() as u64);
         let predictions = predicted(session, self.manifest, &photos, &self.stop, &self.progress)?;

@@ -9,6 +9,7 @@ use std::thread;
 use super::*;
 use crate::error::exit_code;
 use crate::progress::Silent;
+use crate::weights::hashed::Hashed;
 
 /// How the server answers one request for a file, given where the range begins.
 type Answer = fn(&mut TcpStream, &[u8], Option<usize>) -> io::Result<()>;

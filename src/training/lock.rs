@@ -1,0 +1,166 @@
+//! One process at a time in a run folder: a locked file that says who is there.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result, shown};
+
+/// The lock file's name; it is gone when nobody works in the folder.
+pub(super) const NAME: &str = "run.lock";
+
+/// A run folder that other processes stay out of until this is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Takes a folder. The system ends a lock with its process, so a file that a killed one left
+    /// is taken over.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when another process works in the folder, naming it, or when the
+    /// folder can't be written to.
+    pub fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(NAME);
+        let unwritten = |cause: io::Error| {
+            Error::Environment(format!("can't write to {}: {cause}", shown(folder)))
+        };
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let mut file = options.open(&path).map_err(unwritten)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(held(folder, &mut file)),
+                // Some network file systems have no locks.
+                Err(TryLockError::Error(cause)) if cause.kind() == ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(cause)) => return Err(unwritten(cause).into()),
+            }
+            // The process that held it may have removed it since it was opened.
+            if is_at(&file, &path) {
+                sign(&mut file).map_err(unwritten)?;
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+
+    /// Fails as [`Lock::take`] when another process works in a folder, and leaves it untouched.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] naming the process.
+    pub fn refuse_held(folder: &Path) -> Result<()> {
+        let Ok(mut file) = File::open(folder.join(NAME)) else {
+            return Ok(());
+        };
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(held(folder, &mut file)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Before the lock ends, so that nobody's file but this one is removed.
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+/// Writes who holds the lock.
+fn sign(file: &mut File) -> io::Result<()> {
+    let host = gethostname::gethostname();
+    let host = host.to_string_lossy();
+    file.set_len(0)?;
+    writeln!(file, "process {} on {host}", std::process::id())
+}
+
+fn held(folder: &Path, file: &mut File) -> anyhow::Error {
+    let mut holder = String::new();
+    file.read_to_string(&mut holder).ok();
+    let holder = match holder.trim() {
+        "" => "another process",
+        holder => holder,
+    };
+    Error::Environment(format!(
+        "{} is in use by {}: wait until it is done, or stop it (Ctrl-C or SIGTERM save the run) and \
+         try again",
+        shown(folder),
+        shown(holder)
+    ))
+    .into()
+}
+
+/// Whether an open file is the one that has the name now.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, named) = (file.metadata().map(identity), path.metadata().map(identity));
+    matches!((open, named), (Ok(open), Ok(named)) if open == named)
+}
+
+/// Elsewhere an open file can't be removed.
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::exit_code;
+
+    #[test]
+    fn a_folder_is_held_by_one_until_it_is_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        Lock::refuse_held(folder.path()).unwrap();
+        let lock = Lock::take(folder.path()).unwrap();
+        let by_me = format!("process {} on ", std::process::id());
+        for refused in [
+            Lock::take(folder.path()).unwrap_err(),
+            Lock::refuse_held(folder.path()).unwrap_err(),
+        ] {
+            assert_eq!(exit_code(&refused), 4);
+            assert!(refused.to_string().contains(&by_me), "{refused}");
+        }
+        drop(lock);
+        assert!(!folder.path().join(NAME).exists());
+        Lock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(NAME), "process 1 on a host\nmore").unwrap();
+        Lock::refuse_held(folder.path()).unwrap();
+        let _lock = Lock::take(folder.path()).unwrap();
+        let signed = std::fs::read_to_string(folder.path().join(NAME)).unwrap();
+        assert_eq!(signed.lines().count(), 1, "{signed}");
+        assert!(!signed.contains("process 1 on a host"), "{signed}");
+    }
+
+    #[test]
+    fn of_many_at_once_one_gets_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = std::sync::atomic::AtomicUsize::new(0);
+        let enter = || {
+            for _ in 0..200 {
+                if let Ok(lock) = Lock::take(folder.path()) {
+                    let others = inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    assert_eq!(others, 0);
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    drop(lock);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(enter);
+            }
+        });
+    }
+}
