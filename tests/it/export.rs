@@ -1,7 +1,6 @@
 //! Exported files: what is in them, and that other runtimes answer alike.
 
 mod program;
-pub mod real;
 mod runtimes;
 mod structure;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::support::{model, run};
+use crate::support::{model, run, trained};
 
 #[test]
 fn the_overview_lists_architectures_and_recipes() {
@@ -76,18 +76,33 @@ fn an_architecture_is_described_layer_by_layer() {
 
 #[test]
 fn a_model_file_is_described() {
-    let path = model();
+    let path = trained().join("model.safetensors");
     let text = run([Path::new("info"), &path]).done().stdout;
     let sha256: String = Sha256::digest(std::fs::read(&path).unwrap())
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
+    let metrics = std::fs::read(trained().join("metrics.json")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_slice(&metrics).unwrap();
+    let number = |value: &serde_json::Value| format!("{:.4}", value.as_f64().unwrap());
+    let interval = &metrics["accuracy_interval"];
+    let tested = format!(
+        "test accuracy {} (95% interval {} to {}, 6 photos)",
+        number(&metrics["accuracy"]),
+        number(&interval[0]),
+        number(&interval[1])
+    );
+    assert!(
+        text.find("test accuracy") < text.find("val accuracy"),
+        "{text}"
+    );
     for line in [
         &format!("sha256        {sha256}"),
         "architecture  mobilenet_v2",
         "classifier    3 classes",
         "labels        rose, sunflower, tulip",
         "input         shorter side resized to 37, 32x32 centre crop",
+        &tested,
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
@@ -97,6 +112,16 @@ fn a_model_file_is_described() {
     assert_eq!(described["sha256"], sha256);
     assert_eq!(described["manifest"]["schema"], 1);
     assert_eq!(described["manifest"]["recipe"]["lr"], 0.003);
+    let kept = &described["manifest"]["metrics"];
+    assert_eq!(kept["test_accuracy"], metrics["accuracy"]);
+    assert_eq!(kept["test_photos"], 6);
+}
+
+#[test]
+fn a_model_that_was_never_tested_says_so() {
+    let path = model();
+    let text = run([Path::new("info"), &path]).done().stdout;
+    assert!(text.contains("test accuracy not measured"), "{text}");
 }
 
 #[test]

@@ -3,12 +3,11 @@
 use flowers::graph::{Graph, Role};
 use flowers::models::{self, Options};
 use flowers::training::{Algorithm, Mode, Network, Optimizer};
-use flowers::weights::{self, StateDict, Tensor, Values};
+use flowers::weights::{StateDict, Tensor, Values};
 use serde_json::Value;
 use tch::{Device, Kind};
 
-/// Largest difference of a logit.
-const TOLERANCE: f64 = 1e-4;
+use crate::golden::{TOLERANCE, difference, pictures, uniform};
 
 #[test]
 fn every_architecture_gives_pytorchs_logits() {
@@ -111,27 +110,6 @@ fn freezing_keeps_parameters_and_statistics() {
     }
 }
 
-#[test]
-fn real_imagenet_weights_give_the_published_logits() {
-    let Some(folder) = crate::support::real_weights() else {
-        return;
-    };
-    let golden: Value =
-        serde_json::from_str(include_str!("../golden/models/imagenet.json")).unwrap();
-    for (name, file) in [
-        ("mobilenet_v2", "mobilenet_v2-b0353104.pth"),
-        ("efficientnet_lite0", "efficientnet-lite0-57934424.pth"),
-    ] {
-        let architecture = models::find(name).unwrap();
-        let graph = architecture.graph(&architecture.imagenet()).unwrap();
-        let stored = weights::read(&folder.join(file)).unwrap();
-        let network = Network::new(graph, &stored, Device::Cpu).unwrap();
-        let logits = network.forward(&pictures(2, 224), Mode::Evaluate).unwrap();
-        let worst = difference(&logits, &golden[file]);
-        assert!(worst <= TOLERANCE, "{name}: logits differ by {worst}");
-    }
-}
-
 fn network(name: &str, image_size: usize, classes: usize) -> Network {
     let architecture = models::find(name).unwrap();
     let options = Options {
@@ -167,38 +145,4 @@ fn generated(graph: &Graph) -> StateDict {
         (parameter.name, tensor)
     });
     parameters.collect()
-}
-
-fn pictures(count: i64, size: usize) -> tch::Tensor {
-    let side = size as i64;
-    let values = uniform(&format!("pictures{size}"), count as usize * 3 * size * size);
-    let values: Vec<f32> = values.map(|u| (4.0 * u - 2.0) as f32).collect();
-    tch::Tensor::from_slice(&values).reshape([count, 3, side, side])
-}
-
-/// Numbers in [0, 1) that depend on the name only: SplitMix64 from the FNV-1a hash of the name.
-fn uniform(name: &str, count: usize) -> impl Iterator<Item = f64> + use<> {
-    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (1..=count as u64).map(move |place| {
-        let mut z = seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        (z >> 40) as f64 / (1u64 << 24) as f64
-    })
-}
-
-fn difference(logits: &tch::Tensor, golden: &Value) -> f64 {
-    let rows = golden.as_array().unwrap();
-    let expected: Vec<f64> = rows
-        .iter()
-        .flat_map(|row| row.as_array().unwrap())
-        .map(|value| value.as_f64().unwrap())
-        .collect();
-    let actual = Vec::<f64>::try_from(logits.to_kind(Kind::Double).flatten(0, -1)).unwrap();
-    assert_eq!(actual.len(), expected.len());
-    let differences = actual.iter().zip(&expected).map(|(a, b)| (a - b).abs());
-    differences.fold(0.0, f64::max)
 }

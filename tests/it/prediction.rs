@@ -1,16 +1,19 @@
 //! `flowers predict`: answers for files and folders, text and JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use flowers::bundle::Bundle;
-use flowers::weights::Values;
+use flowers::image::Preprocessing;
 use serde_json::{Value, json};
 
-use crate::support::{Said, copy, model, photos, run};
+use crate::known::{self, CLASSES};
+use crate::support::{Said, copy, flowers, model, photos, run};
 
-/// `flowers predict` of the trained model.
+/// `flowers predict` of the known model.
 fn predict(files: &[&Path], options: &[&str]) -> Said {
     let model = model();
     let arguments = [Path::new("predict"), &model].into_iter();
@@ -94,6 +97,109 @@ fn top_k_is_how_many_classes_are_named() {
     }
     let said = predict(&[&rose], &["--top-k", "1"]).done();
     assert!(!said.stdout.contains('('), "{}", said.stdout);
+}
+
+#[test]
+fn a_table_has_a_row_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(photo("rose/rose-0001.jpg"), folder.path().join("a, b.jpg")).unwrap();
+    fs::write(folder.path().join("z.jpg"), b"").unwrap();
+    let said = predict(&[folder.path()], &["--csv", "--top-k", "2"]);
+    said.failed(3, &["1 of 2 files"]);
+    let mut table = csv::Reader::from_reader(said.stdout.as_bytes());
+    let head = [
+        "file",
+        "label",
+        "confidence",
+        "label_2",
+        "confidence_2",
+        "error",
+    ];
+    assert_eq!(table.headers().unwrap(), &head[..]);
+    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 2);
+    assert!(rows[0][0].ends_with("a, b.jpg"), "{:?}", rows[0]);
+    assert!(CLASSES.contains(&&rows[0][1]));
+    let shares = [2, 4].map(|at| rows[0][at].parse::<f64>().unwrap());
+    assert!(shares[0] >= shares[1] && shares[0] + shares[1] <= 1.000_002);
+    assert_eq!(&rows[0][5], "");
+    assert_eq!(&rows[1][1], "");
+    assert!(rows[1][5].starts_with("the file is empty"), "{:?}", rows[1]);
+    predict(&[folder.path()], &["--csv", "--json"]).misused(&["--csv"]);
+    let wide = predict(&[&photo("rose/rose-0001.jpg")], &["--csv", "--top-k", "99"]).done();
+    assert_eq!(wide.stdout.lines().next().unwrap().split(',').count(), 8);
+}
+
+#[test]
+fn a_picture_comes_from_standard_input() {
+    let rose = photo("rose/rose-0002.jpg");
+    let piped = |bytes: &[u8]| {
+        let mut command = flowers();
+        command.args([OsStr::new("predict"), model().as_os_str()]);
+        command.args(["-", "--json"]);
+        let pipe = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = pipe.stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        Said::of(child.wait_with_output().unwrap())
+    };
+    let said = piped(&fs::read(&rose).unwrap()).done();
+    let mut expected = predict(&[&rose], &["--json"]).done().json().remove(0);
+    expected["file"] = json!("-");
+    assert_eq!(said.json()[0], expected);
+    let said = piped(b"a rose is a rose");
+    said.failed(3, &["1 of 1 files"]);
+    assert!(said.json()[0]["error"].as_str().unwrap().contains("text"));
+}
+
+/// A terminal as standard error, and results in a file.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_way_through_a_folder_is_shown_beside_results_that_go_elsewhere() {
+    let mut terminal = terminal();
+    let mut command = flowers();
+    command.args([OsStr::new("predict"), model().as_os_str()]);
+    command.arg(photos()).env("TERM", "xterm");
+    command.stdout(Stdio::piped()).stderr(terminal.1);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut answers = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut answers)
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(answers.lines().count(), 36);
+    let mut shown = Vec::new();
+    // The end of a terminal that nobody has open any more is an error.
+    terminal.0.read_to_end(&mut shown).ok();
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(
+        shown.contains("predicting") && shown.contains("/36"),
+        "{shown}"
+    );
+}
+
+/// A pseudo-terminal of 120 columns: the side to read from, and the program's.
+#[cfg(target_os = "linux")]
+fn terminal() -> (fs::File, fs::File) {
+    use std::os::fd::FromRawFd;
+    let (mut ours, mut theirs) = (0, 0);
+    let size = libc::winsize {
+        ws_row: 40,
+        ws_col: 120,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the pointers are valid or null as the function allows, and the descriptors it opens
+    // are owned by the files alone.
+    unsafe {
+        let null = std::ptr::null_mut();
+        let opened = libc::openpty(&mut ours, &mut theirs, null, std::ptr::null(), &size);
+        assert_eq!(opened, 0);
+        (fs::File::from_raw_fd(ours), fs::File::from_raw_fd(theirs))
+    }
 }
 
 #[test]
@@ -193,30 +299,33 @@ fn the_company_of_other_pictures_changes_no_answer() {
     }
 }
 
-/// The trained model with its biases shifted so that its answers vary: of each class, the mean
-/// logarithm of the confidence over all photos becomes 0.
-pub(crate) fn undecided(folder: &Path) -> PathBuf {
-    let (mut bundle, _) = Bundle::read(&model()).unwrap();
-    let answers = confidences(&predict(&[photos()], &["--json"]).done());
-    let mean = |class: &String| {
-        let logs = answers.values().map(|guesses| guesses[class].ln());
-        logs.sum::<f64>() / answers.len() as f64
-    };
-    let means: Vec<f64> = bundle.manifest.labels.names().iter().map(mean).collect();
-    let bias = bundle.weights.get_mut("classifier.1.bias").unwrap();
-    let values = bias.as_f32().unwrap().iter().zip(means);
-    bias.values = Values::F32(values.map(|(bias, mean)| bias - mean as f32).collect());
-    let path = folder.join("undecided.safetensors");
-    bundle.write(&path).unwrap();
-    path
+/// The whole chain from the file to the confidence, held against sums over its pixels.
+#[test]
+fn every_photo_has_a_clear_answer() {
+    let answers = confidences(&predict(&[photos()], &["--json", "--precision", "float32"]).done());
+    assert_eq!(answers.len(), 36);
+    let preprocessing = Preprocessing::imagenet(known::SIZE);
+    let mut taken_for = BTreeSet::new();
+    for (file, guesses) in answers {
+        let picture = preprocessing.fit(&image::open(&file).unwrap().to_rgb8());
+        let logits = known::logits(&picture);
+        let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+        for (class, logit) in CLASSES.iter().zip(logits) {
+            let apart = (guesses[*class] - logit.exp() / sum).abs();
+            assert!(apart < 1e-4, "{file} {class}: {apart}");
+        }
+        let mut sorted = logits;
+        sorted.sort_by(f64::total_cmp);
+        assert!(sorted[2] - sorted[1] > 0.3, "{file}: {logits:?}");
+        taken_for.insert(logits.iter().position(|logit| *logit == sorted[2]));
+    }
+    assert_eq!(taken_for.len(), 3);
 }
 
 #[test]
 fn predictions_add_up_to_the_evaluation() {
-    let classes = ["rose", "sunflower", "tulip"];
-    let id = |name: &str| classes.iter().position(|class| *class == name).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let model = undecided(folder.path());
+    let id = |name: &str| CLASSES.iter().position(|class| *class == name).unwrap();
+    let model = model();
     let mut confusion = [[0u64; 3]; 3];
     let options = ["--json", "--precision", "float32"].map(Path::new);
     let arguments = [Path::new("predict"), &model, photos()];

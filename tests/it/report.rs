@@ -156,6 +156,7 @@ fn report(name: &str) -> ReportData {
             passed: false,
         }],
         evaluation,
+        warnings: vec![format!("trained on {name}")],
         history: vec![epoch(1, name, 0.5), epoch(2, "rest", 0.7)],
         mistakes: vec![
             MistakePhoto {
@@ -216,6 +217,7 @@ fn the_report_says_what_was_measured() {
     for fact in [
         ">90.9%</p>",
         "95% interval 62.3% to 98.4%",
+        "<p>trained on daisy</p>",
         "<b>missed</b> accuracy <span>0.9091, required 0.9900</span>",
         "aria-label=\"Training curves\"",
         "<span>actual</span> <b>daisy</b>",

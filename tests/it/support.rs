@@ -12,6 +12,8 @@ use flowers::progress::Silent;
 use flowers::weights::safetensors;
 use serde_json::Value;
 
+use crate::known;
+
 /// A small network on small pictures: an epoch takes a tenth of a second.
 pub const TINY: [&str; 12] = [
     "--weights",
@@ -198,7 +200,7 @@ pub fn photos() -> &'static Path {
     })
 }
 
-/// A finished run on [`photos`]; only to be read.
+/// A finished run on [`photos`], which has learned nothing to speak of; only to be read.
 pub fn trained() -> &'static Path {
     static RUN: OnceLock<PathBuf> = OnceLock::new();
     RUN.get_or_init(|| {
@@ -209,9 +211,15 @@ pub fn trained() -> &'static Path {
     })
 }
 
-/// The model of [`trained`].
+/// The model file of [`known`]; only to be read.
 pub fn model() -> PathBuf {
-    trained().join("model.safetensors")
+    static MODEL: OnceLock<PathBuf> = OnceLock::new();
+    let write = || {
+        let path = shared().join("known.safetensors");
+        known::bundle(photos()).write(&path).unwrap();
+        path
+    };
+    MODEL.get_or_init(write).clone()
 }
 
 /// Copies a folder with all that is in it.
@@ -259,23 +267,4 @@ pub fn crc(bytes: &[u8], polynomial: u32) -> u32 {
         }
     }
     !crc
-}
-
-/// The folder of published ImageNet weights, or a message that the test is skipped.
-pub fn real_weights() -> Option<PathBuf> {
-    named_folder("FLOWERS_REAL_WEIGHTS")
-}
-
-/// The folder of the Oxford flower photos, or a message that the test is skipped.
-pub fn oxford12() -> Option<PathBuf> {
-    named_folder("FLOWERS_OXFORD12")
-}
-
-fn named_folder(variable: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os(variable).map(PathBuf::from);
-    let folder = folder.filter(|folder| folder.is_dir());
-    if folder.is_none() {
-        println!("skipped: {variable} names no folder; `make test-real` sets it");
-    }
-    folder
 }

@@ -29,6 +29,7 @@ fn places_that_cannot_be_written_to() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn results_that_cannot_be_written_down() {
     let (model, photos) = (model(), photos().to_str().unwrap());
     let model = model.to_str().unwrap();
@@ -38,9 +39,7 @@ fn results_that_cannot_be_written_down() {
         &["data", "check", photos],
     ];
     for verb in verbs {
-        let Ok(full) = File::options().write(true).open("/dev/full") else {
-            return;
-        };
+        let full = File::options().write(true).open("/dev/full").unwrap();
         let said = Said::of(flowers().args(verb).stdout(full).output().unwrap());
         said.failed(4, &["standard output", "No space left"]);
     }

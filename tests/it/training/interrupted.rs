@@ -176,6 +176,30 @@ fn a_stopped_run_saves_and_says_how_to_go_on() {
 }
 
 #[test]
+fn a_run_belongs_to_one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, stderr) = (folder.path().join("run"), folder.path().join("stderr"));
+    let options = [&["--epochs", "1000"][..], &OFTEN].concat();
+    let mut first = start(&train_arguments(photos(), &out, &options), &stderr);
+    wait_until("a checkpoint", || out.join("last.ckpt").exists());
+    let owner = format!("in use by process {} on ", first.id());
+    for arguments in [resume(&out), train_arguments(photos(), &out, &options)] {
+        run(arguments).failed(4, &["run is in use", &owner, "wait until it is done"]);
+    }
+    assert_eq!(first.try_wait().unwrap(), None, "the first goes on");
+    first.kill().unwrap();
+    first.wait().unwrap();
+
+    // What a killed process left keeps nobody out.
+    assert!(out.join("run.lock").exists());
+    edit_checkpoint(&out.join("last.ckpt"), |header| {
+        header["config"]["epochs"] = 1.into();
+    });
+    run(resume(&out)).done();
+    assert!(!out.join("run.lock").exists());
+}
+
+#[test]
 fn resuming_a_finished_run_reports_it_again() {
     let folder = tempfile::tempdir().unwrap();
     let again = folder.path().join("again");

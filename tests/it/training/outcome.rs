@@ -1,13 +1,18 @@
 //! What a run leaves in its folder, what repeats it, and what its options do.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use flowers::bundle::Bundle;
+use flowers::data::{Folder, ScanOptions, Split, SplitOptions};
 use flowers::metrics::Evaluation;
-use flowers::weights::safetensors;
+use flowers::progress::Silent;
+use flowers::weights::{Values, safetensors};
 
 use super::{model_bytes, rows, weights};
-use crate::support::{TINY, copy, model, names, photos, run, train, trained};
+use crate::support::{
+    Said, TINY, copy, flowers, model, names, photos, run, train, train_arguments, trained,
+};
 
 #[test]
 fn a_run_folder_holds_what_is_promised() {
@@ -66,7 +71,7 @@ fn the_history_is_a_row_an_epoch_and_the_model_its_best() {
         }
     }
     let best = flowers::metrics::history::best(&rows).unwrap();
-    let path = model();
+    let path = trained().join("model.safetensors");
     let said = run([
         Path::new("eval"),
         &path,
@@ -146,6 +151,83 @@ fn a_run_can_be_repeated_to_the_byte() {
     assert!(with("seed", &["--seed", "1"]) != weights(trained()));
 }
 
+/// `flowers train --weights auto` with what is in a cache, and no way to anywhere else.
+fn train_from_cache(cache: &Path, out: &Path, options: &[&str]) -> Said {
+    let options = [&["--weights", "auto", "--epochs", "1"][..], options].concat();
+    let mut command = flowers();
+    command.args(train_arguments(photos(), out, &options));
+    command.env("FLOWERS_CACHE", cache);
+    command.env("HTTPS_PROXY", "http://127.0.0.1:9");
+    Said::of(command.output().unwrap())
+}
+
+fn read_text(run: &Path, name: &str) -> String {
+    fs::read_to_string(run.join(name)).unwrap()
+}
+
+#[test]
+fn what_auto_came_to_is_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, out) = (folder.path().join("cache"), folder.path().join("run"));
+    let said = train_from_cache(&cache, &out, &[]).done();
+    let warning = "warning: TRAINING FROM SCRATCH";
+    assert!(said.stderr.contains(warning), "{}", said.stderr);
+    let config = read_text(&out, "config.toml");
+    assert!(config.contains("weights = \"none\"\n"), "{config}");
+    assert!(!config.contains("sha256"), "{config}");
+    assert!(read_text(&out, "train.log").starts_with(warning));
+    let said_in_report =
+        |run: &Path| read_text(run, "report.html").contains("TRAINING FROM SCRATCH");
+    assert!(said_in_report(&out));
+    let manifest = Bundle::read(&out.join("model.safetensors"))
+        .unwrap()
+        .0
+        .manifest;
+    assert_eq!(manifest.recipe.unwrap()["weights"], "none");
+
+    // Resuming knows of it, repeating needs no "auto".
+    fs::remove_file(out.join("report.html")).unwrap();
+    run(["train".as_ref(), "--resume".as_ref(), out.as_os_str()]).done();
+    assert!(said_in_report(&out));
+    let again = folder.path().join("again");
+    let config = out.join("config.toml");
+    let arguments = ["train".as_ref(), photos(), "--out".as_ref(), &again];
+    let arguments = arguments
+        .into_iter()
+        .chain(["--config".as_ref(), config.as_path()]);
+    run(arguments).done();
+    assert!(model_bytes(&again) == model_bytes(&out));
+}
+
+#[test]
+fn a_file_of_weights_is_known_by_its_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let (weights, out) = (
+        folder.path().join("start.safetensors"),
+        folder.path().join("run"),
+    );
+    fs::copy(model(), &weights).unwrap();
+    let options = ["--epochs", "1", "--weights", weights.to_str().unwrap()];
+    train(photos(), &out, &options).done();
+    let (_, sha256) = Bundle::read(&weights).unwrap();
+    let line = format!("weights-sha256 = \"{sha256}\"\n");
+    assert!(read_text(&out, "config.toml").contains(&line));
+
+    let config = out.join("config.toml");
+    let repeat = |name: &str, more: &[&str]| {
+        let again = folder.path().join(name);
+        let arguments = ["train".as_ref(), photos(), "--out".as_ref(), &again];
+        let config = ["--config".as_ref(), config.as_path()];
+        let more = more.iter().map(Path::new);
+        run(arguments.into_iter().chain(config).chain(more))
+    };
+    repeat("same", &[]).done();
+    fs::copy(trained().join("model.safetensors"), &weights).unwrap();
+    let words = ["start.safetensors is another file", &sha256, "--weights"];
+    repeat("other", &[]).failed(3, &words);
+    repeat("chosen", &options[2..]).done();
+}
+
 #[test]
 fn a_split_of_another_run_is_followed() {
     let folder = tempfile::tempdir().unwrap();
@@ -177,7 +259,7 @@ fn a_split_of_another_run_is_followed() {
 fn what_comes_before_the_frozen_layer_stays() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let path = model();
+    let path = trained().join("model.safetensors");
     let weights_option = ["--weights", path.to_str().unwrap(), "--epochs", "1"];
     let freeze = ["--freeze-until", "features.14", "--lr", "0.01"];
     train(photos(), &out, &[weights_option, freeze].concat()).done();
@@ -233,50 +315,82 @@ fn early_stop_ends_a_run_that_stands_still() {
     );
 }
 
-#[test]
-fn label_smoothing_bounds_the_loss_from_below() {
-    let folder = tempfile::tempdir().unwrap();
-    let least_loss = |name: &str, smoothing: &str| {
-        let out = folder.path().join(name);
-        let options = ["--arch", "resnet18", "--epochs", "3", "--lr", "0.0003"];
-        let smoothing = ["--label-smoothing", smoothing];
-        train(photos(), &out, &[&options[..], &smoothing].concat()).done();
-        let losses = rows(&out).into_iter().map(|row| row.train_loss);
-        losses.fold(f64::INFINITY, f64::min)
-    };
-    // The entropy of the smoothed label (0.4, 0.3, 0.3): no prediction can do better.
-    let bound = -(0.4 * 0.4f64.ln() + 0.6 * 0.3f64.ln());
-    let (smoothed, plain) = (least_loss("smoothed", "0.9"), least_loss("plain", "0"));
-    assert!(
-        smoothed > bound - 1e-6 && plain < bound,
-        "{smoothed} {plain}"
-    );
+/// The loss of a model that stays as it is, and takes everything for a rose: its logits are 2, 0
+/// and 0 whatever it is shown.
+fn standing_loss(data: &Path, folder: &Path, options: &[&str]) -> f64 {
+    let (mut bundle, _) = Bundle::read(&model()).unwrap();
+    let weight = bundle.weights.get_mut("classifier.1.weight").unwrap();
+    weight.values = Values::F32(vec![0.0; weight.len()]);
+    let bias = bundle.weights.get_mut("classifier.1.bias").unwrap();
+    bias.values = Values::F32(vec![2.0, 0.0, 0.0]);
+    let path = folder.join("sure.safetensors");
+    bundle.write(&path).unwrap();
+    let out = tempfile::tempdir_in(folder).unwrap();
+    let start = ["--weights", path.to_str().unwrap(), "--epochs", "1"];
+    let still = [
+        "--lr",
+        "1e-30",
+        "--freeze-until",
+        "classifier.1",
+        "--batch-size",
+        "64",
+    ];
+    train(data, out.path(), &[&start[..], &still, options].concat()).done();
+    rows(out.path())[0].train_loss
+}
+
+/// Cross-entropies of that model for a rose and for anything else.
+fn losses() -> [f64; 2] {
+    let log_sum = (2f64.exp() + 2.0).ln();
+    [log_sum - 2.0, log_sum]
+}
+
+#[track_caller]
+fn assert_near(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-4, "{found} {expected}");
 }
 
 #[test]
-fn class_weights_matter_where_classes_differ_in_size() {
+fn smoothed_labels_are_shared_out_over_all_classes() {
     let folder = tempfile::tempdir().unwrap();
-    let set = folder.path().join("set");
-    copy(photos(), &set);
-    let pair = |set: &Path, name: &str| {
-        let out = |kind: &str| folder.path().join(format!("{name}-{kind}"));
-        let options = ["--epochs", "1", "--lr", "0.003"];
-        train(set, &out("plain"), &options).done();
-        train(
-            set,
-            &out("weighted"),
-            &[&options[..], &["--class-weights"]].concat(),
-        )
-        .done();
-        (weights(&out("plain")), weights(&out("weighted")))
-    };
-    let (plain, weighted) = pair(&set, "balanced");
-    assert!(plain == weighted, "equal classes have equal weights");
-    for number in 5..=12 {
+    let [rose, other] = losses();
+    let mean = (rose + 2.0 * other) / 3.0;
+    // Eight photos of each class are trained on.
+    let plain = standing_loss(photos(), folder.path(), &[]);
+    assert_near(plain, mean);
+    let set = roses_left(&folder.path().join("set"), 6);
+    let [roses, others] = trained_on(&set);
+    let plain = (roses * rose + others * other) / (roses + others);
+    let smoothed = standing_loss(&set, folder.path(), &["--label-smoothing", "0.3"]);
+    assert_near(smoothed, 0.7 * plain + 0.3 * mean);
+}
+
+#[test]
+fn class_weights_make_up_for_the_number_of_photos() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = roses_left(&folder.path().join("set"), 4);
+    let ([rose, other], [roses, others]) = (losses(), trained_on(&set));
+    let plain = standing_loss(&set, folder.path(), &[]);
+    assert_near(plain, (roses * rose + others * other) / (roses + others));
+    let weighted = standing_loss(&set, folder.path(), &["--class-weights"]);
+    assert_near(weighted, (rose + 2.0 * other) / 3.0);
+}
+
+/// A copy of the photos with only some of the roses.
+fn roses_left(set: &Path, count: usize) -> PathBuf {
+    copy(photos(), set);
+    for number in count + 1..=12 {
         fs::remove_file(set.join(format!("rose/rose-{number:04}.jpg"))).unwrap();
     }
-    let (plain, weighted) = pair(&set, "unbalanced");
-    assert!(plain != weighted);
+    set.to_path_buf()
+}
+
+/// Numbers of roses and of others that a usual split trains on.
+fn trained_on(set: &Path) -> [f64; 2] {
+    let folder = Folder::scan(set, &ScanOptions::default(), &Silent).unwrap();
+    let split = Split::make(&folder, &SplitOptions::default()).unwrap();
+    let roses = split.counts(&folder, 0)[0];
+    [roses as f64, (split.train.len() - roses) as f64]
 }
 
 #[test]

@@ -1,7 +1,6 @@
-//! The runtimes that exports are for: ONNX Runtime, PyTorch and torchvision, where Python has them.
+//! The runtimes that exports are for: ONNX Runtime, PyTorch and torchvision.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,30 +16,16 @@ use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
 use flowers::weights::{StateDict, Tensor, Values, safetensors};
 
-use super::{bundle, int8};
-use crate::networks::{SIZE, pictures};
+use crate::needs;
+use crate::networks::{SIZE, bundle, int8, pictures};
 
 /// Scores of the engine by the kind of export that should give them.
 type Expected = BTreeMap<&'static str, Vec<f32>>;
 
-/// Python with the runtimes, or a message that the test is skipped.
-fn python() -> Option<OsString> {
-    let python = std::env::var_os("FLOWERS_PYTHON");
-    let found = python.filter(|python| {
-        let modules = "import torch, onnx, onnxruntime, safetensors";
-        let output = Command::new(python).args(["-c", modules]).output();
-        output.is_ok_and(|output| output.status.success())
-    });
-    if found.is_none() {
-        println!("skipped: FLOWERS_PYTHON has no torch, onnx, onnxruntime and safetensors");
-    }
-    found
-}
-
 /// Runs the exports of a folder in their runtimes.
-fn run(python: &OsString, folder: &Path) {
+fn run(folder: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/exported.py");
-    let output = Command::new(python)
+    let output = Command::new(needs::python())
         .arg(script)
         .arg(folder)
         .output()
@@ -127,11 +112,7 @@ fn write(folder: &Path, format: &str, bundle: &Bundle, options: &Options, name: 
     fs::write(folder.join(name), file).unwrap();
 }
 
-#[test]
-fn every_architecture_and_opset_is_answered_alike() {
-    let Some(python) = python() else {
-        return;
-    };
+pub fn every_architecture_and_opset_is_answered_alike() {
     for architecture in ARCHITECTURES {
         let name = architecture.name;
         let folder = tempfile::tempdir().unwrap();
@@ -165,15 +146,12 @@ fn every_architecture_and_opset_is_answered_alike() {
             let file = format!("{name}-float.pth");
             write(folder.path(), "pth", &float, &Options::default(), &file);
         }
-        run(&python, folder.path());
+        run(folder.path());
     }
 }
 
 /// Holds the exports of a trained model against the engine on every photo of a folder.
 pub fn compare_on_photos(model: &Path, photos: &Path) {
-    let Some(python) = python() else {
-        return;
-    };
     let (bundle, _) = Bundle::read(model).unwrap();
     let folder = Folder::scan(photos, &ScanOptions::default(), &Silent).unwrap();
     let mut pixels = Vec::new();
@@ -208,16 +186,11 @@ pub fn compare_on_photos(model: &Path, photos: &Path) {
         );
     }
     write_expected(folder.path(), &bundle, &pixels, scores);
-    run(&python, folder.path());
+    run(folder.path());
 }
 
 /// Compares the exports of any model: `FLOWERS_MODEL` and `FLOWERS_PHOTOS`.
-#[test]
-fn a_model_of_the_users_own_is_answered_alike() {
-    let given = ["FLOWERS_MODEL", "FLOWERS_PHOTOS"].map(std::env::var_os);
-    let [Some(model), Some(photos)] = given else {
-        println!("skipped: FLOWERS_MODEL and FLOWERS_PHOTOS name no model and photos");
-        return;
-    };
-    compare_on_photos(Path::new(&model), Path::new(&photos));
+pub fn a_model_of_ones_own_is_answered_alike() {
+    let [model, photos] = needs::own_model();
+    compare_on_photos(&model, &photos);
 }

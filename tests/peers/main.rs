@@ -1,0 +1,59 @@
+//! Tests beside others' programs and data. Without these they are counted as ignored, and say what
+//! they lack: `make test-real` gets what can be got.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+// Shared with the other tests, which use all of it.
+#![allow(dead_code)]
+
+mod exported;
+#[path = "../it/golden.rs"]
+mod golden;
+#[path = "../it/known.rs"]
+mod known;
+mod needs;
+#[path = "../it/networks.rs"]
+mod networks;
+mod published;
+mod real;
+#[path = "../it/support.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use needs::Need::{self, OwnModel, Photos, Runtimes, Torchvision, Weights};
+
+/// Each test by its name, with what it needs.
+macro_rules! trials {
+    ($($module:ident::$test:ident: $needs:expr;)*) => {
+        vec![$(trial(concat!(stringify!($module), "::", stringify!($test)), &$needs, $module::$test)),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each of them uses every core.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    let trials = trials! {
+        published::published_weights_load: [Weights];
+        published::published_weights_give_the_published_logits: [Weights];
+        exported::every_architecture_and_opset_is_answered_alike: [Runtimes];
+        exported::a_model_of_ones_own_is_answered_alike: [OwnModel, Runtimes];
+        real::real_photos_are_learned_in_a_few_epochs: [Weights, Photos];
+        real::exports_answer_alike_on_real_photos: [Weights, Photos, Runtimes];
+        real::torchvision_answers_alike_on_real_photos: [Weights, Photos, Torchvision];
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: &str, needs: &[Need], test: fn()) -> Trial {
+    let lacking = needs.iter().find(|need| !need.is_met());
+    let run = move || {
+        test();
+        Ok(())
+    };
+    let trial = Trial::test(name, run).with_ignored_flag(lacking.is_some());
+    match lacking {
+        Some(need) => trial.with_kind(format!("needs {}", need.name())),
+        None => trial,
+    }
+}
