@@ -1,16 +1,19 @@
 //! Steps of fine-tuning on random pictures: throughput and peak memory, as one JSON object.
 //!
-//! usage: train_step [ARCH] [IMAGE_SIZE] [BATCH] [STEPS] [THREADS]
+//! usage: train_step [ARCH] [IMAGE_SIZE] [BATCH] [STEPS] [THREADS] [cpu|cuda] [float32|bfloat16]
 //!
-//! `benches/peers/train_step.py` runs it beside the same step in PyTorch.
+//! `benches/peers/train_step.py` and `gpu.py` run it beside the same step in PyTorch.
 #![allow(clippy::print_stdout)]
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use flowers::models::{self, Options};
-use flowers::training::{Algorithm, Mode, Network, Optimizer};
-use tch::{Device, Kind, Reduction, Tensor};
+use flowers::training::{
+    Algorithm, DeviceChoice, Mode, Network, Optimizer, Precision, resolve_device,
+};
+use tch::{Kind, Reduction, Tensor};
 
 fn main() -> Result<()> {
     // Cargo passes `--bench`.
@@ -29,6 +32,10 @@ fn main() -> Result<()> {
     let batch: i64 = argument(2, "32").parse()?;
     let steps: usize = argument(3, "8").parse()?;
     tch::set_num_threads(argument(4, "2").parse()?);
+    let device = DeviceChoice::from_str(&argument(5, "cpu"), false).map_err(anyhow::Error::msg)?;
+    let device = resolve_device(device)?;
+    let precision =
+        Precision::from_str(&argument(6, "float32"), false).map_err(anyhow::Error::msg)?;
 
     let options = Options {
         classes: 10,
@@ -37,21 +44,21 @@ fn main() -> Result<()> {
     };
     let graph = architecture.graph(&options)?;
     let weights = graph.initialise(0);
-    let network = Network::new(graph, &weights, Device::Cpu)?;
+    let network = Network::new(graph, &weights, device)?.with_precision(precision);
     drop(weights);
     let mut optimizer = Optimizer::new(Algorithm::Adam, network.trainable(), 0.0)?;
     let side = image_size as i64;
-    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, Device::Cpu));
-    let labels = Tensor::randint(10, [batch], (Kind::Int64, Device::Cpu));
+    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, device));
+    let labels = Tensor::randint(10, [batch], (Kind::Int64, device));
 
     let mut seconds = Vec::with_capacity(steps);
     for _ in 0..steps + 2 {
         let started = Instant::now();
         let logits = network.forward(&pixels, Mode::Train)?;
         let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
+        optimizer.step(&loss, 1e-4)?;
         let value = loss.double_value(&[]);
         anyhow::ensure!(value.is_finite(), "the loss is {value}");
-        optimizer.step(&loss, 1e-4)?;
         seconds.push(started.elapsed().as_secs_f64());
     }
     // The first steps allocate and warm up.

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::paths;
 use crate::engine::Precision;
+use crate::training::DeviceChoice;
 use crate::values::{seed, whole};
 
 #[derive(Debug, Args)]
@@ -37,7 +38,10 @@ pub struct ServeArgs {
     pub place: Place,
     #[command(flatten)]
     pub limits: ServeLimits,
-    /// Threads to compute with [default: one per core]
+    /// Device to compute on; on a GPU, see also --max-batch
+    #[arg(long, env = "FLOWERS_DEVICE", value_enum, default_value_t = DeviceChoice::Auto)]
+    pub device: DeviceChoice,
+    /// CPU threads to compute with [default: one per core]
     #[arg(long, env = "FLOWERS_THREADS", value_name = "N", value_parser = whole::<u16>(1..=1024))]
     pub threads: Option<u16>,
     /// Precision to compute in

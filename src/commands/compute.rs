@@ -37,14 +37,6 @@ pub fn with_threads(device: DeviceChoice, threads: usize) -> Result<Device> {
     training::resolve_device(device)
 }
 
-/// How to compute on the CPU, whatever else there is.
-pub fn on_cpu(precision: Precision) -> Options {
-    Options {
-        precision,
-        ..Options::cpu()
-    }
-}
-
 /// A model compiled for the device of the arguments; says in which precision.
 ///
 /// # Errors

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use tch::Device;
 use tokio::runtime;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::compute;
 use crate::cli::serve::{LogFormat, Place, ServeArgs};
+use crate::engine::{Kernels, Options};
 use crate::error::{Error, Result};
 use crate::image::Limits;
 use crate::memory;
@@ -18,6 +19,7 @@ use crate::serving::listener::Listener;
 use crate::serving::serve;
 use crate::serving::service::decoders;
 use crate::serving::settings::{Connections, Settings};
+use crate::training::resolve_device;
 
 /// Where Cloud Run and others tell the port.
 const PORT: &str = "PORT";
@@ -63,10 +65,18 @@ fn log(format: LogFormat) {
 fn settings(args: &ServeArgs) -> Result<Settings> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = &args.limits;
+    let device = resolve_device(args.device)?;
     Ok(Settings {
         model: args.model.clone(),
-        engine: compute::on_cpu(args.precision),
-        threads: args.threads.map_or(cores, usize::from),
+        engine: Options {
+            device,
+            precision: args.precision,
+            kernels: Kernels::Auto,
+        },
+        threads: match device {
+            Device::Cpu => args.threads.map_or(cores, usize::from),
+            _ => 1,
+        },
         base_path: args.place.base_path.clone(),
         trusted: trusted(&args.place.trusted_proxy)?,
         picture: Limits {

@@ -17,14 +17,17 @@ use super::watch::Watch;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::train::TrainArgs;
 use crate::data::{self, Folder, Part, ScanOptions, Split};
-use crate::engine::{Options, Session};
+use crate::engine::{Cpu, Options, Session};
 use crate::error::{Error, Result, shown};
 use crate::files;
+use crate::graph::Graph;
 use crate::image::Limits;
 use crate::metrics::Evaluation;
 use crate::report::curves_png;
 use crate::training::observe::{Csv, Log, Observer, TensorBoard};
-use crate::training::{Checkpoint, Header, Job, Network, Run, Settings, Start, State, fit};
+use crate::training::{
+    Checkpoint, Header, Job, Network, Precision, Run, Settings, Start, State, fit,
+};
 use crate::weights::StateDict;
 
 /// Runs `flowers train`.
@@ -85,7 +88,7 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
     let options = config.model_options(folder.labels.len())?;
     let graph = config.architecture()?.graph(&options)?;
     let (weights, from) = origin.parameters(&config, &graph)?;
-    let network = Network::new(graph, &weights, device)?;
+    let network = network_on(graph, &weights, device, config.precision)?;
     drop(weights);
     let manifest = Manifest {
         recipe: Some(serde_json::to_value(&config)?),
@@ -155,7 +158,7 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
         return Err(Error::Data(message).into());
     }
     let graph = run.manifest().graph()?;
-    let network = Network::new(graph, &network, device)?;
+    let network = network_on(graph, &network, device, config.precision)?;
     if epochs.is_some() {
         run.record_epochs()?;
     }
@@ -171,6 +174,19 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
         optimizer: Some(optimizer),
     };
     train(&run, &folder, &split, position, args)
+}
+
+/// The network to train; warns where its precision makes it slower than float32 would be.
+fn network_on(
+    graph: Graph,
+    weights: &StateDict,
+    device: Device,
+    precision: Precision,
+) -> Result<Network> {
+    if precision == Precision::Bfloat16 && device == Device::Cpu && !Cpu::detect().bfloat16 {
+        note("warning: this processor has no bfloat16 arithmetic, --precision float32 is faster");
+    }
+    Ok(Network::new(graph, weights, device)?.with_precision(precision))
 }
 
 /// Where training starts from.

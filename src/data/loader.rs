@@ -22,8 +22,9 @@ use crate::image::{Limits, Preprocessing};
 /// A batch as the network takes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// float32 planes (N, 3, size, size), normalised.
-    pub pixels: Vec<f32>,
+    /// 8-bit RGB (N, size, size, 3), not yet normalised: a quarter of the bytes of what is
+    /// computed with, so that the device normalises them.
+    pub pixels: Vec<u8>,
     /// The classes' ids (N).
     pub labels: Vec<i64>,
     /// Side of the square pictures in pixels.
@@ -236,7 +237,7 @@ struct State {
     /// Batches that miss some of their pictures.
     partial: BTreeMap<usize, Vec<Option<Result<RgbImage>>>>,
     done: BTreeMap<usize, Result<Batch>>,
-    spare: Vec<Vec<f32>>,
+    spare: Vec<Vec<u8>>,
     closed: bool,
 }
 
@@ -306,23 +307,21 @@ impl Shared {
         &self,
         batch: usize,
         pictures: Vec<Result<RgbImage>>,
-        mut pixels: Vec<f32>,
+        mut pixels: Vec<u8>,
     ) -> Result<Batch> {
         let pictures: Vec<RgbImage> = pictures.into_iter().collect::<Result<_>>()?;
         let indices = self.order[self.range(batch)].to_vec();
         let size = self.transform.preprocessing.crop as usize;
-        let values = 3 * size * size;
-        let length = indices.len() * values;
+        pixels.clear();
         pixels
-            .try_reserve_exact(length.saturating_sub(pixels.len()))
+            .try_reserve_exact(indices.len() * 3 * size * size)
             .map_err(|cause| {
                 Error::Environment(format!(
                     "out of memory: use a smaller --batch-size or --image-size ({cause})"
                 ))
             })?;
-        pixels.resize(length, 0.0);
-        for (picture, planes) in pictures.iter().zip(pixels.chunks_mut(values)) {
-            self.transform.preprocessing.normalise(picture, planes);
+        for picture in &pictures {
+            pixels.extend_from_slice(picture.as_raw());
         }
         let class = |&index: &usize| self.photos[index].class as i64;
         Ok(Batch {

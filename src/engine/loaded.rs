@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
-use tch::{CModule, Device, IValue, Tensor};
+use tch::{CModule, Device, IValue, TchError, Tensor};
 
 use super::session::Pictures;
 use super::tensors::{append, of_host, torch};
@@ -28,8 +28,6 @@ impl Loaded {
     /// # Errors
     /// When libtorch knows an operator of it not, or memory runs out.
     pub fn compile(module: Module<'_>, device: Device) -> Result<Self> {
-        // Profiling runs would make the first batches slow, and find nothing to fuse.
-        torch(tch::jit::f_set_graph_executor_optimize(false))?;
         let prepares = module.has_method("prepare");
         let (module, tensors) = module.hollow();
         let mut archive = Cursor::new(module.to_bytes()?);
@@ -48,7 +46,7 @@ impl Loaded {
     /// # Errors
     /// Those of its operators.
     pub fn call(&self, method: &str, arguments: &[IValue]) -> Result<IValue> {
-        torch(tch::no_grad(|| self.0.method_is(method, arguments)))
+        as_written(|| self.0.method_is(method, arguments))
     }
 
     /// Calls a method of one tensor that gives one.
@@ -56,7 +54,7 @@ impl Loaded {
     /// # Errors
     /// Those of its operators.
     pub fn run(&self, method: &str, x: Tensor) -> Result<Tensor> {
-        torch(tch::no_grad(|| self.0.method_ts(method, &[x])))
+        as_written(|| self.0.method_ts(method, &[x]))
     }
 
     /// Runs `forward` on a batch: uint8 (n, size, size, 3), or float32 planes (n, 3, size, size). Gives float32
@@ -77,4 +75,11 @@ impl Loaded {
         append(&self.run("forward", x)?, &mut scores)?;
         Ok(scores)
     }
+}
+
+/// Runs code without gradients and without optimising it, which is a setting of each thread.
+/// Profiling would make the first batches slow and find nothing to fuse on a CPU; on a GPU the fuser
+/// would compile kernels for every new batch size, a second each.
+fn as_written<T>(run: impl FnOnce() -> Result<T, TchError>) -> Result<T> {
+    torch(tch::jit::f_set_graph_executor_optimize(false).and_then(|()| tch::no_grad(run)))
 }

@@ -7,6 +7,7 @@
 pub mod compile;
 mod cpu;
 mod loaded;
+mod normalise;
 mod operators;
 mod precision;
 mod predictions;
@@ -16,6 +17,7 @@ pub mod torchscript;
 
 pub use cpu::Cpu;
 pub use loaded::Loaded;
+pub use normalise::Normalise;
 pub use precision::{Arithmetic, Kernels, Precision, Target};
 pub use predictions::predictions;
 pub use session::{NotFinite, Options, Pictures, Session, Values, network_of, use_threads};

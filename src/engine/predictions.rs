@@ -24,7 +24,7 @@ pub fn predictions(
     let mut predictions = Predictions::new(labels.clone());
     while let Some(batch) = loader.next() {
         let batch = batch?;
-        let rows = session.logits(Pictures::Normalised(&batch.pixels))?;
+        let rows = session.logits(Pictures::Rgb8(&batch.pixels))?;
         for (&label, row) in batch.labels.iter().zip(rows.chunks(labels.len().max(1))) {
             predictions.push(label as usize, row)?;
         }

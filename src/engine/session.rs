@@ -7,6 +7,7 @@ use tch::{Device, IValue, Kind, Tensor};
 use super::compile::{Batches, Network, compile, method_of, takes_integers};
 use super::cpu::Cpu;
 use super::loaded::Loaded;
+use super::normalise::Normalise;
 use super::operators;
 use super::precision::{Arithmetic, Kernels, Precision, Target};
 use super::tensors::{append, torch};
@@ -21,12 +22,21 @@ use crate::memory;
 const BATCHES: Batches = Batches {
     usual: 8,
     others: &[1],
+    even: true,
 };
 
 /// As [`BATCHES`], for the smaller feature maps of int8.
 const INTEGER_BATCHES: Batches = Batches {
     usual: 8,
     others: &[1, 16],
+    even: true,
+};
+
+/// On a GPU more pictures together are faster, as long as they fit.
+const GPU_BATCHES: Batches = Batches {
+    usual: 128,
+    others: &[],
+    even: false,
 };
 
 /// How a session computes.
@@ -105,6 +115,8 @@ pub struct Session {
 /// The numbers that the first layer takes.
 struct Input {
     integers: Option<Affine>,
+    /// On a GPU, where 8-bit pixels become real numbers.
+    there: Option<Normalise>,
     /// `(x / 255 - mean) / std` of each 8-bit value, for each channel.
     tables: [[f32; 256]; 3],
 }
@@ -131,6 +143,7 @@ impl Session {
     ) -> Result<Self> {
         let target = target(network, options)?;
         let batches = match target.arithmetic {
+            _ if options.device != Device::Cpu => GPU_BATCHES,
             Arithmetic::Int8 => INTEGER_BATCHES,
             _ => BATCHES,
         };
@@ -147,6 +160,10 @@ impl Session {
             target,
             input: Input {
                 integers: takes_integers(network, target),
+                there: match options.device {
+                    Device::Cpu => None,
+                    device => Some(Normalise::new(preprocessing, device)),
+                },
                 tables: preprocessing.tables(),
             },
             size: shape.last().copied().unwrap_or_default(),
@@ -176,18 +193,45 @@ impl Session {
     pub fn logits(&self, pictures: Pictures<'_>) -> Result<Vec<f32>> {
         let mut logits = Vec::new();
         for slice in pictures.slices(self.values_of_one(), self.batches) {
-            let x = self.input.tensor(slice, self.size, self)?;
             let n = slice.len() / self.values_of_one();
+            let x = self.filled_up(self.input.tensor(slice, self.size, self)?, n)?;
             let method = match self.packed && self.batches.others.contains(&n) {
                 true => method_of(n),
                 false => "forward".into(),
             };
-            append(&self.module.run(&method, x)?, &mut logits)?;
+            let rows = self.module.run(&method, x)?;
+            append(&torch(rows.f_narrow(0, 0, n as i64))?, &mut logits)?;
         }
         if logits.iter().all(|value| value.is_finite()) {
             return Ok(logits);
         }
         NotFinite::of_weights()
+    }
+
+    /// Computes once in each batch size up to `most` that [`Session::logits`] uses on a GPU, whose
+    /// kernels are chosen and loaded at the first batch of a size, for a second or so each.
+    ///
+    /// # Errors
+    /// As [`Session::logits`].
+    pub fn warm_up(&self, most: usize) -> Result<()> {
+        if self.device == Device::Cpu {
+            return Ok(());
+        }
+        let sizes = (0..).map(|power| 1 << power);
+        for n in sizes.take_while(|&n: &usize| n < 2 * most.min(self.batches.usual)) {
+            self.logits(Pictures::Rgb8(&vec![0; n * self.values_of_one()]))?;
+        }
+        Ok(())
+    }
+
+    /// On a GPU, fills a batch of `n` up with zeros to a power of two, so that few sizes occur.
+    fn filled_up(&self, x: Tensor, n: usize) -> Result<Tensor> {
+        let missing = (n.next_power_of_two() - n) as i64;
+        match self.device {
+            Device::Cpu => Ok(x),
+            _ if missing == 0 => Ok(x),
+            _ => torch(x.f_constant_pad_nd([0, 0, 0, 0, 0, 0, 0, missing])),
+        }
     }
 
     /// Number of values of a picture.
@@ -232,8 +276,8 @@ impl Values {
 }
 
 impl<'a> Pictures<'a> {
-    /// Parts of as many pictures as run together, the largest first. What is left is an even
-    /// number, then a single one: oneDNN wants other weights for odd numbers.
+    /// Parts of as many pictures as run together, the largest first. Where even numbers are
+    /// faster, what is left is one, then a single picture.
     fn slices(self, of_one: usize, batches: Batches) -> Vec<Pictures<'a>> {
         let mut slices = Vec::new();
         let mut rest = self;
@@ -242,7 +286,8 @@ impl<'a> Pictures<'a> {
                 .into_iter()
                 .chain(batches.others.iter().copied());
             let whole = whole.filter(|&batch| batch > 1 && batch <= n).max();
-            let taken = whole.unwrap_or((n & !1).max(1));
+            let left = if batches.even { (n & !1).max(1) } else { n };
+            let taken = whole.unwrap_or(left);
             let (slice, others) = rest.split_at(taken * of_one);
             slices.push(slice);
             rest = others;
@@ -275,6 +320,13 @@ impl<'a> Pictures<'a> {
 impl Input {
     /// The pictures as the network takes them, channels innermost in memory.
     fn tensor(&self, pictures: Pictures<'_>, size: usize, session: &Session) -> Result<Tensor> {
+        if let (Some(normalise), Pictures::Rgb8(pixels)) = (&self.there, pictures) {
+            let real = normalise.pixels(pixels, size)?;
+            return match session.target.arithmetic {
+                Arithmetic::Bfloat16 => torch(real.f_to_kind(Kind::BFloat16)),
+                _ => Ok(real),
+            };
+        }
         let (bytes, kind) = match self.integers {
             Some(affine) => (
                 self.values(pictures, size, |real| [affine.quantize(real)]),

@@ -46,6 +46,14 @@ pub fn torch<T>(result: Result<T, TchError>) -> Result<T> {
             .lines()
             .find_map(|line| line.strip_prefix("RuntimeError: "));
         let line = met.or(text.lines().next()).unwrap_or_default();
+        let line = line.trim_start_matches("Internal torch error: ");
+        // What CUDA's allocator goes on to say is about its settings.
+        let line = line.split(" Including non-PyTorch").next().unwrap_or(line);
+        if line.contains("CUDA") && line.contains("out of memory") {
+            let remedy = "use a smaller --batch-size or --image-size, stop what else runs on the \
+                          GPU, or compute with --device cpu";
+            return Error::Environment(format!("out of GPU memory: {remedy} ({line})")).into();
+        }
         if MEMORY.iter().any(|sign| line.contains(sign)) {
             let remedy = "use a smaller --batch-size or --image-size";
             Error::Environment(format!("out of memory: {remedy} ({line})")).into()

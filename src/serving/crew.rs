@@ -255,7 +255,10 @@ fn compute(batch: Vec<Job>, metrics: &Metrics) {
     let start = Instant::now();
     let pixels: Vec<&[u8]> = batch.iter().map(|job| &job.pixels[..]).collect();
     let model = Arc::clone(&batch[0].model);
-    let logits = catch_unwind(AssertUnwindSafe(|| model.logits(&pixels.concat())));
+    let logits = catch_unwind(AssertUnwindSafe(|| {
+        model.warm_up()?;
+        model.logits(&pixels.concat())
+    }));
     let took = start.elapsed();
     for job in &batch {
         metrics.waited(start.duration_since(job.since));

@@ -1,6 +1,7 @@
 //! A loaded model, proved to work before anyone is answered from it.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::Context;
 
@@ -20,6 +21,8 @@ pub struct Model {
     /// Of the file, in hex.
     pub sha256: String,
     pub target: Target,
+    max_batch: usize,
+    warm: OnceLock<()>,
 }
 
 impl Model {
@@ -42,6 +45,8 @@ impl Model {
             session,
             manifest,
             sha256,
+            max_batch,
+            warm: OnceLock::new(),
         };
         for threads in [1, threads] {
             engine::use_threads(threads);
@@ -56,6 +61,18 @@ impl Model {
     /// As [`Session::logits`].
     pub fn logits(&self, pixels: &[u8]) -> Result<Vec<f32>> {
         self.session.logits(Pictures::Rgb8(pixels))
+    }
+
+    /// Makes a GPU's kernels ready on the calling thread, which keeps them for itself: the one that
+    /// computes for clients.
+    ///
+    /// # Errors
+    /// As [`Session::logits`].
+    pub fn warm_up(&self) -> Result<()> {
+        match self.warm.set(()) {
+            Ok(()) => self.session.warm_up(self.max_batch),
+            Err(()) => Ok(()),
+        }
     }
 
     /// Two drawn pictures get the same answers alone as in the largest batch, which also makes the

@@ -18,7 +18,7 @@ use super::schedule::Schedule;
 use super::tensors::{self, torch};
 use crate::data::folder::Photo;
 use crate::data::loader::{Loader, Transform, epoch_order};
-use crate::engine::{NotFinite, Options, Session, compile, predictions};
+use crate::engine::{Normalise, NotFinite, Options, Session, compile, predictions};
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
 use crate::metrics::{Epoch, Evaluation};
@@ -132,6 +132,7 @@ fn train_epoch(
     let images = rest.len() as u64;
     let mut loader = loader(job, rest, Some(epoch as u64))?;
     let class_weights = class_weights(job, network)?;
+    let normalise = Normalise::new(&job.run.manifest().preprocessing, network.device());
     observer.hear(&Event::Training {
         epoch: epoch + 1,
         phase,
@@ -149,17 +150,19 @@ fn train_epoch(
         let batch = batch?;
         learning_rate = schedule.learning_rate(optimizer.taken() as usize);
         tch::manual_seed(step_seed(config.seed, epoch, state.batch));
-        let (pixels, labels) = tensors::of_batch(&batch, network.device())?;
+        let pixels = normalise.pixels(&batch.pixels, batch.size)?;
+        let labels = tensors::labels(&batch, network.device())?;
         let logits = network.forward(&pixels, Mode::Train)?;
         let smoothing = config.label_smoothing;
         let loss = cross_entropy(&logits, &labels, class_weights.as_ref(), smoothing)?;
+        optimizer.step(&loss, learning_rate)?;
+        // Read after the step, so that a GPU has the whole step to do while it is waited for.
         let value = torch(f64::try_from(&loss))?;
         if !value.is_finite() {
             let (epoch, batch) = (epoch + 1, state.batch + 1);
             let what = format!("the loss became {value} in epoch {epoch}, batch {batch}");
             return Err(diverged(job, &what));
         }
-        optimizer.step(&loss, learning_rate)?;
 
         let count = batch.labels.len() as u64;
         state.running.loss += value * count as f64;

@@ -22,5 +22,5 @@ pub use network::{Mode, Network};
 pub use optimizer::{Algorithm, Optimizer};
 pub use run::Run;
 pub use schedule::{Plateau, Schedule, Scheduler};
-pub use settings::{Config, DeviceChoice, Settings};
+pub use settings::{Config, DeviceChoice, Precision, Settings};
 pub use start::Start;

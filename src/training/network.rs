@@ -3,6 +3,7 @@
 use anyhow::Context;
 use tch::{Device, Kind, Tensor};
 
+use super::settings::Precision;
 use super::tensors::{self, channels_last, torch};
 use crate::error::{Error, Result, shown};
 use crate::graph::{Activation, Conv2d, Graph, Node, Op, Padding, Role};
@@ -19,6 +20,7 @@ pub struct Network {
     /// Nodes before this place are frozen: no gradient, running statistics as they are.
     thawed_from: usize,
     device: Device,
+    precision: Precision,
 }
 
 /// How a forward pass treats dropout and normalisation.
@@ -69,9 +71,17 @@ impl Network {
             last_use,
             thawed_from: 0,
             device,
+            precision: Precision::Float32,
         };
         network.freeze_until(0)?;
         Ok(network)
+    }
+
+    /// The same network, its convolutions and what follows them computed in this precision.
+    /// Parameters, statistics, linear layers and logits are float32 in either, as mixed precision
+    /// wants it (Micikevicius et al., 2018; Kalamkar et al., 2019).
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     pub fn graph(&self) -> &Graph {
@@ -180,7 +190,11 @@ impl Network {
         let value = match &node.op {
             Op::Conv2d(conv) => {
                 anyhow::ensure!(x.len() == 1, "a fused convolution is not trained");
-                return convolve(&first, tensors, conv);
+                let kind = self.precision.kind();
+                let x = torch(first.f_to_kind(kind))?;
+                let cast: Result<Vec<Tensor>> =
+                    tensors.iter().map(|t| torch(t.f_to_kind(kind))).collect();
+                return convolve(&x, &cast?, conv);
             }
             Op::BatchNorm2d(norm) => {
                 let [weight, bias, mean, variance, batches] = &tensors[..] else {
@@ -200,7 +214,9 @@ impl Network {
                     true,
                 )
             }
-            Op::Linear(_) => first.f_linear(&tensors[0], tensors.get(1)),
+            Op::Linear(_) => first
+                .f_to_kind(Kind::Float)
+                .and_then(|x| x.f_linear(&tensors[0], tensors.get(1))),
             Op::Activation(kind) => self.activate(node, &mut first, *kind),
             Op::MaxPool2d(pool) => first.f_max_pool2d(
                 [pool.kernel as i64; 2],

@@ -83,6 +83,9 @@ pub struct Settings {
     /// Device to compute on [default: auto]
     #[arg(long)]
     pub device: Option<DeviceChoice>,
+    /// Precision of convolutions and activations [default: float32]
+    #[arg(long)]
+    pub precision: Option<Precision>,
     /// Random seed [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
@@ -98,6 +101,27 @@ pub struct Settings {
     /// Minutes between checkpoints within an epoch; 0 to save only at its end [default: 10]
     #[arg(long, value_name = "MINUTES", value_parser = number)]
     pub checkpoint_minutes: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    #[default]
+    Float32,
+    /// Mixed precision: convolutions and activations in bfloat16; weights, normalization
+    /// statistics, the classifier and the loss in float32. Pays on GPUs since NVIDIA's Ampere and on
+    /// CPUs with AMX or AVX512-BF16
+    Bfloat16,
+}
+
+impl Precision {
+    /// What feature maps are stored as.
+    pub fn kind(self) -> tch::Kind {
+        match self {
+            Self::Float32 => tch::Kind::Float,
+            Self::Bfloat16 => tch::Kind::BFloat16,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -135,6 +159,9 @@ pub struct Config {
     pub workers: usize,
     pub threads: usize,
     pub device: DeviceChoice,
+    /// Absent in the configurations of runs before there was a choice.
+    #[serde(default)]
+    pub precision: Precision,
     pub seed: u64,
     pub val: f64,
     pub test: f64,
@@ -184,6 +211,7 @@ impl Settings {
             workers,
             threads,
             device,
+            precision,
             seed,
             val,
             test,
@@ -230,6 +258,7 @@ impl Settings {
             workers: self.workers.unwrap_or(cores),
             threads: self.threads.unwrap_or(cores),
             device: self.device.unwrap_or(DeviceChoice::Auto),
+            precision: self.precision.unwrap_or_default(),
             seed: self.seed.unwrap_or(0),
             val: self.val.unwrap_or(0.15),
             test: self.test.unwrap_or(0.15),

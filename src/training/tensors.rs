@@ -49,14 +49,7 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     )
 }
 
-/// The pixels `(n, 3, size, size)` float32 and labels `(n)` int64 of a batch.
-pub fn of_batch(batch: &Batch, device: Device) -> Result<(Tensor, Tensor)> {
-    let (n, size) = (batch.labels.len() as i64, batch.size as i64);
-    let pixels = torch(Tensor::f_from_slice(&batch.pixels))?;
-    let pixels = torch(pixels.f_reshape([n, 3, size, size]))?;
-    let labels = torch(Tensor::f_from_slice(&batch.labels))?;
-    Ok((
-        torch(pixels.f_to_device(device))?,
-        torch(labels.f_to_device(device))?,
-    ))
+/// The classes of a batch as int64 `(n)`.
+pub fn labels(batch: &Batch, device: Device) -> Result<Tensor> {
+    torch(Tensor::f_from_slice(&batch.labels).and_then(|x| x.f_to_device(device)))
 }

@@ -4,6 +4,7 @@
 mod extended;
 mod interrupted;
 mod outcome;
+mod precision;
 mod tensorboard;
 
 use std::path::Path;

@@ -117,7 +117,7 @@ impl Compiler<'_, '_> {
         weight: &str,
         reordered: impl Fn(usize) -> String,
     ) -> String {
-        let Batches { usual, others } = self.batches;
+        let Batches { usual, others, .. } = self.batches;
         let own = |batch: usize| format!("{PACKED}{batch}_{place}");
         let order = |batch| format!("ops.mkldnn._get_mkldnn_serialized_md({})", own(batch));
         for &batch in [usual].iter().chain(others) {

@@ -64,6 +64,8 @@ pub struct Batches {
     pub usual: usize,
     /// Batches that have weights of their own.
     pub others: &'static [usize],
+    /// Whether odd numbers are slower: oneDNN wants other weights for them.
+    pub even: bool,
 }
 
 impl Batches {
@@ -71,6 +73,7 @@ impl Batches {
     pub const ANY: Self = Self {
         usual: 1,
         others: &[],
+        even: false,
     };
 }
 
