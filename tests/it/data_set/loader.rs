@@ -149,7 +149,7 @@ fn a_file_that_vanished_or_changed_is_named() {
     refused(
         run((0..10).collect()),
         3,
-        &["daisy/3.png", "can't be read any more"],
+        &["daisy/3.png", "can no longer be read"],
     );
     set.photo("daisy/3.png", 777);
     refused(run((0..10).collect()), 3, &["daisy/3.png", "changed since"]);
