@@ -77,13 +77,9 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
         None => Start::download(&config, &progress)?,
     };
     origin.record(&mut config);
-    let mut warnings = Vec::new();
-    if let Start::Scratch {
-        warning: Some(warning),
-    } = &origin
-    {
+    let warnings = warnings(&origin, &folder, &split);
+    for warning in &warnings {
         note(format_args!("warning: {warning}"));
-        warnings.push(warning.clone());
     }
     let options = config.model_options(folder.labels.len())?;
     let graph = config.architecture()?.graph(&options)?;
@@ -100,10 +96,6 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
             (config.architecture()?.preprocessing)(config.image_size as u32),
         )
     };
-    for warning in of_data(&folder, &split) {
-        note(format_args!("warning: {warning}"));
-        warnings.push(warning);
-    }
     let mut header = Header::new(config, manifest, data);
     header.warnings = warnings;
     let run = Run::begin(out, lock, header)?;
@@ -361,9 +353,13 @@ fn scan(data: &Path, max_bad: f64, progress: &Bar) -> Result<Folder> {
     Folder::scan(data, &options, progress)
 }
 
-/// What is to be said of the photos and their split.
-fn of_data(folder: &Folder, split: &Split) -> Vec<String> {
-    let mut warnings = split.warnings(folder);
+/// What is to be known of a run before it starts.
+fn warnings(origin: &Start, folder: &Folder, split: &Split) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Start::Scratch { warning } = origin {
+        warnings.extend(warning.clone());
+    }
+    warnings.extend(split.warnings(folder));
     if let Some(first) = folder.unreadable.first() {
         warnings.push(format!(
             "skipped {} unreadable files, e.g. {} ({})",

@@ -101,7 +101,8 @@ fn a_run_stands_for_its_model() {
     let trained = trained().to_str().unwrap();
     let photo = photos().join("rose/rose-0001.jpg");
     let photo = photo.to_str().unwrap();
-    let by_file = said(&["predict", model().to_str().unwrap(), photo]).done();
+    let file = Path::new(trained).join("model.safetensors");
+    let by_file = said(&["predict", file.to_str().unwrap(), photo]).done();
     let by_run = said(&["predict", trained, photo]).done();
     assert_eq!(by_run.stdout, by_file.stdout);
     let described = said(&["info", trained]).done().stdout;
