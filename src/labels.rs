@@ -1,5 +1,7 @@
 //! Class names and their ids: the sorted names, each at its place.
 
+pub mod flora;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, shown};

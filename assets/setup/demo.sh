@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tour: a drawn data set, a ResNet18, an evaluation, a prediction.
+# The tour: a drawn data set, a trained network, an evaluation, predictions.
 # usage: demo.sh FLOWERS FOLDER
 set -euo pipefail
 
@@ -12,14 +12,22 @@ show() {
     say "$(basename "$1") ${*:2}"
     "$@"
 }
+train() { show "$flowers" train "$folder/photos" --out "$folder/run" "$@"; }
 
 rm -rf "$folder"
 mkdir -p "$folder"
 show "$flowers" data sample "$folder/photos"
-show "$flowers" train "$folder/photos" --out "$folder/run" --weights auto \
-    --recipe scratch --image-size 96 --epochs 18
+show "$flowers" data sample "$folder/new" --per-class 1 --seed 1
+status=0
+train --arch mobilenet_v2 --recipe two-phase --epochs 1 --image-size 128 || status=$?
+if [[ $status == 4 ]]; then
+    say "the pretrained weights can't be had: training from random ones, which takes some minutes"
+    train --weights none --recipe scratch --image-size 96 --epochs 18
+elif [[ $status != 0 ]]; then
+    exit "$status"
+fi
 show "$flowers" eval "$folder/run/model.safetensors" "$folder/photos" --min-accuracy 0.95
-show "$flowers" predict "$folder/run/model.safetensors" "$folder/photos/rose/rose-0001.jpg"
+show "$flowers" predict "$folder/run/model.safetensors" "$folder/new"
 
 say "done in $((SECONDS - started)) s"
 echo "the report:      $folder/run/report.html"

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::paths;
 use crate::engine::Precision;
 use crate::training::DeviceChoice;
-use crate::values::{seed, whole};
+use crate::values::{fraction, seed, whole};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -65,7 +65,21 @@ pub struct ServeArgs {
     #[arg(long, env = "FLOWERS_ACCESS_LOG", value_parser = FalseyValueParser::new())]
     pub access_log: bool,
     #[command(flatten)]
+    pub page: PageArgs,
+    #[command(flatten)]
     pub collect: Collect,
+}
+
+/// The page for people.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// Title of the page [default: Flower Classifier if the classes are flowers, else Image
+    /// Classifier]
+    #[arg(long, env = "FLOWERS_TITLE", value_name = "TEXT")]
+    pub title: Option<String>,
+    /// Confidence, 0 to 1, below which the page calls an answer a guess
+    #[arg(long, env = "FLOWERS_UNSURE_BELOW", value_name = "FRACTION", default_value_t = 0.5, value_parser = fraction)]
+    pub unsure_below: f64,
 }
 
 /// Where to listen, and what proxies stand in front.

@@ -1,23 +1,26 @@
 //! `flowers eval`: measure a model, report, and judge it.
 
 use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
 use super::compute;
-use super::evaluation::{self, Photos, measure};
+use super::evaluation::{self, Measured, Photos, measure};
+use super::facts::{self, fact};
 use super::output::Output;
 use super::photos;
 use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::eval::EvalArgs;
-use crate::data::{Folder, Part, ScanOptions, Split};
+use crate::data::{Folder, ScanOptions, Split};
 use crate::engine::Precision;
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::metrics::junit::junit;
 use crate::metrics::{Evaluation, GateResult, Gates};
+use crate::report::Fact;
 use crate::training::Run;
 
 /// Runs `flowers eval`.
@@ -61,7 +64,9 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let stop = stop_flag()?;
+    let started = Instant::now();
     let measured = measure(&session, manifest, photos, &stop, &progress)?;
+    let took = started.elapsed();
 
     let results = gates.judge(&measured.evaluation)?;
     let mut output = Output::stdout(args.json);
@@ -76,15 +81,8 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     }
     if let Some(report) = &args.report {
         let context = evaluation::Context {
-            title: shown(&args.model),
-            facts: vec![
-                manifest.architecture.clone(),
-                shown(&args.data),
-                format!(
-                    "measured on {}",
-                    args.split.part().map_or("all", Part::name)
-                ),
-            ],
+            title: facts::title(manifest, &args.data),
+            facts: facts(args, manifest, &measured, took)?,
             manifest,
             folder: &folder,
             split: split.as_ref(),
@@ -96,6 +94,28 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         measured.write(report, &context)?;
     }
     judged(&results)
+}
+
+fn facts(
+    args: &EvalArgs,
+    manifest: &Manifest,
+    measured: &Measured,
+    took: Duration,
+) -> Result<Vec<Fact>> {
+    let device = compute::device_name(compute::set_up(&args.compute)?);
+    let threads = compute::threads(&args.compute);
+    let mut facts = vec![
+        fact("Model", shown(&args.model)),
+        fact("Data", shown(&args.data)),
+    ];
+    facts.extend(facts::starting_weights(manifest));
+    facts.extend([
+        facts::measured_on(args.split.part(), measured.evaluation.n as usize),
+        facts::duration("Measured in", took),
+        facts::processor(&device, threads),
+        facts::date(SystemTime::now()),
+    ]);
+    Ok(facts)
 }
 
 /// Float32 unless asked otherwise, since a measurement should not depend on the processor.

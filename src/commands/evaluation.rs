@@ -14,7 +14,7 @@ use crate::image::{Limits, decode};
 use crate::metrics::calibration::bins;
 use crate::metrics::{Epoch, Evaluation, GateResult, Mistake, Predictions};
 use crate::progress::Progress;
-use crate::report::{ClassSplit, MistakePhoto, ReportData, Thumbnail, confusion_png};
+use crate::report::{ClassSplit, Fact, MistakePhoto, ReportData, Thumbnail, confusion_png};
 
 /// Wrong predictions that a report shows.
 const MISTAKES: usize = 24;
@@ -42,7 +42,7 @@ pub struct Measured {
 /// What a report tells beside the measurement.
 pub struct Context<'a> {
     pub title: String,
-    pub facts: Vec<String>,
+    pub facts: Vec<Fact>,
     pub manifest: &'a Manifest,
     pub folder: &'a Folder,
     pub split: Option<&'a Split>,

@@ -6,6 +6,7 @@ pub mod data;
 mod eval;
 mod evaluation;
 mod export;
+mod facts;
 mod info;
 pub mod output;
 mod photos;

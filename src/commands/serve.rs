@@ -100,6 +100,8 @@ fn settings(args: &ServeArgs) -> Result<Settings> {
             };
             (folder, bounds)
         }),
+        title: args.page.title.clone().filter(|title| !title.is_empty()),
+        unsure_below: args.page.unsure_below,
         access_log: args.access_log,
     })
 }

@@ -3,13 +3,14 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 use tch::Device;
 
 use super::compute;
 use super::evaluation::{Context, Measured, Photos, Seen, measure};
+use super::facts::{self, fact};
 use super::output::{Output, note, path_text};
 use super::progress::Bar;
 use super::stop::stop_flag;
@@ -23,7 +24,7 @@ use crate::files;
 use crate::graph::Graph;
 use crate::image::Limits;
 use crate::metrics::Evaluation;
-use crate::report::curves_png;
+use crate::report::{Fact, curves_png};
 use crate::training::observe::{Csv, Log, Observer, TensorBoard};
 use crate::training::{
     Checkpoint, Header, Job, Network, Precision, Run, Settings, Start, State, fit,
@@ -255,13 +256,8 @@ fn measured(
         run.record_test(&measured.evaluation)?;
     }
     let context = Context {
-        title: name_of(run.folder()),
-        facts: vec![
-            run.config().arch.clone(),
-            format!("recipe {}", run.config().recipe),
-            shown(run.data()),
-            format!("measured on {part}"),
-        ],
+        title: facts::title(manifest, run.data()),
+        facts: facts(run, state, part, &measured.evaluation, device),
         manifest,
         folder,
         split: Some(split),
@@ -392,8 +388,34 @@ fn observers(run: &Run) -> Result<Vec<Box<dyn Observer>>> {
     ])
 }
 
-fn name_of(folder: &Path) -> String {
-    folder.file_name().map_or_else(|| shown(folder), shown)
+fn facts(
+    run: &Run,
+    state: &State,
+    part: Part,
+    evaluation: &Evaluation,
+    device: Device,
+) -> Vec<Fact> {
+    let config = run.config();
+    let trained = state.history.iter().map(|epoch| epoch.seconds).sum();
+    let epochs = match state.history.len() {
+        1 => "1 epoch".into(),
+        n => format!("{n} epochs"),
+    };
+    let mut facts = vec![
+        fact("Data", shown(run.data())),
+        fact("Recipe", format!("{}, {epochs}", config.recipe)),
+    ];
+    facts.extend(facts::starting_weights(run.manifest()));
+    facts.extend([
+        facts::measured_on(Some(part), evaluation.n as usize),
+        facts::duration(
+            "Trained in",
+            Duration::try_from_secs_f64(trained).unwrap_or_default(),
+        ),
+        facts::processor(&compute::device_name(device), config.threads),
+        facts::date(SystemTime::now()),
+    ]);
+    facts
 }
 
 /// The command line that repeats a run.

@@ -5,7 +5,7 @@
 //! it in memory ([`compile`]), and lets libtorch load it.
 
 pub mod compile;
-mod cpu;
+pub mod cpu;
 mod loaded;
 mod normalise;
 mod operators;

@@ -23,7 +23,7 @@ pub enum Scale {
     Percent,
 }
 
-const TICK_SIZE: f64 = 11.0;
+const TICK_SIZE: f64 = 12.0;
 
 impl Axes {
     /// The point of a pair of values, in pixels.

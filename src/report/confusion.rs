@@ -1,9 +1,8 @@
-//! The confusion matrix as a blue heat map.
+//! The confusion matrix as a blue heat map of each row's shares.
 
 use super::font;
 use super::raster;
 use super::svg::{Anchor, Ink, Rect, Svg, Text, size_to_fit};
-use super::ticks::count_ticks;
 use crate::error::{Result, shown};
 use crate::metrics::Evaluation;
 
@@ -13,10 +12,19 @@ const LONGEST_NAME: f64 = 170.0;
 const SMALLEST_COUNT: f64 = 5.0;
 const EDGE: f64 = 20.0;
 
-/// The matrix as an SVG document: rows actual, columns predicted, counts in the cells where
-/// they can be read, class names on both axes.
+/// The matrix as an SVG document: rows actual, columns predicted, class names on both axes.
+/// A cell is shaded by its share of the row, so that classes of few images read like those of
+/// many, and holds its count where that can be read; an empty cell holds nothing.
 pub fn confusion_svg(evaluation: &Evaluation) -> String {
     Layout::of(evaluation).draw()
+}
+
+/// The width in pixels below which the matrix can no longer be read: its counts, or where they
+/// are too small anyway the whole, would shrink too far.
+pub fn narrowest(evaluation: &Evaluation) -> f64 {
+    const LEGIBLE: f64 = 9.0;
+    let layout = Layout::of(evaluation);
+    layout.width.ceil() * (LEGIBLE / layout.count_size).min(1.0)
 }
 
 /// [`confusion_svg`] as a PNG.
@@ -26,7 +34,8 @@ pub fn confusion_png(evaluation: &Evaluation) -> Result<Vec<u8>> {
 
 struct Layout<'a> {
     evaluation: &'a Evaluation,
-    largest: u64,
+    /// Size of the counts in pixels.
+    count_size: f64,
     cell: f64,
     name_size: f64,
     /// As drawn: printable and short enough.
@@ -73,10 +82,11 @@ impl<'a> Layout<'a> {
             .copied()
             .max()
             .unwrap_or(0);
-        let bar = 22.0 + 14.0 + 8.0 + font::width(&largest.to_string(), 11.0);
+        let count_size = size_to_fit(&largest.to_string(), cell * 0.4, cell * 0.84).min(15.0);
+        let bar = 22.0 + 14.0 + 6.0 + font::width("100%", 11.0) + 20.0;
         Self {
             evaluation,
-            largest,
+            count_size,
             cell,
             name_size,
             names,
@@ -94,35 +104,52 @@ impl<'a> Layout<'a> {
         let heading = heading(self.evaluation);
         svg.text(Text::at(EDGE, EDGE + 33.0, 12.0).ink(Ink::MUTED), &heading);
         svg.rect(self.grid, Ink::PANEL, 1.0, None);
+        self.draw_lines(&mut svg);
         self.draw_cells(&mut svg);
         self.draw_names(&mut svg);
         self.draw_bar(&mut svg);
         svg.finish()
     }
 
+    /// Between the rows and the columns, for the eye to follow.
+    fn draw_lines(&self, svg: &mut Svg) {
+        if self.gap() == 0.0 {
+            return;
+        }
+        let grid = self.grid;
+        for place in 1..self.names.len() {
+            let at = place as f64 * self.cell - self.gap() / 2.0;
+            let (x, y) = (grid.x + at, grid.y + at);
+            svg.line(&[(grid.x, y), (grid.right(), y)], Ink::PAPER, 1.0, false);
+            svg.line(&[(x, grid.y), (x, grid.bottom())], Ink::PAPER, 1.0, false);
+        }
+    }
+
+    /// Between two cells, in pixels.
+    fn gap(&self) -> f64 {
+        if self.cell < 8.0 { 0.0 } else { 1.0 }
+    }
+
     fn draw_cells(&self, svg: &mut Svg) {
-        let size = size_to_fit(&self.largest.to_string(), self.cell * 0.4, self.cell * 0.84);
-        let size = size.min(15.0);
-        let zeros = self.names.len() <= 20;
-        let gap = if self.cell < 8.0 { 0.0 } else { 1.0 };
+        let size = self.count_size;
+        let gap = self.gap();
         for (actual, row) in self.evaluation.confusion.iter().enumerate() {
-            for (predicted, &count) in row.iter().enumerate() {
+            let total: u64 = row.iter().sum();
+            let filled = row.iter().enumerate().filter(|&(_, &count)| count > 0);
+            for (predicted, &count) in filled {
                 let cell = Rect {
                     x: self.grid.x + predicted as f64 * self.cell,
                     y: self.grid.y + actual as f64 * self.cell,
                     width: self.cell - gap,
                     height: self.cell - gap,
                 };
-                let heat = heat(count, self.largest);
-                if count > 0 {
-                    let hint = self.hint(actual, predicted, count);
-                    svg.rect(cell, Ink::HEAT, heat, Some(&hint));
-                }
-                if size >= SMALLEST_COUNT && (count > 0 || zeros) {
-                    let ink = match count {
-                        0 => Ink::MUTED,
-                        _ if heat > 0.68 => Ink::ON_HEAT,
-                        _ => Ink::TEXT,
+                let heat = shade(count as f64 / total as f64);
+                let hint = self.hint((actual, predicted), (count, total));
+                svg.rect(cell, Ink::HEAT, heat, Some(&hint));
+                if size >= SMALLEST_COUNT {
+                    let ink = match heat > 0.5 {
+                        true => Ink::ON_HEAT,
+                        false => Ink::TEXT,
                     };
                     let (x, y) = (cell.x + cell.width / 2.0, cell.y + cell.height / 2.0);
                     let text = Text::at(x, y + size * 0.36, size).anchor(Anchor::Middle);
@@ -132,9 +159,14 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn hint(&self, actual: usize, predicted: usize, count: u64) -> String {
+    fn hint(&self, (actual, predicted): (usize, usize), (count, total): (u64, u64)) -> String {
         let name = |id| shown(self.evaluation.labels.name(id).unwrap_or_default());
-        format!("{} predicted as {}: {count}", name(actual), name(predicted))
+        let share = 100.0 * count as f64 / total as f64;
+        format!(
+            "{} predicted as {}: {count} of {total} ({share:.1}%)",
+            name(actual),
+            name(predicted)
+        )
     }
 
     fn draw_names(&self, svg: &mut Svg) {
@@ -170,15 +202,15 @@ impl<'a> Layout<'a> {
         };
         svg.rect(bar, Ink::PANEL, 1.0, None);
         svg.gradient(bar, Ink::HEAT, (shade(0.0), shade(1.0)));
-        for tick in count_ticks(self.largest, bar.height / 45.0) {
-            let share = tick as f64 / self.largest.max(1) as f64;
-            let text = Text::at(
-                bar.right() + 6.0,
-                bar.bottom() - share * bar.height + 4.0,
-                11.0,
-            );
-            svg.text(text.ink(Ink::MUTED), &tick.to_string());
+        for percent in [0, 25, 50, 75, 100] {
+            let y = bar.bottom() - f64::from(percent) / 100.0 * bar.height + 4.0;
+            let text = Text::at(bar.right() + 6.0, y, 11.0);
+            svg.text(text.ink(Ink::MUTED), &format!("{percent}%"));
         }
+        let aside = bar.right() + 6.0 + font::width("100%", 11.0) + 15.0;
+        let title = Text::at(aside, bar.y + bar.height / 2.0, 11.0).anchor(Anchor::Middle);
+        let title = title.rotate(-90.0).ink(Ink::MUTED);
+        svg.text(title, &font::fitted("Share of the row", 11.0, bar.height));
     }
 }
 
@@ -190,15 +222,7 @@ fn heading(evaluation: &Evaluation) -> String {
     format!("{} {images}, accuracy {accuracy:.1}%", evaluation.n)
 }
 
-fn heat(count: u64, largest: u64) -> f64 {
-    match count {
-        0 => 0.0,
-        _ => shade(count as f64 / largest as f64),
-    }
-}
-
-/// Opacity of the blue for a share of the largest count. The faintest can still be told from
-/// an empty cell.
+/// Opacity of the blue for a share of a row. The faintest can still be told from an empty cell.
 fn shade(share: f64) -> f64 {
     0.1 + 0.9 * share
 }

@@ -9,38 +9,48 @@ use crate::error::{Result, shown};
 use crate::metrics::Epoch;
 use crate::metrics::history::best;
 
-const WIDTH: f64 = 1000.0;
+/// Of one panel.
+const WIDTH: f64 = 500.0;
 const HEIGHT: f64 = 340.0;
 /// With more epochs than this, points would hide their line.
 const MOST_POINTS: usize = 40;
 /// The least range of values that an axis spans, so that noise doesn't look like a course.
 const NARROWEST: f64 = 0.05;
 
-/// Two panels, loss and accuracy, each with the train and validation curve, the best epoch,
-/// and the bounds of the phases where there are several. Values that were not measured are
-/// left out.
+const PANELS: [Panel; 2] = [
+    Panel {
+        title: "Loss",
+        scale: Scale::Number,
+        train: |epoch| epoch.train_loss,
+        val: |epoch| epoch.val_loss,
+    },
+    Panel {
+        title: "Accuracy",
+        scale: Scale::Percent,
+        train: |epoch| epoch.train_accuracy,
+        val: |epoch| epoch.val_accuracy,
+    },
+];
+
+/// Two panels side by side, loss and accuracy, each with the train and validation curve, the
+/// best epoch, and the bounds of the phases where there are several. Values that were not
+/// measured are left out.
 pub fn curves_svg(epochs: &[Epoch]) -> String {
-    let mut svg = Svg::new(WIDTH, HEIGHT, "Training curves");
-    let panels: [Panel; 2] = [
-        Panel {
-            title: "Loss",
-            scale: Scale::Number,
-            left: 0.0,
-            train: |epoch| epoch.train_loss,
-            val: |epoch| epoch.val_loss,
-        },
-        Panel {
-            title: "Accuracy",
-            scale: Scale::Percent,
-            left: WIDTH / 2.0,
-            train: |epoch| epoch.train_accuracy,
-            val: |epoch| epoch.val_accuracy,
-        },
-    ];
-    for panel in panels {
-        panel.draw(&mut svg, epochs);
+    let mut svg = Svg::new(2.0 * WIDTH, HEIGHT, "Training curves");
+    for (place, panel) in PANELS.iter().enumerate() {
+        panel.draw(&mut svg, place as f64 * WIDTH, epochs);
     }
     svg.finish()
+}
+
+/// The panels of [`curves_svg`], each a drawing of its own, for a page that may be narrow.
+pub fn panels_svg(epochs: &[Epoch]) -> Vec<String> {
+    let panel = |panel: &Panel| {
+        let mut svg = Svg::new(WIDTH, HEIGHT, &format!("{} over the epochs", panel.title));
+        panel.draw(&mut svg, 0.0, epochs);
+        svg.finish()
+    };
+    PANELS.iter().map(panel).collect()
 }
 
 /// [`curves_svg`] as a PNG.
@@ -57,14 +67,13 @@ fn is_drawable(value: f64) -> bool {
 struct Panel {
     title: &'static str,
     scale: Scale,
-    left: f64,
     train: fn(&Epoch) -> f64,
     val: fn(&Epoch) -> f64,
 }
 
 impl Panel {
-    fn draw(&self, svg: &mut Svg, epochs: &[Epoch]) {
-        let axes = self.axes(epochs);
+    fn draw(&self, svg: &mut Svg, left: f64, epochs: &[Epoch]) {
+        let axes = self.axes(left, epochs);
         axes.draw(svg, Scale::Count, self.scale, "Epoch");
         self.draw_heading(svg, &axes);
         draw_phases(svg, &axes, epochs);
@@ -79,7 +88,7 @@ impl Panel {
         self.draw_best(svg, &axes, epochs);
     }
 
-    fn axes(&self, epochs: &[Epoch]) -> Axes {
+    fn axes(&self, left: f64, epochs: &[Epoch]) -> Axes {
         let number = |epoch: Option<&Epoch>| epoch.map_or(1.0, |epoch| epoch.epoch as f64);
         let (first, last) = (number(epochs.first()), number(epochs.last()));
         let x = match first < last {
@@ -96,9 +105,9 @@ impl Panel {
             });
         Axes {
             area: Rect {
-                x: self.left + 62.0,
+                x: left + 62.0,
                 y: 62.0,
-                width: WIDTH / 2.0 - 62.0 - 22.0,
+                width: WIDTH - 62.0 - 22.0,
                 height: HEIGHT - 62.0 - 50.0,
             },
             x,

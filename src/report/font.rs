@@ -7,6 +7,10 @@ use unicode_width::UnicodeWidthChar;
 /// A subset of Inter Regular (Latin, Greek, Cyrillic); how it was made stands beside it.
 pub const INTER: &[u8] = include_bytes!("../../assets/report/fonts/Inter-Regular.otf");
 
+/// Inter of every weight from 400 to 700 as WOFF2, for the HTML report. European scripts other
+/// than Latin are left to the reader's own fonts.
+pub const FOR_BROWSERS: &[u8] = include_bytes!("../../assets/report/fonts/Inter-latin.woff2");
+
 /// The width of a line of text in pixels at a font size in pixels. Characters that Inter lacks
 /// are estimated: another font, not known here, will draw them.
 pub fn width(text: &str, size: f64) -> f64 {

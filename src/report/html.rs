@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
-use super::confusion::confusion_svg;
-use super::curves::curves_svg;
+use super::confusion::{confusion_svg, narrowest};
+use super::curves::panels_svg;
+use super::font;
 use super::reliability::reliability_svg;
 use super::thumbnail::Thumbnail;
 use crate::data::folder::Unreadable;
@@ -17,10 +20,10 @@ use crate::metrics::{ClassMetrics, Epoch, Evaluation, GateResult, Mistake};
 /// What the report is made of. A part that is empty has no section.
 #[derive(Debug, Clone)]
 pub struct ReportData {
-    /// What was trained or evaluated, such as the name of the run or of the model file.
+    /// What was trained or evaluated on which data set.
     pub title: String,
-    /// Short facts below the title: architecture, recipe, data set, part evaluated.
-    pub facts: Vec<String>,
+    /// Shown below the title.
+    pub facts: Vec<Fact>,
     pub evaluation: Evaluation,
     /// From [`bins`](crate::metrics::calibration::bins).
     pub reliability: Vec<Bin>,
@@ -37,6 +40,14 @@ pub struct ReportData {
     pub config: serde_json::Value,
     /// The command line that makes the run again, an argument an element.
     pub command: Vec<String>,
+}
+
+/// Something short to know of a run, such as when it was, what it started from, and on which
+/// processor.
+#[derive(Debug, Clone)]
+pub struct Fact {
+    pub name: &'static str,
+    pub value: String,
 }
 
 /// A wrong prediction with its picture.
@@ -69,14 +80,17 @@ impl ReportData {
 #[template(path = "report.html", config = "assets/askama.toml")]
 struct Page<'a> {
     style: &'static str,
+    font: String,
     version: &'static str,
     title: String,
-    facts: Vec<String>,
+    facts: Vec<Fact>,
     tiles: Vec<Tile>,
     gates: Vec<Gate>,
     warnings: Vec<String>,
-    curves: Option<String>,
+    curves: Vec<String>,
     confusion: String,
+    /// Width below which the matrix is scrolled rather than shrunk, in pixels.
+    narrowest: u32,
     reliability: Option<String>,
     confused: Vec<[String; 3]>,
     classes: Vec<ClassRow>,
@@ -129,7 +143,10 @@ struct SplitRow {
 impl<'a> Page<'a> {
     fn of(data: &'a ReportData) -> Self {
         let evaluation = &data.evaluation;
-        let curves = (!data.history.is_empty()).then(|| curves_svg(&data.history));
+        let curves = match data.history.as_slice() {
+            [] => Vec::new(),
+            epochs => panels_svg(epochs),
+        };
         let reliability =
             (!data.reliability.is_empty()).then(|| reliability_svg(&data.reliability));
         let split: Vec<SplitRow> = data.split.iter().map(SplitRow::of).collect();
@@ -144,14 +161,16 @@ impl<'a> Page<'a> {
         flatten("", &data.config, &mut config);
         Self {
             style: include_str!("../../assets/report/report.css"),
+            font: STANDARD.encode(font::FOR_BROWSERS),
             version: env!("CARGO_PKG_VERSION"),
             title: shown(&data.title),
-            facts: data.facts.iter().map(shown).collect(),
+            facts: data.facts.iter().map(Fact::printable).collect(),
             tiles: tiles(evaluation),
             gates: data.gates.iter().map(Gate::of).collect(),
             warnings: data.warnings.iter().map(shown).collect(),
             curves,
             confusion: confusion_svg(evaluation),
+            narrowest: narrowest(evaluation).ceil() as u32,
             reliability,
             confused: confused(evaluation),
             classes: evaluation.per_class.iter().map(ClassRow::of).collect(),
@@ -228,6 +247,15 @@ fn confused(evaluation: &Evaluation) -> Vec<[String; 3]> {
         [actual, predicted, pair.count.to_string()]
     };
     pairs.map(row).collect()
+}
+
+impl Fact {
+    fn printable(&self) -> Self {
+        Self {
+            name: self.name,
+            value: shown(&self.value),
+        }
+    }
 }
 
 impl Gate {

@@ -13,6 +13,6 @@ mod ticks;
 
 pub use confusion::{confusion_png, confusion_svg};
 pub use curves::{curves_png, curves_svg};
-pub use html::{ClassSplit, MistakePhoto, ReportData};
+pub use html::{ClassSplit, Fact, MistakePhoto, ReportData};
 pub use reliability::reliability_svg;
 pub use thumbnail::Thumbnail;

@@ -10,22 +10,6 @@ pub fn ticks(low: f64, high: f64, wanted: f64) -> Vec<f64> {
         .collect()
 }
 
-/// About `wanted` whole numbers from 0 to `largest`, both ends among them where they don't
-/// crowd others.
-pub fn count_ticks(largest: u64, wanted: f64) -> Vec<u64> {
-    let step = round_step(largest as f64 / wanted.clamp(1.0, 10.0)).max(1.0) as u64;
-    let mut ticks: Vec<u64> = (0..=largest / step).map(|place| place * step).collect();
-    if let Some(last) = ticks.last_mut()
-        && *last < largest
-    {
-        match (largest - *last) * 3 < step * 2 && *last > 0 {
-            true => *last = largest,
-            false => ticks.push(largest),
-        }
-    }
-    ticks
-}
-
 /// The least of 1, 2, 5, 10, .. times a power of ten that is no smaller than `step`.
 pub fn round_step(step: f64) -> f64 {
     if !(step > 0.0 && step.is_finite()) {
@@ -48,14 +32,5 @@ mod tests {
         assert_eq!(ticks(0.0, 2.3, 5.0), [0.0, 0.5, 1.0, 1.5, 2.0]);
         assert_eq!(ticks(1.0, 500.0, 5.0), [100.0, 200.0, 300.0, 400.0, 500.0]);
         assert_eq!(ticks(1.0, 1.0, 5.0), [1.0]);
-    }
-
-    #[test]
-    fn counts_end_with_the_largest() {
-        assert_eq!(count_ticks(60, 5.0), [0, 20, 40, 60]);
-        assert_eq!(count_ticks(63, 5.0), [0, 20, 40, 63]);
-        assert_eq!(count_ticks(1, 9.0), [0, 1]);
-        assert_eq!(count_ticks(0, 9.0), [0]);
-        assert!(count_ticks(u64::MAX, 5.0).len() < 12);
     }
 }

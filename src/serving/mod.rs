@@ -11,6 +11,7 @@ pub mod collect;
 pub mod connections;
 pub mod crew;
 pub mod keys;
+pub mod language;
 pub mod listener;
 pub mod metrics;
 pub mod model;

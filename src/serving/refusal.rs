@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::language;
 use crate::image::DecodeError;
 
 /// An answer `{"error": ..}`.
@@ -18,6 +19,11 @@ pub enum Refusal {
     OtherFields(String),
     #[error("{0}")]
     BadRequest(String),
+    #[error("{english}")]
+    Picture {
+        english: String,
+        chinese: Option<String>,
+    },
     #[error("an API key is required: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")]
     NoKey,
     #[error(
@@ -40,8 +46,11 @@ pub enum Refusal {
     MediaType,
     #[error("the Content-Encoding {0} is not supported: send the body with gzip or as it is")]
     Encoding(String),
-    #[error("{0}")]
-    TooManyPixels(String),
+    #[error("{english}")]
+    TooManyPixels {
+        english: String,
+        chinese: Option<String>,
+    },
     #[error("too many pictures are waiting; try again in {retry_after} s")]
     Busy { retry_after: u64 },
     #[error("{0}")]
@@ -57,7 +66,10 @@ pub enum Refusal {
 impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoFile | Self::OtherFields(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NoFile
+            | Self::OtherFields(_)
+            | Self::BadRequest(_)
+            | Self::Picture { .. } => StatusCode::BAD_REQUEST,
             Self::NoKey => StatusCode::UNAUTHORIZED,
             Self::OtherSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -65,7 +77,7 @@ impl Refusal {
             Self::SlowUpload => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyPixels(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyPixels { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -86,13 +98,17 @@ impl Refusal {
 
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
+        let chinese = language::of_picture(&error);
+        let english = match error {
+            DecodeError::Empty => "the file is empty".into(),
+            _ => error.to_string(),
+        };
         match error {
             DecodeError::TooManyPixels { .. } | DecodeError::TooMuchMemory { .. } => {
-                Self::TooManyPixels(error.to_string())
+                Self::TooManyPixels { english, chinese }
             }
             DecodeError::TooManyBytes { limit } => Self::TooLarge { limit },
-            DecodeError::Empty => Self::BadRequest("the file is empty".into()),
-            _ => Self::BadRequest(error.to_string()),
+            _ => Self::Picture { english, chinese },
         }
     }
 }
@@ -113,6 +129,8 @@ impl IntoResponse for Refusal {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
+        // Whoever knows the request may translate it.
+        response.extensions_mut().insert(self);
         response
     }
 }

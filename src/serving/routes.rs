@@ -1,5 +1,6 @@
 //! Paths to handlers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,11 +15,13 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use super::keys::API_KEY;
+use super::language;
 use super::metrics::MEDIA_TYPE;
 use super::observe::{self, REQUEST_ID};
 use super::predict::{self, MODEL_HEADER, REQUESTED_WITH, sign};
 use super::refusal::Refusal;
 use super::service::Service;
+use crate::labels::flora;
 
 /// Every route, below the base path.
 pub const ROUTES: [&str; 8] = [
@@ -67,7 +70,8 @@ pub fn app(service: &Arc<Service>) -> Router {
         .method_not_allowed_fallback(|| async { Refusal::Method })
         .layer(middleware::from_fn_with_state(Arc::clone(service), admit))
         // Encodings that it does not know are for the handlers to refuse.
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true));
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(middleware::from_fn(language::translate));
     if !service.settings.cors_origins.is_empty() {
         router = router.layer(cors(&service.settings.cors_origins));
     }
@@ -125,13 +129,19 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
 }
 
 async fn page(State(service): State<Arc<Service>>) -> Response {
-    service.page.response()
+    let model = service.model().ok();
+    let labels = model.as_ref().map(|model| &model.manifest.labels);
+    service.page.response(labels)
 }
 
 async fn labels(State(service): State<Arc<Service>>) -> Result<Response, Refusal> {
     let model = service.model()?;
+    let labels = &model.manifest.labels;
+    let names = labels.names().iter();
+    let chinese = names.filter_map(|name| Some((name.as_str(), flora::chinese(name)?)));
     let mut response = Json(json!({
-        "labels": model.manifest.labels,
+        "labels": labels,
+        "names": {"zh-CN": BTreeMap::from_iter(chinese)},
         "collect": service.collection.is_some(),
         "model": {
             "sha256": model.sha256,

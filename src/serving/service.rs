@@ -44,7 +44,7 @@ impl Service {
             decoders: Arc::new(Semaphore::new(decoders())),
             collection: collection.transpose()?,
             storing: Arc::new(Semaphore::new(1)),
-            page: Page::new(),
+            page: Page::new(settings.title.clone(), settings.unsure_below),
             model: RwLock::default(),
             metrics,
             settings,

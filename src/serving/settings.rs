@@ -32,6 +32,10 @@ pub struct Settings {
     pub cors_origins: Vec<HeaderValue>,
     pub keys: Option<Keys>,
     pub collect: Option<(PathBuf, Bounds)>,
+    /// Of the page; what the model knows gives one otherwise.
+    pub title: Option<String>,
+    /// Confidence below which the page calls an answer a guess, 0 to 1.
+    pub unsure_below: f64,
     /// Whether every request is logged.
     pub access_log: bool,
 }

@@ -26,6 +26,9 @@ use std::process::ExitCode;
 
 use flowers::bundle::Bundle;
 use flowers::labels::Labels;
+use flowers::metrics::{Epoch, Evaluation, Predictions, calibration};
+use flowers::report::{Fact, ReportData};
+use flowers::weights::Tensor;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
 
@@ -78,6 +81,8 @@ fn main() -> ExitCode {
                 a_label_can_be_corrected,
             ),
             trial("a_phone_is_wide_enough", browser, a_phone_is_wide_enough),
+            trial("a_guess_is_called_one", browser, a_guess_is_called_one),
+            trial("a_report_fits_a_phone", browser, a_report_fits_a_phone),
             trial(
                 "below_a_path_behind_nginx",
                 proxy,
@@ -124,13 +129,11 @@ fn an_upload_in_chinese() {
     assert_eq!(browser.value("document.documentElement.lang"), "zh-CN");
     assert_eq!(
         browser.text("#subtitle"),
-        "上传一张花卉图片,AI将识别它的种类"
+        "上传一张花卉图片，AI将识别它的种类"
     );
     assert_eq!(browser.text("#identify"), "识别花卉");
     browser.click("#identify");
     browser.wait_text("#error", "请选择一张图片");
-    browser.choose(&rose_path());
-    browser.wait("document.querySelector('#preview').naturalWidth || document.querySelector('#preview img')?.naturalWidth");
     // What it says while it waits is over within milliseconds, so it is kept.
     browser.value(
         "(window.said = [], window.disabled = [], new MutationObserver(() => { \
@@ -138,8 +141,11 @@ fn an_upload_in_chinese() {
          said.push(button.innerText); disabled.push(button.disabled || button.ariaDisabled === 'true') \
          }).observe(document.querySelector('#identify'), {subtree: true, childList: true, attributes: true, characterData: true}))",
     );
-    browser.click("#identify");
+    // Nobody has to press the button.
+    browser.choose(&rose_path());
+    browser.wait("document.querySelector('#preview').naturalWidth");
     shows_the_answer(&browser, &server);
+    assert_eq!(browser.text("#class-zh"), "玫瑰");
     assert_eq!(browser.text("#error"), "");
     browser.wait("said.some(text => text.includes('识别中...')) && disabled.includes(true)");
     let words = browser.text("main");
@@ -151,6 +157,16 @@ fn an_upload_in_chinese() {
         browser.value("document.querySelector('#identify').disabled"),
         false
     );
+    let words = browser.text("footer");
+    assert!(
+        words.contains("模型总会从它的 3 个类别中选择一个"),
+        "{words}"
+    );
+    // The button does it again, for the keyboard.
+    browser.value("(said.length = 0)");
+    browser.keys("#identify", "\u{e007}");
+    browser.wait("said.some(text => text.includes('识别中...'))");
+    shows_the_answer(&browser, &server);
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
@@ -187,7 +203,6 @@ fn every_error_has_words() {
     for file in files {
         let shown = browser.text("#error");
         browser.choose(&file);
-        browser.click("#identify");
         let other = format!(
             "(text => text && text !== {})(document.querySelector('#error').innerText.trim())",
             json!(shown)
@@ -199,9 +214,17 @@ fn every_error_has_words() {
         messages.insert(browser.text("#error"));
     }
     assert_eq!(messages.len(), 4, "{messages:?}");
+    // In the other language no word of the first is left, and the server's are in it too.
+    let words = browser.text("#error-detail");
+    assert!(words.contains("200x101 pixels"), "{words}");
+    browser.click("#language");
+    browser.wait_text("#error", "图片像素过多");
+    assert_eq!(browser.text("#error-detail"), "");
+    browser.click("#identify");
+    browser.wait_text("#error-detail", "服务器：图片为 200x101 像素");
+    browser.click("#language");
     // After an error all goes on.
     browser.choose(&rose_path());
-    browser.click("#identify");
     browser.wait("document.querySelector('#class').innerText");
     assert_eq!(browser.text("#error"), "");
     server.stop();
@@ -221,13 +244,14 @@ fn renamed(folder: &Path, name: &str) -> std::path::PathBuf {
 
 fn a_hostile_name_is_only_text() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::of(&renamed(folder.path(), HOSTILE), &[]);
+    let server = Server::of(&renamed(folder.path(), HOSTILE), &["--title", HOSTILE]);
     let browser = page(&server, "zh");
     browser.value("(window.alerted = false, window.alert = () => { alerted = true })");
     browser.choose(&rose_path());
-    browser.click("#identify");
     browser.wait("document.querySelector('#class').innerText");
     assert!(browser.text("#top").contains(HOSTILE));
+    assert_eq!(browser.text("h1"), HOSTILE);
+    assert_eq!(browser.value("document.title"), HOSTILE);
     assert_eq!(
         browser.value("document.querySelectorAll('#result img').length"),
         0
@@ -243,7 +267,6 @@ fn a_key_is_asked_for() {
     let server = Server::start(&["--api-key-file", keys.to_str().unwrap()]);
     let browser = page(&server, "en");
     browser.choose(&rose_path());
-    browser.click("#identify");
     browser.wait("document.querySelector('#key').checkVisibility()");
     browser.keys("#key", "open-sesame");
     browser.click("#identify");
@@ -257,7 +280,6 @@ fn a_label_can_be_corrected() {
     let server = Server::start(&["--collect", folder.path().to_str().unwrap()]);
     let browser = page(&server, "en");
     browser.choose(&rose_path());
-    browser.click("#identify");
     browser.wait("document.querySelector('#confirm').checkVisibility()");
     browser.wait("document.querySelectorAll('#correct option').length > 3");
     browser.keys("#correct", "tulip");
@@ -269,7 +291,6 @@ fn a_label_can_be_corrected() {
     let without = Server::start(&[]);
     browser.open(&format!("http://{}/", without.address));
     browser.choose(&rose_path());
-    browser.click("#identify");
     browser.wait("document.querySelector('#class').innerText");
     assert_eq!(
         browser.value("document.querySelector('#confirm').checkVisibility()"),
@@ -283,10 +304,119 @@ fn a_phone_is_wide_enough() {
     let browser = page(&server, "zh");
     browser.phone(320, 640);
     browser.choose(&rose_path());
-    browser.click("#identify");
     browser.wait("document.querySelector('#class').innerText");
     let widths = browser.value("[document.documentElement.scrollWidth, innerWidth]");
     assert_eq!(widths, json!([320, 320]));
+}
+
+/// A model that answers `confidence` for its first class, whatever the picture.
+fn undecided(folder: &Path, confidence: f32) -> std::path::PathBuf {
+    let (mut bundle, _) = Bundle::read(&model()).unwrap();
+    bundle.manifest.labels = Labels::new(["bus", "car", "truck"]).unwrap();
+    let rest = (1.0 - confidence) / 2.0;
+    let bias = vec![(confidence / rest).ln(), 0.0, 0.0];
+    let (classes, features) = (3, 1280);
+    let zeros = vec![0.0; classes * features];
+    for (name, tensor) in [
+        (
+            "classifier.1.weight",
+            Tensor::f32([classes, features], zeros),
+        ),
+        ("classifier.1.bias", Tensor::f32([classes], bias)),
+    ] {
+        let replaced = bundle.weights.insert(name.into(), tensor);
+        assert!(replaced.is_some(), "{name}");
+    }
+    let path = folder.join(format!("{confidence}.safetensors"));
+    bundle.write(&path).unwrap();
+    path
+}
+
+fn a_guess_is_called_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for (confidence, limit, guessed) in
+        [(0.4, "0.5", true), (0.6, "0.5", false), (0.6, "0.7", true)]
+    {
+        let model = undecided(folder.path(), confidence);
+        let server = Server::of(&model, &["--precision", "float32", "--unsure-below", limit]);
+        let browser = page(&server, "en");
+        browser.wait_text("h1", "Image Classifier");
+        browser.choose(&rose_path());
+        browser.wait_text("#class", "bus");
+        assert_eq!(
+            browser.text("#confidence"),
+            format!("{:.1}%", 100.0 * confidence)
+        );
+        assert_eq!(browser.text("#unsure").contains("Not sure"), guessed);
+        assert_eq!(browser.text("#unsure-note").is_empty(), !guessed);
+        browser.wait_text("footer", "always picks one of its 3 classes");
+    }
+}
+
+/// A report on twenty classes, with a fact that has no place to break.
+fn report() -> String {
+    let names: Vec<String> = (0..20).map(|id| format!("class {id:02}")).collect();
+    let mut predictions = Predictions::new(Labels::new(&names).unwrap());
+    for actual in 0..20 {
+        let logits: Vec<f32> = (0..20).map(|id| f32::from(id == actual)).collect();
+        predictions.push(actual, &logits).unwrap();
+    }
+    let value = "/photos".repeat(30);
+    ReportData {
+        title: "resnet18 on photos".into(),
+        facts: vec![Fact {
+            name: "Data",
+            value,
+        }],
+        evaluation: Evaluation::of(&predictions).unwrap(),
+        reliability: calibration::bins(predictions.outcomes()),
+        gates: Vec::new(),
+        history: (1..9).map(epoch).collect(),
+        mistakes: Vec::new(),
+        split: Vec::new(),
+        unreadable: Vec::new(),
+        config: json!({}),
+        command: Vec::new(),
+    }
+    .html()
+    .unwrap()
+}
+
+fn epoch(epoch: usize) -> Epoch {
+    Epoch {
+        epoch,
+        phase: "classic".into(),
+        learning_rate: 1e-4,
+        train_loss: 0.5,
+        train_accuracy: 0.8,
+        val_loss: 0.6,
+        val_accuracy: 0.7,
+        images_per_second: 60.0,
+        waiting: 0.0,
+        seconds: 10.0,
+    }
+}
+
+fn a_report_fits_a_phone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.html");
+    fs::write(&file, report()).unwrap();
+    let browser = Browser::start("en");
+    for (width, scrolls) in [(390, true), (1200, false)] {
+        browser.phone(width, 844);
+        browser.open(&format!("file://{}", file.display()));
+        browser.wait("document.fonts.size === 1 && [...document.fonts][0].status === 'loaded'");
+        let widths = browser.value("[document.documentElement.scrollWidth, innerWidth]");
+        assert_eq!(widths, json!([width, width]));
+        let outside = "[...document.querySelectorAll('figure > .plot')] \
+                       .filter(plot => plot.getBoundingClientRect().right > innerWidth).length";
+        assert_eq!(browser.value(outside), 0);
+        let matrix =
+            "(box => box.scrollWidth > box.clientWidth)(document.querySelector('.matrix .scroll'))";
+        assert_eq!(browser.value(matrix), scrolls);
+        assert_eq!(browser.text(".cue").contains("Scroll"), scrolls);
+    }
+    assert_eq!(browser.complaints(), [""; 0]);
 }
 
 fn below_a_path_behind_nginx() {
@@ -297,7 +427,6 @@ fn below_a_path_behind_nginx() {
     for path in ["kept", "cut"] {
         browser.open(&format!("http://{}/{path}/", nginx.address));
         browser.choose(&rose_path());
-        browser.click("#identify");
         shows_the_answer(&browser, &cut);
         assert_eq!(browser.complaints(), [""; 0], "{path}");
     }

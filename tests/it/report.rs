@@ -4,8 +4,8 @@ use flowers::data::folder::Unreadable;
 use flowers::labels::Labels;
 use flowers::metrics::{Epoch, Evaluation, GateResult, Predictions, calibration};
 use flowers::report::{
-    ClassSplit, MistakePhoto, ReportData, Thumbnail, confusion_png, confusion_svg, curves_png,
-    curves_svg, reliability_svg,
+    ClassSplit, Fact, MistakePhoto, ReportData, Thumbnail, confusion_png, confusion_svg,
+    curves_png, curves_svg, reliability_svg,
 };
 use image::RgbImage;
 use proptest::prelude::*;
@@ -56,15 +56,52 @@ fn picture(png: &[u8]) -> RgbImage {
 }
 
 #[test]
-fn the_matrix_is_dark_where_the_counts_are() {
+fn a_cell_is_as_dark_as_its_share_of_the_row() {
     let evaluation = evaluation(&names(2), 9);
     let picture = picture(&confusion_png(&evaluation).unwrap());
-    let count = |colour: [u8; 3]| picture.pixels().filter(|pixel| pixel.0 == colour).count();
-    let (dark, empty) = (count([11, 79, 159]), count([244, 246, 249]));
-    // Both diagonal cells of 75 units at two pixels a unit, less their digits.
-    assert!((40_000..=45_000).contains(&dark), "{dark}");
-    assert!((20_000..=25_000).contains(&empty), "{empty}");
-    assert!(count([255, 255, 255]) > empty);
+    let near = |colour: [u8; 3]| {
+        let alike = |pixel: &&image::Rgb<u8>| {
+            let channels = pixel.0.iter().zip(colour);
+            channels.into_iter().all(|(a, b)| a.abs_diff(b) <= 1)
+        };
+        picture.pixels().filter(alike).count()
+    };
+    // Opacity 0.1 + 0.9 * share of (11, 79, 159) over (244, 246, 249): 9 of 9, 9 of 10, 1 of 10,
+    // 0 of 9. Each a cell of 75 units at two pixels a unit, less its digit.
+    for colour in [
+        [11, 79, 159],
+        [32, 94, 167],
+        [200, 214, 232],
+        [244, 246, 249],
+    ] {
+        let pixels = near(colour);
+        assert!((20_000..=25_500).contains(&pixels), "{colour:?}: {pixels}");
+    }
+}
+
+#[test]
+fn a_rare_class_is_shaded_like_a_common_one() {
+    let labels = Labels::new(["common", "rare"]).unwrap();
+    let mut predictions = Predictions::new(labels);
+    for (actual, predicted, times) in [(0, 0, 90), (0, 1, 10), (1, 1, 9), (1, 0, 1)] {
+        let logits = [f32::from(predicted == 0), f32::from(predicted == 1)];
+        for _ in 0..times {
+            predictions.push(actual, &logits).unwrap();
+        }
+    }
+    let svg = confusion_svg(&Evaluation::of(&predictions).unwrap());
+    assert!(svg.contains("common predicted as common: 90 of 100 (90.0%)"));
+    for opacity in ["0.910", "0.190"] {
+        let cells = svg.matches(&format!("fill-opacity=\"{opacity}\"")).count();
+        assert_eq!(cells, 2, "{opacity}");
+    }
+}
+
+#[test]
+fn an_empty_cell_is_blank() {
+    let svg = confusion_svg(&evaluation(&names(3), 5));
+    assert!(!svg.contains(">0</text>"));
+    assert_eq!(svg.matches(" predicted as ").count(), 4);
 }
 
 #[test]
@@ -85,11 +122,7 @@ fn counts_are_written_up_to_a_hundred_classes() {
         let svg = confusion_svg(&evaluation(&names(classes), 47));
         let counts = svg.matches(">47</text>").count();
         let expected = if classes <= 100 { classes } else { 0 };
-        // One name on each axis; the colour bar may end with the same number.
-        assert!(
-            (expected..=expected + 1).contains(&counts),
-            "{classes}: {counts}"
-        );
+        assert_eq!(counts, expected, "{classes}");
         let is_name = |line: &&str| line.starts_with("<text") && line.contains(">flower ");
         assert_eq!(svg.lines().filter(is_name).count(), 2 * named, "{classes}");
         assert!(svg.contains(">Predicted</text>") && svg.contains(">Actual</text>"));
@@ -147,7 +180,10 @@ fn report(name: &str) -> ReportData {
     let mistake = predictions.worst_mistakes(1)[0];
     ReportData {
         title: name.into(),
-        facts: vec![name.into(), "resnet18".into()],
+        facts: vec![Fact {
+            name: "Data",
+            value: name.into(),
+        }],
         reliability: calibration::bins(predictions.outcomes()),
         gates: vec![GateResult {
             name: "accuracy",
@@ -219,7 +255,9 @@ fn the_report_says_what_was_measured() {
         "95% interval 62.3% to 98.4%",
         "<p>trained on daisy</p>",
         "<b>missed</b> accuracy <span>0.9091, required 0.9900</span>",
-        "aria-label=\"Training curves\"",
+        "aria-label=\"Loss over the epochs\"",
+        "aria-label=\"Accuracy over the epochs\"",
+        "<dt>Data</dt><dd>daisy</dd>",
         "<span>actual</span> <b>daisy</b>",
         "no picture",
         "<td class=\"number\">10</td>",
@@ -228,6 +266,15 @@ fn the_report_says_what_was_measured() {
     ] {
         assert!(html.contains(fact), "{fact}");
     }
+}
+
+#[test]
+fn the_report_carries_its_font() {
+    let html = report("daisy").html().unwrap();
+    let (_, font) = html.split_once("url(data:font/woff2;base64,").unwrap();
+    // "wOF2"
+    assert!(font.starts_with("d09GM"));
+    assert!(html.contains("font-src data:"));
 }
 
 #[test]
