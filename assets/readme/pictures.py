@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Make the README's pictures: the upload page, the report, the confusion matrix.
 
-usage: pictures.py FLOWERS RUN PHOTO
+usage: pictures.py FLOWERS DEMO RUN
 
-FLOWERS is the binary, RUN what `flowers train` left, PHOTO one that the page is shown with. Needs
-chromium, chromedriver, Pillow, and a font with Chinese such as Debian's fonts-noto-cjk.
+FLOWERS is the binary, DEMO what `make demo` left, for the page, RUN what `flowers train` left, for
+the rest. Needs chromium, chromedriver, Pillow, and a font with Chinese such as Debian's
+fonts-noto-cjk.
 """
 
 import base64
@@ -113,10 +114,14 @@ def report(file):
 
 
 def side_by_side(pictures, gap):
+    """Pictures in a row, shorter ones continued in the colour of their lower left corner."""
     width = sum(picture.width for picture in pictures) + gap * (len(pictures) - 1)
-    canvas = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
+    height = max(picture.height for picture in pictures)
+    canvas = Image.new("RGB", (width, height), "white")
     left = 0
     for picture in pictures:
+        ground = picture.getpixel((0, picture.height - 1))
+        canvas.paste(ground, (left, 0, left + picture.width, height))
         canvas.paste(picture, (left, 0))
         left += picture.width + gap
     return canvas
@@ -126,7 +131,7 @@ def save(picture, name, width):
     """A small PNG: shrunk, and with a palette."""
     height = round(picture.height * width / picture.width)
     picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    picture = picture.quantize(192, dither=Image.Dither.NONE)
+    picture = picture.quantize(128, dither=Image.Dither.NONE)
     picture.save(HERE / name, optimize=True)
     print(f"{name}: {width}x{height}, {(HERE / name).stat().st_size // 1000} kB")
 
@@ -134,9 +139,11 @@ def save(picture, name, width):
 def main():
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    flowers, run, photo = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]).resolve()
+    flowers, demo, run = sys.argv[1], Path(sys.argv[2]).resolve(), Path(sys.argv[3])
+    photo = demo / "new/rose/rose-0001.jpg"
     port = "5987"
-    server = subprocess.Popen([flowers, "serve", run / "model.safetensors", "--port", port])
+    model = demo / "run/model.safetensors"
+    server = subprocess.Popen([flowers, "serve", model, "--port", port])
     try:
         address = f"http://127.0.0.1:{port}/"
         for _ in range(200):
@@ -149,8 +156,7 @@ def main():
     finally:
         server.terminate()
         server.wait()
-    height = min(phone.height for phone in phones)
-    save(side_by_side([phone.crop((0, 0, phone.width, height)) for phone in phones], 40), "page.png", 820)
+    save(side_by_side(phones, 40), "page.png", 820)
     whole = report(run / "report.html")
     save(whole.crop((0, 0, whole.width, min(whole.height, 2 * 860))), "report.png", 1100)
     save(Image.open(run / "confusion_matrix.png").convert("RGB"), "confusion_matrix.png", 760)
