@@ -66,10 +66,9 @@ pub enum Refusal {
 impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoFile
-            | Self::OtherFields(_)
-            | Self::BadRequest(_)
-            | Self::Picture { .. } => StatusCode::BAD_REQUEST,
+            Self::NoFile | Self::OtherFields(_) | Self::BadRequest(_) | Self::Picture { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NoKey => StatusCode::UNAUTHORIZED,
             Self::OtherSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,

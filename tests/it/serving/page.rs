@@ -83,7 +83,7 @@ fn refusals_are_in_chinese_for_who_asks() {
         said("en-GB,zh;q=0.5", file).refused(status, english);
     }
     // What has no translation, and what is none of our answers.
-    server.get("/nothing").refused(404, "nothing is here");
+    server.get("/nothing").refused(404, "not found");
     let request = Request::get("/nothing").header("Accept-Language", "zh");
-    request.send(server.address).refused(404, "nothing is here");
+    request.send(server.address).refused(404, "not found");
 }
