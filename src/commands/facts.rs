@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use crate::bundle::Manifest;
 use crate::data::Part;
@@ -35,7 +36,10 @@ pub fn starting_weights(manifest: &Manifest) -> Option<Fact> {
             .file_name()
             .map_or_else(|| file.into(), shown),
     };
-    Some(fact("Starting weights", weights))
+    let hash = recipe.get("weights-sha256").and_then(Value::as_str);
+    let hash = hash.and_then(|hash| hash.get(..8));
+    let hash = hash.map_or(String::new(), |hash| format!(" ({hash})"));
+    Some(fact("Starting weights", weights + &hash))
 }
 
 /// Which photos were measured on, and how many.

@@ -371,6 +371,7 @@ fn report() -> String {
         evaluation: Evaluation::of(&predictions).unwrap(),
         reliability: calibration::bins(predictions.outcomes()),
         gates: Vec::new(),
+        warnings: Vec::new(),
         history: (1..9).map(epoch).collect(),
         mistakes: Vec::new(),
         split: Vec::new(),
