@@ -20,6 +20,7 @@ mod models;
 mod networks;
 mod prediction;
 mod quantize;
+mod readme;
 mod report;
 mod server;
 mod serving;

@@ -13,6 +13,7 @@ mod needs;
 #[path = "../it/networks.rs"]
 mod networks;
 mod published;
+mod readme;
 mod real;
 #[path = "../it/support.rs"]
 mod support;
@@ -20,7 +21,7 @@ mod support;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use needs::Need::{self, OwnModel, Photos, Runtimes, Torchvision, Weights};
+use needs::Need::{self, OnnxRuntime, OwnModel, Photos, Runtimes, Torchvision, Weights};
 
 /// Each test by its name, with what it needs.
 macro_rules! trials {
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let trials = trials! {
         published::published_weights_load: [Weights];
         published::published_weights_give_the_published_logits: [Weights];
+        readme::the_onnx_example_answers_as_predict: [OnnxRuntime];
         exported::every_architecture_and_opset_is_answered_alike: [Runtimes];
         exported::a_model_of_ones_own_is_answered_alike: [OwnModel, Runtimes];
         real::real_photos_are_learned_in_a_few_epochs: [Weights, Photos];

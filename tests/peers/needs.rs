@@ -15,6 +15,8 @@ pub enum Need {
     OwnModel,
     /// What exports run in, in the Python of `FLOWERS_PYTHON`, or `python3`.
     Runtimes,
+    /// ONNX Runtime and Pillow, in the same Python.
+    OnnxRuntime,
     /// torchvision, in the same Python.
     Torchvision,
 }
@@ -26,6 +28,7 @@ impl Need {
             Self::Photos => is_folder(&photos()),
             Self::OwnModel => own_model().iter().all(|path| path.exists()),
             Self::Runtimes => has_modules("torch, onnx, onnxruntime, safetensors"),
+            Self::OnnxRuntime => has_modules("numpy, onnxruntime, PIL"),
             Self::Torchvision => has_modules("torchvision, safetensors, PIL"),
         }
     }
@@ -37,6 +40,7 @@ impl Need {
             Self::Photos => "FLOWERS_OXFORD12",
             Self::OwnModel => "FLOWERS_MODEL and FLOWERS_PHOTOS",
             Self::Runtimes => "FLOWERS_PYTHON with torch, onnx, onnxruntime, safetensors",
+            Self::OnnxRuntime => "FLOWERS_PYTHON with numpy, onnxruntime, Pillow",
             Self::Torchvision => "FLOWERS_PYTHON with torchvision, safetensors, Pillow",
         }
     }
