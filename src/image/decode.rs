@@ -12,7 +12,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Rg
 use serde::Serialize;
 
 pub use super::sniff::extension;
-use super::sniff::{Format, describe, is_heif, sniff};
+use super::sniff::{Format, describe, is_heic, sniff};
 use super::{jpeg, mended, tiff};
 use crate::error::shown;
 
@@ -185,7 +185,8 @@ pub fn read_bytes(path: &Path, limits: &Limits) -> io::Result<Vec<u8>> {
 /// The format is told by the content. Colours follow Pillow's `convert("RGB")`: grey is
 /// repeated, palettes are resolved, alpha is dropped rather than composited, CMYK and YCCK are
 /// taken as Adobe's inverted inks. Two things Pillow would clip to white or black are scaled to
-/// 0..=255 instead: 16-bit samples (rounded) and float samples (of 0 to 1).
+/// 0..=255 instead: 16-bit samples (rounded) and float samples (of 0 to 1, unless some are beyond
+/// 2).
 ///
 /// # Errors
 ///
@@ -213,11 +214,11 @@ pub fn decode_for(
             limit: limits.max_bytes,
         });
     }
-    if is_heif(bytes) {
-        return Err(DecodeError::Heic);
-    }
-    let format = sniff(bytes).ok_or_else(|| DecodeError::NotAPicture {
-        looks_like: describe(bytes),
+    let format = sniff(bytes).ok_or_else(|| match is_heic(bytes) {
+        true => DecodeError::Heic,
+        false => DecodeError::NotAPicture {
+            looks_like: describe(bytes),
+        },
     })?;
     // The decoders are other people's parsers of hostile bytes: a panic there is one bad file.
     let wanted = std::panic::AssertUnwindSafe(wanted);
@@ -234,6 +235,11 @@ fn decode_as(
     let (picture, orientation) = match format {
         Format::Jpeg => return jpeg::decode(bytes, limits, wanted),
         Format::Tiff => tiff::decode(bytes, limits)?,
+        #[cfg(feature = "heif")]
+        Format::Heif => (
+            super::heif::decode(bytes, limits)?,
+            Orientation::NoTransforms,
+        ),
         Format::Png => {
             let (bytes, orientation) = mended::completed_png(bytes);
             let decoded = by_image(ImageFormat::Png, "PNG", &bytes, limits);

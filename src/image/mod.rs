@@ -3,6 +3,8 @@
 pub mod augment;
 mod colour;
 pub mod decode;
+#[cfg(feature = "heif")]
+mod heif;
 mod inks;
 mod jpeg;
 mod libjpeg;

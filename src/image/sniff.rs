@@ -8,6 +8,8 @@ pub(super) enum Format {
     Jpeg,
     Tiff,
     Png,
+    #[cfg(feature = "heif")]
+    Heif,
     /// What the `image` crate decodes, with the format's name.
     Other(ImageFormat, &'static str),
 }
@@ -18,6 +20,8 @@ impl Format {
             Self::Jpeg => "JPEG",
             Self::Tiff => "TIFF",
             Self::Png => "PNG",
+            #[cfg(feature = "heif")]
+            Self::Heif => "HEIF",
             Self::Other(_, name) => name,
         }
     }
@@ -25,6 +29,10 @@ impl Format {
 
 /// The allowed format that the first bytes announce.
 pub(super) fn sniff(bytes: &[u8]) -> Option<Format> {
+    #[cfg(feature = "heif")]
+    if is_heic(bytes) || is_avif(bytes) {
+        return Some(Format::Heif);
+    }
     // Large TIFFs have another version.
     if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") {
         return Some(Format::Tiff);
@@ -47,6 +55,10 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
         Format::Jpeg => "jpg",
         Format::Tiff => "tiff",
         Format::Png => "png",
+        #[cfg(feature = "heif")]
+        Format::Heif if is_avif(bytes) => "avif",
+        #[cfg(feature = "heif")]
+        Format::Heif => "heic",
         Format::Other(format, _) => format.extensions_str().first()?,
     })
 }
@@ -54,11 +66,11 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
 /// What a file without an allowed format seems to be, for the error message.
 pub(super) fn describe(bytes: &[u8]) -> &'static str {
     let head = &bytes[..bytes.len().min(1024)];
-    if let Some(brand) = bytes.get(4..12).and_then(|b| b.strip_prefix(b"ftyp")) {
-        return match brand {
-            b"avif" | b"avis" => "an AVIF picture",
-            _ => "a video",
-        };
+    if is_avif(bytes) {
+        return "an AVIF picture";
+    }
+    if brand(bytes).is_some() {
+        return "a video";
     }
     if head.starts_with(b"%PDF") {
         return "a PDF document";
@@ -93,13 +105,21 @@ pub(super) fn describe(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Whether the file is a photo in HEIF, of whatever kind, as phones make them.
-pub(super) fn is_heif(bytes: &[u8]) -> bool {
-    let brand = bytes.get(4..12).and_then(|head| head.strip_prefix(b"ftyp"));
+/// Whether the file is a photo in HEIF and HEVC, as phones make them.
+pub(super) fn is_heic(bytes: &[u8]) -> bool {
     let brands: [&[u8]; 8] = [
         b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1",
     ];
-    brand.is_some_and(|brand| brands.contains(&brand))
+    brand(bytes).is_some_and(|brand| brands.contains(&brand))
+}
+
+fn is_avif(bytes: &[u8]) -> bool {
+    brand(bytes).is_some_and(|brand| matches!(brand, b"avif" | b"avis"))
+}
+
+/// The chief brand of a file of ISO's base media format, which videos and HEIF photos are.
+fn brand(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(4..12)?.strip_prefix(b"ftyp")
 }
 
 #[cfg(test)]
@@ -109,8 +129,9 @@ mod tests {
     #[test]
     fn strangers_are_described() {
         let described = [
+            #[cfg(not(feature = "heif"))]
             (&b"\0\0\0\x1cftypavif\0\0\0\0"[..], "an AVIF picture"),
-            (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video"),
+            (&b"\0\0\0\x18ftypmp42\0\0\0\0"[..], "a video"),
             (b"\0\0\0\x0cjP  \r\n", "a JPEG 2000 picture"),
             (b"\0\0\x01\0\x01\0", "an icon"),
             (b"%PDF-1.7", "a PDF document"),
@@ -131,6 +152,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(feature = "heif"))]
     fn a_phones_photo_gets_the_command_that_converts_it() {
         for brand in ["heic", "mif1", "heix"] {
             let bytes = format!("\0\0\0\x18ftyp{brand}\0\0\0\0");

@@ -1,6 +1,7 @@
-//! Pictures, whole and shrunk while they are decoded.
+//! Pictures, whole and reduced while they are decoded.
 #![no_main]
 
+use flowers::image::augment::{Augmentations, rng};
 use flowers::image::{Limits, Preprocessing, decode};
 use libfuzzer_sys::fuzz_target;
 
@@ -10,13 +11,18 @@ const LIMITS: Limits = Limits {
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(picture) = decode(bytes, &LIMITS) else {
+    let preprocessing = Preprocessing::imagenet(8);
+    let whole = decode(bytes, &LIMITS);
+    let fitted = preprocessing.read(bytes, &LIMITS);
+    assert_eq!(whole.is_ok(), fitted.is_ok());
+    let (Ok(whole), Ok(fitted)) = (whole, fitted) else {
         return;
     };
-    let pixels = u64::from(picture.width()) * u64::from(picture.height());
+    let pixels = u64::from(whole.width()) * u64::from(whole.height());
     assert!((1..=LIMITS.max_pixels).contains(&pixels));
-    let preprocessing = Preprocessing::imagenet(8);
-    if let Ok(fitted) = preprocessing.read(bytes, &LIMITS) {
-        assert_eq!(fitted.picture.dimensions(), (8, 8));
-    }
+    assert_eq!((fitted.width, fitted.height), whole.dimensions());
+    assert_eq!(fitted.picture.dimensions(), (8, 8));
+    let random = Augmentations::scratch(8);
+    let cropped = random.read(bytes, &LIMITS, &preprocessing, &mut rng(1, 1, &[0; 32]));
+    assert_eq!(cropped.map(|picture| picture.dimensions()).ok(), Some((8, 8)));
 });
