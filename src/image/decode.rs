@@ -12,7 +12,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Rg
 use serde::Serialize;
 
 pub use super::sniff::extension;
-use super::sniff::{Format, describe, is_heic, sniff};
+use super::sniff::{Format, describe, is_heic, other_picture, sniff};
 use super::{jpeg, mended, tiff};
 use crate::error::shown;
 
@@ -214,9 +214,10 @@ pub fn decode_for(
             limit: limits.max_bytes,
         });
     }
-    let format = sniff(bytes).ok_or_else(|| match is_heic(bytes) {
-        true => DecodeError::Heic,
-        false => DecodeError::NotAPicture {
+    let format = sniff(bytes).ok_or_else(|| match other_picture(bytes) {
+        _ if is_heic(bytes) => DecodeError::Heic,
+        Some(what) => unsupported(what),
+        None => DecodeError::NotAPicture {
             looks_like: describe(bytes),
         },
     })?;

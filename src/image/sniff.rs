@@ -63,12 +63,25 @@ pub fn extension(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
+/// A picture of a format that can't be decoded.
+pub(super) fn other_picture(bytes: &[u8]) -> Option<&'static str> {
+    let begins = |with: &[u8]| bytes.starts_with(with);
+    if is_avif(bytes) {
+        Some("an AVIF picture")
+    } else if begins(b"\0\0\0\x0cjP  ") || begins(b"\xff\x4f\xff\x51") {
+        Some("a JPEG 2000 picture")
+    } else if begins(b"\0\0\0\x0cJXL ") || begins(b"\xff\x0a") {
+        Some("a JPEG XL picture")
+    } else if begins(b"\0\0\x01\0") {
+        Some("an icon")
+    } else {
+        None
+    }
+}
+
 /// What a file without an allowed format seems to be, for the error message.
 pub(super) fn describe(bytes: &[u8]) -> &'static str {
     let head = &bytes[..bytes.len().min(1024)];
-    if is_avif(bytes) {
-        return "an AVIF picture";
-    }
     if brand(bytes).is_some() {
         return "a video";
     }
@@ -77,15 +90,6 @@ pub(super) fn describe(bytes: &[u8]) -> &'static str {
     }
     if head.starts_with(b"PK\x03\x04") {
         return "a zip archive";
-    }
-    if head.starts_with(b"\0\0\0\x0cjP  ") || head.starts_with(b"\xff\x4f\xff\x51") {
-        return "a JPEG 2000 picture";
-    }
-    if head.starts_with(b"\0\0\x01\0") {
-        return "an icon";
-    }
-    if head.starts_with(b"\xff\x0a") || head.starts_with(b"\0\0\0\x0cJXL ") {
-        return "a JPEG XL picture";
     }
     if head.iter().all(|&byte| byte == 0) {
         return "zero bytes";
@@ -129,11 +133,7 @@ mod tests {
     #[test]
     fn strangers_are_described() {
         let described = [
-            #[cfg(not(feature = "heif"))]
-            (&b"\0\0\0\x1cftypavif\0\0\0\0"[..], "an AVIF picture"),
             (&b"\0\0\0\x18ftypmp42\0\0\0\0"[..], "a video"),
-            (b"\0\0\0\x0cjP  \r\n", "a JPEG 2000 picture"),
-            (b"\0\0\x01\0\x01\0", "an icon"),
             (b"%PDF-1.7", "a PDF document"),
             (b"PK\x03\x04", "a zip archive"),
             (b"\0\0\0", "zero bytes"),
@@ -146,6 +146,24 @@ mod tests {
             let error = decode(bytes, &Limits::default()).unwrap_err();
             assert!(
                 matches!(error, DecodeError::NotAPicture { looks_like } if looks_like == expected),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn pictures_of_other_formats_are_named() {
+        let named = [
+            #[cfg(not(feature = "heif"))]
+            (&b"\0\0\0\x1cftypavif\0\0\0\0"[..], "an AVIF picture"),
+            (&b"\0\0\0\x0cjP  \r\n"[..], "a JPEG 2000 picture"),
+            (b"\xff\x0a\xfa\x7f", "a JPEG XL picture"),
+            (b"\0\0\x01\0\x01\0", "an icon"),
+        ];
+        for (bytes, expected) in named {
+            let error = decode(bytes, &Limits::default()).unwrap_err();
+            assert!(
+                matches!(error, DecodeError::Unsupported { what } if what == expected),
                 "{error}"
             );
         }

@@ -305,14 +305,10 @@ fn an_extreme_shape_costs_nothing() {
 
 #[test]
 fn formats_outside_the_list_are_refused() {
-    for (bytes, name) in [
-        (&b"qoif\0\0\0\x01\0\0\0\x01\x03\0"[..], "QOI"),
-        (b"\0\0\x01\0\x01\0", "ICO"),
-    ] {
-        assert!(image::guess_format(bytes).is_ok_and(|format| format != ImageFormat::Png));
-        let error = decode(bytes, &Limits::default()).expect_err(name);
-        assert!(matches!(error, DecodeError::NotAPicture { .. }), "{error}");
-    }
+    let qoi = b"qoif\0\0\0\x01\0\0\0\x01\x03\0";
+    assert!(image::guess_format(qoi).is_ok());
+    let error = decode(qoi, &Limits::default()).unwrap_err();
+    assert!(matches!(error, DecodeError::NotAPicture { .. }), "{error}");
 }
 
 /// A photo-like picture: smooth shapes with some grain.
