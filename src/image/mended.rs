@@ -1,4 +1,4 @@
-//! PNGs and GIFs that other readers take and the decoders do not.
+//! PNG and GIF files that other readers take and the decoders do not.
 
 use std::borrow::Cow;
 
