@@ -11,8 +11,8 @@ use crate::export::{FORMATS, Input};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file is read back by another implementation (tract for ONNX, libtorch's loader for \
-TorchScript), whose results must match the model's own. An int8 model becomes ONNX with \
+The file is read back (ONNX by an interpreter that follows the specification, TorchScript by \
+libtorch's loader), and the results must match the model's own. An int8 model becomes ONNX with \
 QuantizeLinear and DequantizeLinear nodes, which runtimes turn into integer kernels.
 
 Examples:

@@ -66,7 +66,7 @@ pub const FORMATS: &[Format] = &[
             Choice::Calibration,
         ],
         encode: onnx::encode,
-        reader: Reader::Runtime("tract", onnx::open),
+        reader: Reader::Runtime("ONNX interpreter", onnx::open),
     },
     Format {
         name: "torchscript",

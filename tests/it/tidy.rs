@@ -25,15 +25,17 @@ const LAYERS: &[&[&str]] = &[
 /// All that the command line takes from `training`.
 const CLI_MAY_USE: [&str; 2] = ["Settings", "DeviceChoice"];
 
-/// Where libtorch is known: `training`, what the engine runs, and the commands' part that chooses
-/// threads and device. The other commands may name the `Device` that they pass on.
-const KNOW_TORCH: [&str; 7] = [
+/// Where libtorch is known: `training`, what the engine runs, what runs exported ONNX, and the
+/// commands' part that chooses threads and device. The other commands may name the `Device` that
+/// they pass on.
+const KNOW_TORCH: [&str; 8] = [
     "src/training/",
     "src/engine/session.rs",
     "src/engine/loaded.rs",
     "src/engine/normalise.rs",
     "src/engine/operators.rs",
     "src/engine/tensors.rs",
+    "src/export/onnx/interpreter/",
     "src/commands/compute.rs",
 ];
 

@@ -1,8 +1,8 @@
 //! ONNX: one operator a node, normalisations folded, int8 models as QDQ.
 
 mod integers;
+mod interpreter;
 pub mod proto;
-mod read;
 mod writer;
 
 use std::ops::RangeInclusive;
@@ -66,7 +66,7 @@ fn model(network: &Network, options: &Options) -> Result<Model> {
 }
 
 pub(super) fn open(file: &[u8]) -> Result<Box<dyn Runtime>> {
-    Ok(Box::new(read::Tract::read(file)?))
+    Ok(Box::new(interpreter::Interpreter::read(file)?))
 }
 
 /// The version of the format that came with an opset.

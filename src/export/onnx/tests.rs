@@ -73,7 +73,8 @@ fn pixels(n: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The largest difference between the engine's scores and those of tract.
+/// The largest difference between the engine's scores and those of the
+/// interpreter.
 fn difference(network: &Network, opset: i64, precision: Precision) -> f32 {
     let preprocessing = Preprocessing::imagenet(SIZE as u32);
     let options = engine::Options {
@@ -105,7 +106,7 @@ fn difference(network: &Network, opset: i64, precision: Precision) -> f32 {
 }
 
 #[test]
-fn every_operator_means_the_same_to_tract() {
+fn every_operator_means_the_same_to_the_interpreter() {
     let graph = all_operators();
     let network = Network::of_float(&graph, &weights(&graph)).unwrap();
     for opset in OPSETS {

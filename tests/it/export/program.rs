@@ -25,7 +25,7 @@ fn export(model: &Path, format: &str, out: &Path, options: &[&str]) -> Said {
 fn every_format_is_written_and_verified() {
     let folder = tempfile::tempdir().unwrap();
     for (format, words) in [
-        ("onnx", "tract, same label on 16 of 16"),
+        ("onnx", "ONNX interpreter, same label on 16 of 16"),
         ("torchscript", "libtorch, same label on 16 of 16"),
         ("safetensors", "parameters are bit for bit the same"),
         ("pth", "parameters are bit for bit the same"),
@@ -61,7 +61,7 @@ fn json_tells_what_was_verified() {
     assert_eq!(answer["format"], "onnx");
     assert_eq!(answer["bytes"], fs::metadata(&out).unwrap().len());
     let verification = &answer["verification"];
-    assert_eq!(verification["reader"], "tract");
+    assert_eq!(verification["reader"], "ONNX interpreter");
     assert_eq!(verification["passed"], true);
     assert_eq!(verification["pictures"], 36);
     assert_eq!(verification["same_label"], 36);

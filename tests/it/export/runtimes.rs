@@ -1,4 +1,4 @@
-//! tract and libtorch read every architecture back.
+//! The ONNX interpreter and libtorch read every architecture back.
 
 use flowers::engine::Loaded;
 use flowers::export::{self, Input, Options, Verdict};
@@ -47,7 +47,7 @@ fn opset(opset: i64) -> Options {
 }
 
 #[test]
-fn onnx_of_every_architecture_answers_alike_in_tract() {
+fn onnx_of_every_architecture_answers_alike() {
     for architecture in ARCHITECTURES {
         let bundle = bundle(architecture.name);
         verified("onnx", &bundle, opset(11));
@@ -56,7 +56,7 @@ fn onnx_of_every_architecture_answers_alike_in_tract() {
 }
 
 #[test]
-fn int8_onnx_answers_alike_in_tract() {
+fn int8_onnx_answers_alike() {
     for name in ["resnet18", "mobilenet_v2", "efficientnet_lite0"] {
         let bundle = int8(&bundle(name));
         verified("onnx", &bundle, opset(13));
