@@ -2,11 +2,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-isa test-real fuzz lint bench bench-decode bench-inference bench-serving dist dist-check clean
+.PHONY: help demo build install uninstall test test-isa test-real fuzz lint bench bench-decode bench-inference bench-serving dist dist-check clean
 
 TOOLS := target/tools
 REAL := target/real
 FUZZED := decode upload pth bundle split
+PREFIX ?= /usr/local
+INSTALLED = $(DESTDIR)$(PREFIX:~%=$(HOME)%)
 OXFORD12 ?= ../shared/data/oxford12
 
 # Without a libtorch 2.13.0 of the user's own, one is put together from PyTorch's wheels.
@@ -33,8 +35,18 @@ $(TOOLS)/nasm:
 build: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Build the release binary, target/release/flowers
 	cargo build --release --locked
 
-demo: build ## Draw a data set, train on it, evaluate, predict
+demo: ## Draw a data set, train on it, evaluate, predict
+	@bash assets/setup/estimate.sh $(or $(LIBTORCH),.libtorch) target/release/flowers
+	@$(MAKE) --no-print-directory build
 	bash assets/setup/demo.sh target/release/flowers demo
+
+# A libtorch of the user's own stays where it is.
+install: ## Install below PREFIX=/usr/local, with manual pages and completions
+	@! command -v cargo >/dev/null || $(MAKE) --no-print-directory build
+	@bash assets/setup/install.sh target/release/flowers "$(INSTALLED)" $(LIBTORCH_SETUP)
+
+uninstall: ## Remove what was installed below PREFIX=/usr/local
+	@bash assets/setup/install.sh --remove "$(INSTALLED)"
 
 test: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Run every test that needs nothing else
 	cargo test --release --locked

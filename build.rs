@@ -1,4 +1,5 @@
-//! Lets the binary find libtorch at run time: beside itself in a package, or where it was linked.
+//! Lets the binary find libtorch at run time: installed with it, beside it in a package, or where it
+//! was linked.
 
 use std::process::Command;
 
@@ -6,12 +7,10 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     say_what_is_slow();
     let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
-    let beside = if linux {
-        "$ORIGIN/../lib"
-    } else {
-        "@executable_path/../lib"
-    };
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{beside}");
+    let own = if linux { "$ORIGIN" } else { "@executable_path" };
+    for folder in ["lib/flowers", "lib"] {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{own}/../{folder}");
+    }
     if let Ok(libtorch) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{libtorch}");
     }

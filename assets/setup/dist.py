@@ -30,6 +30,11 @@ SYSTEM = re.compile(
 )
 DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "assets/deploy"]
 DOCUMENTS += ["assets/report/fonts/OFL.txt"]
+COMPLETIONS = {
+    "bash": "bash-completion/completions/flowers",
+    "zsh": "zsh/site-functions/_flowers",
+    "fish": "fish/vendor_completions.d/flowers.fish",
+}
 LICENCE_FILE = re.compile(r"(un)?licen[cs]e|copying|copyright|notice", re.IGNORECASE)
 PYTORCH = "PyTorch and what it contains, BSD-3-Clause and others"
 CUDA = "NVIDIA CUDA Toolkit, redistributable by Attachment A of its licence agreement"
@@ -153,6 +158,15 @@ def licences(folder, libtorch, shared, metadata):
             shutil.copy(text, folder / f"gcc-{text.name}.txt")
 
 
+def share(folder, binary):
+    """Write manual pages and completions, as they lie below a prefix."""
+    run(binary, "man", folder / "man" / "man1")
+    for shell, place in COMPLETIONS.items():
+        target = folder / place
+        target.parent.mkdir(parents=True)
+        target.write_text(run(binary, "completions", shell))
+
+
 def commit_date():
     done = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True)
     return int(done.stdout) if done.returncode == 0 else 315532800
@@ -214,6 +228,7 @@ def main():
         source, copy = ROOT / document, folder / document
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    share(folder / "share", binary)
     licences(folder / "licences", libtorch, shared, metadata)
 
     packed = archive(folder)

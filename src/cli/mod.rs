@@ -1,10 +1,12 @@
 //! The command line: clap definitions only.
 
 pub mod bench;
+pub mod completions;
 pub mod data;
 pub mod eval;
 pub mod export;
 pub mod info;
+pub mod man;
 mod mistaken;
 mod paths;
 pub mod predict;
@@ -57,6 +59,10 @@ pub enum Command {
     Data(data::DataCommand),
     /// Describe a model file or an architecture
     Info(info::InfoArgs),
+    /// Print a script that completes commands and options in a shell
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages
+    Man(man::ManArgs),
 }
 
 /// Where a network runs, and on how many threads.

@@ -1,6 +1,7 @@
 //! One file a verb: arguments to validated configuration, call, print.
 
 mod bench;
+mod completions;
 mod compute;
 pub mod data;
 mod eval;
@@ -8,6 +9,7 @@ mod evaluation;
 mod export;
 mod facts;
 mod info;
+mod man;
 pub mod output;
 mod photos;
 mod predict;
@@ -37,5 +39,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Serve(args) => serve::run(&args),
         Command::Data(command) => data::run(&command),
         Command::Info(args) => info::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }

@@ -24,6 +24,7 @@ mod readme;
 mod report;
 mod server;
 mod serving;
+mod shells;
 mod support;
 mod tidy;
 mod training;
