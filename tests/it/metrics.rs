@@ -167,7 +167,9 @@ fn gates_that_make_no_sense_are_refused() {
     let error = gates.check(&evaluation.labels).unwrap_err();
     assert_eq!(exit_code(&error), 3);
     assert!(
-        error.to_string().contains("only here: dandelion, iris"),
+        error
+            .to_string()
+            .contains("only in the model: dandelion, iris"),
         "{error}"
     );
 }

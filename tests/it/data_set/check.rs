@@ -179,7 +179,7 @@ fn the_table_and_the_json_tell_the_same() {
     assert_eq!(lines.next(), Some("daisy       6         5"));
     assert_eq!(lines.next(), Some("rose        5         5"));
     assert_eq!(lines.next(), Some("total      11        10"));
-    assert!(text.contains("sizes: 48 to 48 pixels wide, 40 to 40 high"));
+    assert!(text.contains("sizes: 48 to 48 pixels wide, 40 to 40 pixels high"));
     assert!(
         text.contains("warning: exact copies within a class, of which one is used: 1\n"),
         "{text}"

@@ -82,7 +82,7 @@ fn a_photo_in_train_and_test_is_only_tested_on() {
     let warnings = made.warnings(&folder);
     assert_eq!(
         warnings,
-        ["1 left out because val or test has the same photo: train/a/3.png"]
+        ["1 left out because val or test has the same file: train/a/3.png"]
     );
 }
 
@@ -236,7 +236,7 @@ fn the_command_writes_the_manifest_and_never_over_a_file() {
     let before = std::fs::read(&path).unwrap();
     assert_eq!(Manifest::read(&path).unwrap().seed, 3);
 
-    refused(run("split.json", false).0, 2, &["exists already", "--out"]);
+    refused(run("split.json", false).0, 2, &["already exists", "--out"]);
     assert_eq!(std::fs::read(&path).unwrap(), before);
 
     let (result, text) = run("again.json", true);

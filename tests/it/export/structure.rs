@@ -140,7 +140,8 @@ fn state_dicts_are_the_models_own() {
     let notes = safetensors::read(&folder.path().join("safetensors"))
         .unwrap()
         .1;
-    assert!(notes.keys().eq(["format", "labels", "preprocessing"]));
+    let keys = ["architecture", "format", "head", "labels", "preprocessing"];
+    assert!(notes.keys().eq(keys));
 }
 
 #[test]

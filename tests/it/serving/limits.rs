@@ -162,7 +162,7 @@ fn an_answer_that_takes_too_long_is_given_up() {
     let late: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
     assert!(!late.is_empty());
     for reply in late {
-        reply.refused(504, "no answer within 500ms");
+        reply.refused(504, "no result within 500ms");
     }
 }
 

@@ -247,7 +247,7 @@ fn a_loss_that_is_no_number_ends_the_run() {
         header["config"]["lr"] = 1e30.into();
     });
     let model = model_bytes(&out);
-    let words = ["epoch 2", "lower --lr", "stays in", "later"];
+    let words = ["epoch 2", "lower --lr", "is still in", "later"];
     run(resume(&out)).failed(1, &words);
     assert!(fs::read(&checkpoint).unwrap() == spoilt);
     assert!(model_bytes(&out) == model);
