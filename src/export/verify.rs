@@ -196,23 +196,10 @@ impl Model<'_> {
         match self.options.input {
             Input::Image => runtime.scores(Pictures::Rgb8(pixels), size),
             Input::Float => {
-                let planes = self.planes(pixels);
+                let planes = self.preprocessing.planes(pixels);
                 runtime.scores(Pictures::Normalised(&planes), size)
             }
         }
-    }
-
-    /// The pictures as float32 (n, 3, size, size), normalised.
-    fn planes(&self, pixels: &[u8]) -> Vec<f32> {
-        let tables = self.preprocessing.tables();
-        let mut planes = Vec::with_capacity(pixels.len());
-        for picture in pixels.chunks(3 * self.session.size().pow(2)) {
-            for (channel, table) in tables.iter().enumerate() {
-                let values = picture.iter().skip(channel).step_by(3);
-                planes.extend(values.map(|&value| table[usize::from(value)]));
-            }
-        }
-        planes
     }
 }
 

@@ -128,26 +128,19 @@ impl Preprocessing {
         padded
     }
 
-    /// Writes a `crop` x `crop` picture as float32 planes (3, crop, crop), `(x / 255 - mean) / std`.
+    /// 8-bit RGB (n, crop, crop, 3) as float32 planes (n, 3, crop, crop), `(x / 255 - mean) / std`.
     ///
     /// Equal to torchvision's `Normalize(mean, std)(ToTensor()(picture))`.
-    ///
-    /// # Panics
-    ///
-    /// If `planes` has not three values a pixel.
-    pub fn normalise(&self, picture: &RgbImage, planes: &mut [f32]) {
-        let pixels = picture.as_raw().len() / 3;
-        assert_eq!(planes.len(), 3 * pixels, "three planes of the picture");
-        if pixels == 0 {
-            return;
-        }
+    pub fn planes(&self, pixels: &[u8]) -> Vec<f32> {
         let tables = self.tables();
-        for (channel, plane) in planes.chunks_exact_mut(pixels).enumerate() {
-            let table = tables[channel];
-            for (value, pixel) in plane.iter_mut().zip(picture.as_raw().chunks_exact(3)) {
-                *value = table[usize::from(pixel[channel])];
+        let mut planes = Vec::with_capacity(pixels.len());
+        for picture in pixels.chunks(3 * (self.crop * self.crop).max(1) as usize) {
+            for (channel, table) in tables.iter().enumerate() {
+                let values = picture.iter().skip(channel).step_by(3);
+                planes.extend(values.map(|&value| table[usize::from(value)]));
             }
         }
+        planes
     }
 
     /// `(x / 255 - mean) / std` of every 8-bit value, for each channel.
@@ -211,16 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn normalise_writes_planes() {
+    fn planes_are_normalised() {
         let preprocessing = Preprocessing {
             mean: [0.0, 0.5, 1.0],
             std: [1.0, 0.5, 0.25],
             ..Preprocessing::imagenet(1)
         };
-        let picture = RgbImage::from_fn(2, 1, |x, _| Rgb([0, 255, 255].map(|v| v * x as u8)));
-        let mut planes = [f32::NAN; 6];
-        preprocessing.normalise(&picture, &mut planes);
-        assert_eq!(planes, [0.0, 0.0, -1.0, 1.0, -4.0, 0.0]);
+        let planes = preprocessing.planes(&[0, 0, 0, 0, 255, 255]);
+        assert_eq!(planes, [0.0, -1.0, -4.0, 0.0, 1.0, 0.0]);
     }
 
     #[test]

@@ -25,15 +25,7 @@ fn logits(graph: &Graph, options: Options, n: usize) -> Vec<f32> {
 /// Logits of the training network for the same pictures.
 fn reference(graph: &Graph, n: usize) -> Vec<f32> {
     let preprocessing = Preprocessing::imagenet(SIZE as u32);
-    let area = SIZE * SIZE;
-    let mut planes = vec![0.0; n * 3 * area];
-    for (pixels, planes) in pictures(n, SIZE)
-        .chunks(3 * area)
-        .zip(planes.chunks_mut(3 * area))
-    {
-        let picture = image::RgbImage::from_raw(SIZE as u32, SIZE as u32, pixels.to_vec()).unwrap();
-        preprocessing.normalise(&picture, planes);
-    }
+    let planes = preprocessing.planes(&pictures(n, SIZE));
     let network = training::Network::new(graph.clone(), &weights(graph), Device::Cpu).unwrap();
     let x = tch::Tensor::from_slice(&planes).reshape([n as i64, 3, SIZE as i64, SIZE as i64]);
     let y = network.forward(&x, training::Mode::Evaluate).unwrap();

@@ -40,17 +40,7 @@ fn run(folder: &Path) {
 fn write_expected(folder: &Path, bundle: &Bundle, pixels: &[u8], scores: Expected) {
     let size = bundle.manifest.preprocessing.crop as usize;
     let n = pixels.len() / (3 * size * size);
-    let mut planes = vec![0.0; pixels.len()];
-    for (pixels, planes) in pixels
-        .chunks(3 * size * size)
-        .zip(planes.chunks_mut(3 * size * size))
-    {
-        let picture = image::RgbImage::from_raw(size as u32, size as u32, pixels.to_vec());
-        bundle
-            .manifest
-            .preprocessing
-            .normalise(&picture.unwrap(), planes);
-    }
+    let planes = bundle.manifest.preprocessing.planes(pixels);
     let mut tensors = StateDict::from([
         ("planes".into(), Tensor::f32([n, 3, size, size], planes)),
         (

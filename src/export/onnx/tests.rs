@@ -90,14 +90,7 @@ fn difference(network: &Network, opset: i64, precision: Precision) -> f32 {
     let file = model(network, &options).unwrap().encode_to_vec();
     let runtime = open(&file).unwrap();
     let pixels = pixels(2);
-    let tables = preprocessing.tables();
-    let mut planes = Vec::new();
-    for picture in pixels.chunks(3 * SIZE * SIZE) {
-        for (channel, table) in tables.iter().enumerate() {
-            let values = picture.iter().skip(channel).step_by(3);
-            planes.extend(values.map(|&value| table[usize::from(value)]));
-        }
-    }
+    let planes = preprocessing.planes(&pixels);
     let expected = session.logits(Pictures::Normalised(&planes)).unwrap();
     let found = runtime.scores(Pictures::Normalised(&planes), SIZE).unwrap();
     assert_eq!(expected.len(), found.len());
