@@ -26,10 +26,10 @@ pub fn plain(name: &str) -> String {
 pub fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.into_iter().collect();
     let meant = nearest(name, known.iter().copied());
-    let meant = meant.map_or_else(String::new, |meant| format!("did you mean {meant}? "));
+    let meant = meant.map_or(".".into(), |meant| format!(", did you mean {meant}?"));
     let known = known.join(", ");
     Error::Usage(format!(
-        "there is no {kind} {name:?}: {meant}choose from {known}"
+        "there is no {kind} {name:?}{meant} Choices: {known}"
     ))
 }
 

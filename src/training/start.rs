@@ -155,14 +155,13 @@ fn mistaken(named: &str) -> Option<Error> {
     };
     let is_word = !named.contains(['.', '/', '\\']);
     let meant = match meant {
-        Some(meant) => format!("did you mean {meant}? "),
-        None if is_word => String::new(),
+        Some(meant) => format!(", did you mean {meant}?"),
+        None if is_word => ".".into(),
         None => return None,
     };
     Some(Error::Usage(format!(
-        "--weights {named:?}: there is no such file; {meant}choose {IMAGENET}, {NONE}, {AUTO}, \
-         or a .pth \
-         or .safetensors file"
+        "--weights {named:?}: there is no such file{meant} Choices: {IMAGENET}, {NONE}, {AUTO}, \
+         or a .pth or .safetensors file"
     )))
 }
 

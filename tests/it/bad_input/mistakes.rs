@@ -27,7 +27,7 @@ fn the_nearest_name_is_suggested() {
             "did you mean imagenet?",
         ),
         ("--weights", "ImageNet", "did you mean imagenet?"),
-        ("--weights", "weihgts", "choose imagenet, none, auto"),
+        ("--weights", "weihgts", "Choices: imagenet, none, auto"),
     ] {
         train(photos(), &out, &[option, value]).failed(2, &[meant, value]);
     }

@@ -12,7 +12,7 @@ fn senseless_options_are_wrong_usage() {
     let cases: [(&[&str], &[&str]); 6] = [
         (
             &["--arch", "vgg"],
-            &["no architecture \"vgg\": choose from", "resnet18"],
+            &["no architecture \"vgg\". Choices: resnet18", "resnet18"],
         ),
         (&["--recipe", "slow"], &["no recipe \"slow\"", "two-phase"]),
         (
