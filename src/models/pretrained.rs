@@ -275,13 +275,12 @@ impl<'a> Entry<'a> {
 
     fn unavailable(&self, reason: &dyn std::fmt::Display) -> anyhow::Error {
         let cached = if self.path.exists() {
-            "the cached file is damaged or another one, and "
+            "the cached file is damaged, and "
         } else {
             ""
         };
         Error::Environment(format!(
-            "can't get the pretrained weights: {cached}{reason}; give a file with `--weights \
-             FILE`, \
+            "can't get the pretrained weights: {cached}{reason}; give a file with `--weights FILE`, \
              train from scratch with `--weights none`, or download {} yourself to {}",
             self.url,
             shown(&self.path)

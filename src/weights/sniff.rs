@@ -103,9 +103,11 @@ pub fn kind(start: &[u8]) -> Kind {
 
 fn unknown(start: &[u8]) -> &'static str {
     let is_text = |byte: &u8| !byte.is_ascii_control() || b"\t\n\r\x0c".contains(byte);
-    match start.iter().all(is_text) && start.is_ascii() {
-        true => "text",
-        false => "of an unknown format",
+    match start {
+        _ if start.is_ascii() && start.iter().all(is_text) => "text",
+        // Of which no format could be told.
+        _ if start.len() < 9 => "cut short",
+        _ => "of an unknown format",
     }
 }
 
@@ -128,7 +130,11 @@ mod tests {
             (b"\x08\x00\0\0\0\0\0\0{\"a\"", "a safetensors file"),
             (b"\x08\x09\x12\x07pytorch", "perhaps an ONNX file"),
             (b"a rose is a rose", "text"),
-            (b"\x01\x02\x03", "of an unknown format"),
+            (b"\x01\x02\x03", "cut short"),
+            (
+                b"\x01\x02\x03\x04\x05\x06\x07\x08\x09",
+                "of an unknown format",
+            ),
             (b"", "empty"),
         ] {
             assert_eq!(kind(start).name(), name);

@@ -179,7 +179,7 @@ accuracy      0.9500  0.9400
 images/s        40.0   100.0
 weights, MB     4.00    1.23
 
-accuracy -0.0100 (95% interval -0.0300 to +0.0100, paired): of 100 photos 2 were lost and 1 gained
+accuracy -0.0100 (95% interval -0.0300 to +0.0100, paired): of 100 photos, 2 became wrong and 1 became right
 int8: 2 of 3 layers with 90.0% of the parameters and 99.0% of the multiply-accumulates
 still float: fc
 written to a.safetensors";

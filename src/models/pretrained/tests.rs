@@ -330,9 +330,7 @@ fn a_damaged_cache_is_found_by_the_whole_hash() {
         "{error}"
     );
     assert!(
-        error
-            .to_string()
-            .contains("the cached file is not the right one"),
+        error.to_string().contains("the cached file is damaged"),
         "{error}"
     );
     server.ranges();
