@@ -88,11 +88,11 @@ pub enum DecodeError {
     Heic,
     #[error("{what}, which can't be read: convert it to PNG or to an ordinary JPEG")]
     Unsupported { what: &'static str },
-    #[error("{width}x{height} pixels are more than the {limit} allowed: scale the picture down")]
+    #[error("{width}x{height} pixels exceed the limit of {limit}: scale the picture down")]
     TooManyPixels { width: u32, height: u32, limit: u64 },
-    #[error("a file of more than the {limit} bytes allowed: compress or scale the picture down")]
+    #[error("the file exceeds the limit of {limit} bytes: compress the picture or scale it down")]
     TooManyBytes { limit: u64 },
-    #[error("decoding it takes more memory than pictures of {limit} pixels may: scale it down")]
+    #[error("decoding takes more memory than allowed for {limit} pixels: scale the picture down")]
     TooMuchMemory { limit: u64 },
     #[error("broken {format} ({reason}): copy it again or convert it")]
     Broken {
@@ -127,7 +127,7 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::EndMissing => "the end of the picture is missing, and grey in its place",
+            Self::EndMissing => "the end of the picture is missing and was filled with grey",
             Self::Damaged => "the picture is damaged: parts of it are grey or out of place",
         })
     }
@@ -296,7 +296,7 @@ fn in_words(error: ImageError, name: &'static str, limits: &Limits) -> DecodeErr
                 limit: limits.max_pixels,
             };
         }
-        ImageError::Unsupported(_) => return unsupported(uncommon(name)),
+        ImageError::Unsupported(_) => return unsupported(unusual(name)),
         _ => error.to_string().to_lowercase(),
     };
     let has = |words: &str| text.contains(words);
@@ -312,12 +312,12 @@ fn in_words(error: ImageError, name: &'static str, limits: &Limits) -> DecodeErr
     )
 }
 
-fn uncommon(name: &str) -> &'static str {
+fn unusual(name: &str) -> &'static str {
     match name {
-        "PNG" => "a PNG of an uncommon kind",
-        "GIF" => "a GIF of an uncommon kind",
-        "BMP" => "a BMP of an uncommon kind",
-        "WebP" => "a WebP of an uncommon kind",
-        _ => "a picture of an uncommon kind",
+        "PNG" => "a PNG of an unusual kind",
+        "GIF" => "a GIF of an unusual kind",
+        "BMP" => "a BMP of an unusual kind",
+        "WebP" => "a WebP of an unusual kind",
+        _ => "a picture of an unusual kind",
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn decode(
     limits.check_dimensions("JPEG", width, height)?;
     if !matches!(jpeg.components(), 1 | 3 | 4) {
         return Err(unsupported(
-            "a JPEG of neither one, three nor four channels",
+            "a JPEG with neither one, three nor four channels",
         ));
     }
     // A picture with a damaged EXIF block is still a picture.
@@ -153,10 +153,10 @@ fn in_words(Fault(text): Fault, limits: &Limits) -> DecodeError {
             return unsupported("a JPEG of more than 8 bits a sample");
         }
         _ if text.starts_with("Unsupported JPEG process") => {
-            return unsupported("a JPEG of an uncommon kind");
+            return unsupported("a JPEG of an unusual kind");
         }
         _ if text.starts_with("Unsupported color conversion") => {
-            return unsupported("a JPEG of uncommon colours");
+            return unsupported("a JPEG of unusual colours");
         }
         "Fractional sampling not implemented yet" => {
             return unsupported("a JPEG whose channels have sizes that don't divide one another");

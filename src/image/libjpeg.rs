@@ -165,7 +165,7 @@ impl<'a> Decompressor<'a> {
         })?;
         let (width, height) = (self.info.output_width, self.info.output_height);
         if self.info.output_components != samples || width == 0 || height == 0 {
-            return Err(Fault("samples of another number"));
+            return Err(Fault("another number of samples"));
         }
         let row = width as usize * samples as usize;
         let mut data = vec![0; row * height as usize];

@@ -120,10 +120,10 @@ fn from_samples(
         ColorType::RGB(depth) | ColorType::YCbCr(depth) => (3, depth),
         ColorType::RGBA(depth) | ColorType::CMYK(depth) => (4, depth),
         ColorType::CMYKA(depth) => (5, depth),
-        _ => return Err(unsupported("a TIFF of uncommon colours")),
+        _ => return Err(unsupported("a TIFF of unusual colours")),
     };
     if !matches!(depth, 1 | 2 | 4 | 8 | 16 | 32 | 64) {
-        return Err(unsupported("a TIFF of uncommon depth"));
+        return Err(unsupported("a TIFF of unusual depth"));
     }
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = reader.read_image_to_buffer(&mut samples).map_err(fault)?;
@@ -250,7 +250,7 @@ fn from_jpegs(
         Some(PhotometricInterpretation::YCbCr) => Stored::YCbCr,
         Some(PhotometricInterpretation::CMYK) => Stored::Cmyk,
         Some(PhotometricInterpretation::BlackIsZero) => Stored::Grey,
-        _ => return Err(unsupported("a TIFF of JPEGs of uncommon colours")),
+        _ => return Err(unsupported("a TIFF of JPEGs of unusual colours")),
     };
     let tables = match reader.find_tag(Tag::JPEGTables).map_err(fault)? {
         Some(tables) => tables.into_u8_vec().map_err(fault)?,
@@ -303,10 +303,10 @@ fn in_words(error: TiffError, limits: &Limits) -> DecodeError {
                 CompressionMethod::JPEG => "a TIFF of the old kind of JPEGs",
                 CompressionMethod::ZSTD => "a TIFF compressed by ZSTD",
                 CompressionMethod::WebP => "a TIFF of WebP strips",
-                _ => "a TIFF of uncommon compression",
+                _ => "a TIFF of unusual compression",
             })
         }
-        TiffError::UnsupportedError(_) => unsupported("a TIFF of an uncommon kind"),
+        TiffError::UnsupportedError(_) => unsupported("a TIFF of an unusual kind"),
         TiffError::IoError(_) => broken(NAME, CUT_SHORT),
         _ => broken(NAME, "its structure makes no sense"),
     }
