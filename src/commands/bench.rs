@@ -229,7 +229,7 @@ fn report(figures: &[Figure], json: bool) -> Result<()> {
     output.text(table(&rows).trim_end())?;
     if let Some(figure) = figures.first() {
         let (model, device, threads) = (&figure.model, &figure.device, figure.threads);
-        output.text(format_args!("{model} on {device} with {threads} threads"))?;
+        output.text(format_args!("{model} on {device}, threads: {threads}"))?;
     }
     Ok(())
 }

@@ -225,7 +225,7 @@ mod tests {
         let mut twice = manifest();
         twice.test.push(entry(1, "a"));
         let message = twice.consistent().unwrap_err();
-        assert_eq!(message, "a/1.jpg is listed twice, in train and in test");
+        assert_eq!(message, "a/1.jpg is listed twice, in train and test");
     }
 
     #[test]

@@ -126,5 +126,5 @@ fn senseless_arguments_show_the_usage() {
     bench(&[path, "--batch", "0"]).misused(&["--batch"]);
     bench(&[path, "--batch", "1,none"]).misused(&["--batch", "none"]);
     bench(&[path, "--precision", "float64"]).misused(&["float64", "bfloat16"]);
-    run(["bench", path, "--seconds", "0"]).misused(&["--seconds", "up to 3600"]);
+    run(["bench", path, "--seconds", "0"]).misused(&["--seconds", "at most 3600"]);
 }

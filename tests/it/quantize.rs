@@ -234,7 +234,7 @@ fn senseless_calls_are_refused() {
     nothing(
         quantize(&photos().join("rose/rose-0001.jpg"), &out, &options),
         3,
-        &["rose-0001.jpg", "no safetensors file"],
+        &["rose-0001.jpg", "the model comes first"],
     );
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
@@ -261,7 +261,7 @@ fn outputs_are_kept_and_int8_is_not_quantized_again() {
     let dynamic = ["--method", "dynamic"];
     quantize(&model(), &out, &dynamic).done();
     let written = fs::read(&out).unwrap();
-    quantize(&model(), &out, &dynamic).failed(2, &["int8.safetensors exists", "--force"]);
+    quantize(&model(), &out, &dynamic).failed(2, &["int8.safetensors already exists", "--force"]);
     quantize(&model(), &out, &[&dynamic[..], &["--force"]].concat()).done();
     assert!(fs::read(&out).unwrap() == written);
     let again = folder.path().join("again.safetensors");

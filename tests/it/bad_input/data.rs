@@ -82,10 +82,10 @@ fn broken_files_are_named_counted_and_fatal_above_the_limit() {
     let set = folder.path().join("set");
     let out = folder.path().join("run");
     let said = train(&set, &out, &["--epochs", "1", "--max-bad", "0.1"]).done();
-    let warning = "warning: 4 unreadable files are left out";
+    let warning = "warning: skipped 4 unreadable files";
     assert!(said.stderr.contains(warning), "{}", said.stderr);
     assert!(
-        said.stderr.contains("24 photos to train on"),
+        said.stderr.contains("24 photos for training"),
         "{}",
         said.stderr
     );

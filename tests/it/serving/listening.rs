@@ -50,7 +50,7 @@ fn a_socket_that_is_handed_over_is_used() {
 
     let mut command = Server::command(&model());
     let said = crate::support::Said::of(command.env("LISTEN_FDS", "2").output().unwrap());
-    said.failed(2, &["2 sockets were handed over"]);
+    said.failed(2, &["2 sockets were passed"]);
 }
 
 /// A server on a listening socket of ours, as systemd hands one over.
