@@ -183,6 +183,11 @@ mod tests {
         let (mut g, x) = Builder::new(8);
         let a = g.conv2d("a", x, Conv2d::new(8, 3));
         let b = g.conv2d("a", a, Conv2d::new(8, 3));
-        assert!(g.finish(b).unwrap_err().to_string().contains("already used"));
+        assert!(
+            g.finish(b)
+                .unwrap_err()
+                .to_string()
+                .contains("already used")
+        );
     }
 }
