@@ -1,9 +1,12 @@
 //! Arguments of `flowers data`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use crate::data::source::PartFolder;
+use crate::data::{Part, Source};
+use crate::error::{Error, Result};
 use crate::values;
 
 #[derive(Debug, Clone, Subcommand)]
@@ -18,16 +21,20 @@ pub enum DataCommand {
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Accepted layouts: DIR/<class>/* and DIR/{train,val,test}/<class>/*
+Accepted layouts: DATA/<class>/*, DATA/{train,val,test}/<class>/* and names like these (seg_train, \
+test_images), DATA/<class>/{train,val,test}/*, and a CSV file of labels. Hidden and system files and \
+files that are not images are skipped.
 
 Examples:
   flowers data check photos
+  flowers data check --train-dir photos/a --test-dir photos/b
+  flowers data check photos --labels labels.csv
   flowers data check photos --json | jq '.findings[].message'
 
 Exit code: 0 if the data set can be trained on, 3 if not.")]
 pub struct CheckArgs {
-    /// Data set folder
-    pub dir: PathBuf,
+    #[command(flatten)]
+    pub source: SourceArgs,
     #[command(flatten)]
     pub bad: MaxBad,
     /// Print the result as JSON
@@ -38,15 +45,16 @@ pub struct CheckArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Photos are assigned by their content, class by class: renaming files changes nothing, identical \
-files always end up in the same part, and adding photos moves few of the others. If DIR already has \
-parts (train, val, test), they are kept, and missing ones are taken from train.
+files always end up in the same part, photos of a class that look the same are kept together, and \
+adding photos moves few of the others. If DATA already has parts (train, val, test), they are kept, \
+and missing ones are taken from train.
 
 Examples:
   flowers data split photos --out split.json
   flowers data split photos --out split.json --val 0.1 --test 0.2 --seed 7")]
 pub struct SplitArgs {
-    /// Data set folder
-    pub dir: PathBuf,
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Split manifest to write; must not exist yet
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -90,10 +98,73 @@ pub struct SampleArgs {
     pub seed: u64,
 }
 
-/// How many unreadable files are tolerated, for every command that scans a folder.
+/// Where the photos of a data set are: a folder, a folder for each part, or a file of labels.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SourceArgs {
+    /// Data set folder, with a subfolder for each class, or with train, val and test folders that
+    /// hold those
+    #[arg(value_name = "DATA")]
+    pub data: Option<PathBuf>,
+    /// Folder of the photos to train on, with a subfolder for each class; in place of DATA
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "labels"])]
+    pub train_dir: Option<PathBuf>,
+    /// Folder of the photos to validate on
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "labels"])]
+    pub val_dir: Option<PathBuf>,
+    /// Folder of the photos to test on
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "labels"])]
+    pub test_dir: Option<PathBuf>,
+    /// CSV file with a line for each photo and the columns file, label and, if the photos are
+    /// split, split (train, val or test); files are looked for in DATA, or beside the CSV file
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+}
+
+impl SourceArgs {
+    /// What the arguments name; `None` when they name nothing.
+    pub fn source(&self) -> Option<Source> {
+        if let Some(table) = &self.labels {
+            let beside = || match table.parent() {
+                Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+                _ => ".".into(),
+            };
+            return Some(Source::Listed {
+                root: self.data.clone().unwrap_or_else(beside),
+                table: table.clone(),
+            });
+        }
+        if let Some(data) = &self.data {
+            return Some(Source::Folder(data.clone()));
+        }
+        let parts = [
+            (Part::Train, &self.train_dir),
+            (Part::Val, &self.val_dir),
+            (Part::Test, &self.test_dir),
+        ];
+        let given = parts.into_iter().filter_map(|(part, path)| {
+            let path = path.clone()?;
+            Some(PartFolder { part, path })
+        });
+        let given: Vec<_> = given.collect();
+        (!given.is_empty()).then_some(Source::Parts(given))
+    }
+
+    /// What the arguments name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when they name nothing.
+    pub fn named(&self) -> Result<Source> {
+        let message = "DATA is missing: give a data set folder, or --train-dir and --test-dir";
+        let missing = || Error::Usage(message.into()).into();
+        self.source().ok_or_else(missing)
+    }
+}
+
+/// How many unreadable photos are tolerated, for every command that reads a data set.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct MaxBad {
-    /// Largest tolerated fraction of unreadable photos, 0 to 1
+    /// Largest tolerated fraction of unreadable or damaged photos, 0 to 1; up to 5 photos are
+    /// tolerated in any case, except at 0
     #[arg(long, value_name = "FRACTION", default_value_t = 0.01, value_parser = values::fraction)]
     pub max_bad: f64,
 }

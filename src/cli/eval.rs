@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::data::MaxBad;
+use super::data::{MaxBad, SourceArgs};
 use super::paths;
 use crate::data::Part;
 use crate::engine::Precision;
@@ -12,7 +12,7 @@ use crate::values;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A DIR/<class>/* folder is split again as it was for training, and the split is checked against \
+A DATA/<class>/* folder is split again as it was for training, and the split is checked against \
 the one recorded in the model, so that the model is never tested on photos it was trained on. For a \
 folder that the model was not trained on, use --split all.
 
@@ -27,8 +27,8 @@ pub struct EvalArgs {
     /// Model file, or the folder of a run
     #[arg(value_parser = paths::model())]
     pub model: PathBuf,
-    /// Data set folder
-    pub data: PathBuf,
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Photos to measure on
     #[arg(long, value_enum, default_value_t = EvalPart::Test)]
     pub split: EvalPart,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::data::SourceArgs;
 use super::paths;
 use crate::training::Settings;
 
@@ -16,13 +17,14 @@ config.toml and last.ckpt.
 Examples:
   flowers train photos --out run
   flowers train photos --out run --arch mobilenet_v2 --recipe two-phase
+  flowers train --train-dir photos/a --test-dir photos/b --out run
+  flowers train photos --labels labels.csv --out run
   flowers train photos --out again --config run/config.toml --seed 1
   flowers train --resume run
   flowers train --resume run --epochs 40")]
 pub struct TrainArgs {
-    /// Data set folder: one subfolder per class, or train, val and test folders of these
-    #[arg(required_unless_present = "resume")]
-    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Folder for the results; must be new or empty
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     pub out: Option<PathBuf>,

@@ -32,23 +32,19 @@ pub fn run(command: &DataCommand) -> Result<()> {
 /// [`Error::Data`] after the report when the set can't be trained on, and without one when it
 /// can't be indexed.
 pub fn check(args: &CheckArgs, output: &mut Output<'_>, progress: &dyn Progress) -> Result<()> {
-    let folder = Folder::index(&args.dir, &Limits::default(), progress)?;
+    let source = args.source.named()?;
+    let folder = Folder::index(&source, &Limits::default(), progress)?;
     let report = check::check(&folder, args.bad.max_bad);
     output.json(&report)?;
     output.text(described(&report))?;
     if report.trainable {
         return Ok(());
     }
-    let errors: Vec<&str> = report
-        .findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .map(|finding| finding.message.as_str())
-        .collect();
+    let errors = report.count(Severity::Error);
     let message = format!(
-        "{} can't be trained on: {}",
+        "{} can't be trained on: the report has {}",
         report.folder,
-        errors.join("; ")
+        plural(errors, "error")
     );
     Err(Error::Data(message).into())
 }
@@ -70,7 +66,7 @@ pub fn split(args: &SplitArgs, output: &mut Output<'_>, progress: &dyn Progress)
         max_bad: args.bad.max_bad,
         ..ScanOptions::default()
     };
-    let folder = Folder::scan(&args.dir, &options, progress)?;
+    let folder = Folder::scan(&args.source.named()?, &options, progress)?;
     let options = SplitOptions {
         val: args.val,
         test: args.test,
@@ -123,6 +119,7 @@ fn described(report: &Report) -> String {
         let severity = match finding.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         text.push_str(&format!("{severity}: {}\n", finding.message));
         for file in finding.files.iter().take(FEW) {
@@ -133,16 +130,12 @@ fn described(report: &Report) -> String {
             text.push_str(&format!("  and {more} more (--json lists them all)\n"));
         }
     }
-    let count = |severity| {
-        let same = report.findings.iter().filter(|f| f.severity == severity);
-        same.count()
-    };
-    let verdict = match (report.trainable, count(Severity::Warning)) {
+    let verdict = match (report.trainable, report.count(Severity::Warning)) {
         (true, 0) => "fit for training".to_owned(),
         (true, warnings) => format!("fit for training, with {}", plural(warnings, "warning")),
         (false, _) => format!(
             "not fit for training: {}",
-            plural(count(Severity::Error), "error")
+            plural(report.count(Severity::Error), "error")
         ),
     };
     text.push_str(&format!("\n{}: {verdict}", report.folder));

@@ -14,7 +14,7 @@ use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::eval::EvalArgs;
-use crate::data::{Folder, ScanOptions, Split};
+use crate::data::{Folder, ScanOptions, Source, Split};
 use crate::engine::Precision;
 use crate::error::{Error, Result, shown};
 use crate::files;
@@ -28,6 +28,7 @@ use crate::training::Run;
 /// # Errors
 /// [`Error::Gate`] after the whole report when a threshold is missed.
 pub fn run(args: &EvalArgs) -> Result<()> {
+    let source = args.source.named()?;
     let (bundle, _) = Bundle::read(&args.model)?;
     let manifest = &bundle.manifest.clone();
     let gates = Gates {
@@ -52,7 +53,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         max_bad: args.bad.max_bad,
         ..ScanOptions::default()
     };
-    let folder = Folder::scan(&args.data, &options, &progress)?;
+    let folder = Folder::scan(&source, &options, &progress)?;
     let (places, split) = chosen(args, manifest, &folder)?;
     let stored = args.split_manifest.as_deref();
     let seen = photos::seen(&args.model, stored, manifest, &folder, &places)?;
@@ -81,8 +82,8 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     }
     if let Some(report) = &args.report {
         let context = evaluation::Context {
-            title: facts::title(manifest, &args.data),
-            facts: facts(args, manifest, &measured, took)?,
+            title: facts::title(manifest, &source),
+            facts: facts(args, &source, manifest, &measured, took)?,
             manifest,
             folder: &folder,
             split: split.as_ref(),
@@ -98,6 +99,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 
 fn facts(
     args: &EvalArgs,
+    source: &Source,
     manifest: &Manifest,
     measured: &Measured,
     took: Duration,
@@ -106,7 +108,7 @@ fn facts(
     let threads = compute::threads(&args.compute);
     let mut facts = vec![
         fact("Model", shown(&args.model)),
-        fact("Data", shown(&args.data)),
+        fact("Data", source.to_string()),
     ];
     facts.extend(facts::starting_weights(manifest));
     facts.extend([

@@ -11,7 +11,7 @@ use super::output::{Output, path_text};
 use super::progress::Bar;
 use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
-use crate::data::{Folder, ScanOptions, sample};
+use crate::data::{Folder, ScanOptions, Source, sample};
 use crate::error::{Error, Result, shown};
 use crate::export::{self, Choice, Format, Options, Verdict, Verified};
 use crate::files;
@@ -132,7 +132,12 @@ fn pictures(args: &ExportArgs, preprocessing: &Preprocessing) -> Result<Vec<u8>>
         let drawn = kinds.map(|(at, kind)| fitted(&sample::draw(kind, 0, at, SIDE)));
         return Ok(drawn.collect::<Vec<_>>().concat());
     };
-    let photos = Folder::scan(folder, &ScanOptions::default(), &Bar::new())?.photos;
+    let photos = Folder::scan(
+        &Source::from(&**folder),
+        &ScanOptions::default(),
+        &Bar::new(),
+    )?
+    .photos;
     let step = photos.len().div_ceil(PHOTOS).max(1);
     let paths: Vec<&Path> = photos
         .iter()

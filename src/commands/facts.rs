@@ -7,17 +7,18 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::bundle::Manifest;
-use crate::data::Part;
+use crate::data::{Part, Source};
 use crate::engine::cpu;
 use crate::error::shown;
 use crate::report::Fact;
 
 /// A heading that names the data set, such as `resnet18 on photos`.
-pub fn title(manifest: &Manifest, data: &Path) -> String {
-    let absolute = std::path::absolute(data).unwrap_or_else(|_| data.into());
+pub fn title(manifest: &Manifest, data: &Source) -> String {
+    let root = data.root();
+    let absolute = std::path::absolute(&root).unwrap_or(root);
     let name = absolute
         .file_name()
-        .map_or_else(|| shown(data), |name| shown(name));
+        .map_or_else(|| data.to_string(), |name| shown(name));
     format!("{} on {name}", manifest.architecture)
 }
 

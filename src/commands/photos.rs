@@ -49,7 +49,7 @@ pub fn of_part(
         return Ok((split.part(part).to_vec(), Some(split)));
     }
     let places = own_part(part, folder);
-    let root = shown(&folder.root);
+    let root = &folder.source;
     if !places.is_empty() {
         note(format_args!(
             "warning: the model was not trained with the parts of {root}; measuring on its {part} \
@@ -173,9 +173,9 @@ pub fn relabelled(folder: &Folder, manifest: &Manifest) -> Result<Arc<[Photo]>> 
         .map(shown)
         .collect();
     if !unknown.is_empty() {
-        let message = format!(
+        let mut message = format!(
             "{} has classes that the model does not know: {}; it knows {}",
-            shown(&folder.root),
+            folder.source,
             unknown.join(", "),
             manifest
                 .labels
@@ -185,6 +185,9 @@ pub fn relabelled(folder: &Folder, manifest: &Manifest) -> Result<Arc<[Photo]>> 
                 .collect::<Vec<_>>()
                 .join(", ")
         );
+        if let Some(advice) = &folder.advice {
+            message.push_str(&format!("; {advice}"));
+        }
         return Err(Error::Data(message).into());
     }
     let photos = folder.photos.iter().map(|photo| Photo {
@@ -253,14 +256,8 @@ mod tests {
 
     #[test]
     fn a_sample_has_its_share_of_every_class() {
-        let photo = |content: u8| Photo {
-            path: Default::default(),
-            class: usize::from(content.is_multiple_of(4)),
-            hash: [content; 32],
-            part: None,
-            width: 1,
-            height: 1,
-        };
+        let photo =
+            |content: u8| Photo::imagined(content, usize::from(content.is_multiple_of(4)), None);
         let photos: Vec<Photo> = (0..40).map(photo).collect();
         let all: Vec<usize> = (0..40).collect();
         let sample = stratified(&photos, &all, 20);

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
 use super::compute;
+use super::output::note;
 use super::progress::Bar;
 use crate::bundle::Bundle;
 use crate::cli::predict::PredictArgs;
@@ -17,6 +18,7 @@ use crate::data::is_hidden;
 use crate::engine::{Pictures, Session};
 use crate::error::{Error, Result, shown};
 use crate::image::decode::read_bytes;
+use crate::image::kind::is_picture;
 use crate::image::{DecodeError, Decoded, Limits, Preprocessing};
 use crate::metrics::Answer;
 use crate::progress::{Progress, Silent};
@@ -83,9 +85,10 @@ pub fn run(args: &PredictArgs) -> Result<()> {
 /// A file to predict, or one that can't be reached and why.
 type Found = Result<PathBuf, (PathBuf, String)>;
 
-/// The files as given, and those inside folders in the order of their paths.
+/// The files as given, and the pictures inside folders in the order of their paths.
 fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
     let mut files: Vec<Found> = Vec::new();
+    let mut strangers = 0;
     for path in given {
         if !path.is_dir() {
             files.push(Ok(path.clone()));
@@ -96,8 +99,12 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
         let kept = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry.file_name());
         for entry in entries.into_iter().filter_entry(kept) {
             match entry {
-                Ok(entry) if entry.file_type().is_file() => files.push(Ok(entry.into_path())),
-                Ok(_) => {}
+                Ok(entry) if !entry.file_type().is_file() => {}
+                // What can't be looked into is told of when it is read.
+                Ok(entry) if is_picture(entry.path()).unwrap_or(true) => {
+                    files.push(Ok(entry.into_path()));
+                }
+                Ok(_) => strangers += 1,
                 // A link back to its own parent: its pictures are listed there.
                 Err(cause) if cause.loop_ancestor().is_some() => {}
                 Err(cause) => {
@@ -110,9 +117,14 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
             }
         }
         if files.len() == before {
-            let message = format!("there are no files in {}", shown(path));
+            let message = format!("there are no images in {}", shown(path));
             return Err(Error::Data(message).into());
         }
+    }
+    if strangers > 0 {
+        note(format_args!(
+            "files that are not images, skipped: {strangers}"
+        ));
     }
     Ok(files)
 }

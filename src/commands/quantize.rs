@@ -17,7 +17,7 @@ use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::quantize::QuantizeArgs;
-use crate::data::{Folder, ScanOptions};
+use crate::data::{Folder, ScanOptions, Source};
 use crate::engine::compile::Network;
 use crate::engine::{Cpu, Kernels, Options, Precision, Session};
 use crate::error::{Error, Result, shown};
@@ -241,7 +241,7 @@ impl Work<'_> {
             max_bad: self.args.bad.max_bad,
             ..ScanOptions::default()
         };
-        Folder::scan(data, &options, &self.progress)
+        Folder::scan(&Source::from(data), &options, &self.progress)
     }
 
     /// Calibration pictures of a data set folder.

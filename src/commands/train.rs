@@ -17,7 +17,7 @@ use super::stop::stop_flag;
 use super::watch::Watch;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::train::TrainArgs;
-use crate::data::{self, Folder, Part, ScanOptions, Split};
+use crate::data::{self, Folder, Part, ScanOptions, Source, Split};
 use crate::engine::{Cpu, Options, Session};
 use crate::error::{Error, Result, shown};
 use crate::files;
@@ -39,12 +39,13 @@ pub fn run(args: TrainArgs) -> Result<()> {
     match &args.resume {
         Some(folder) => resume(folder, &args),
         None => {
-            let (Some(data), Some(out)) = (&args.data, &args.out) else {
+            let data = args.source.named()?;
+            let Some(out) = &args.out else {
                 let message = "give a data set folder and --out, or --resume";
                 return Err(Error::Usage(message.into()).into());
             };
             let made = !out.exists();
-            let done = start(data, out, &args);
+            let done = start(&data, out, &args);
             if done.is_err() && made {
                 // Succeeds only while the folder is empty: nothing of a run is lost.
                 std::fs::remove_dir(out).ok();
@@ -54,7 +55,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     }
 }
 
-fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
+fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
     let file = match &args.config {
         Some(path) => settings(path)?,
         None => Settings::default(),
@@ -103,7 +104,7 @@ fn start(data: &Path, out: &Path, args: &TrainArgs) -> Result<()> {
     split.manifest.write(&run.file("split.json"))?;
     note(format_args!(
         "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from {from}",
-        shown(data),
+        data,
         folder.labels.len(),
         split.train.len(),
         split.val.len(),
@@ -129,7 +130,7 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
                        options but --epochs";
         return Err(Error::Usage(message.into()).into());
     }
-    let (mut run, checkpoint) = Run::resume(out, args.data.as_deref())?;
+    let (mut run, checkpoint) = Run::resume(out, args.source.source())?;
     if let Some(epochs) = epochs {
         run.train_until(epochs, &checkpoint.header.state)?;
     }
@@ -322,9 +323,11 @@ fn report(
 }
 
 /// Refuses an output folder inside the data set, which is never written to.
-fn refuse_inside(out: &Path, data: &Path) -> Result<()> {
+fn refuse_inside(out: &Path, data: &Source) -> Result<()> {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-    if absolute(out).starts_with(absolute(data)) {
+    let out_is_inside = |folder: &&Path| absolute(out).starts_with(absolute(folder));
+    let is_walked = !matches!(data, Source::Listed { .. });
+    if is_walked && data.folders().iter().any(out_is_inside) {
         let message = format!(
             "--out {} is inside the data set, which is never written to; choose another folder",
             shown(out)
@@ -341,7 +344,7 @@ fn settings(path: &Path) -> Result<Settings> {
         .map_err(|cause| Error::Usage(format!("{}: {cause}", shown(path))).into())
 }
 
-fn scan(data: &Path, max_bad: f64, progress: &Bar) -> Result<Folder> {
+fn scan(data: &Source, max_bad: f64, progress: &Bar) -> Result<Folder> {
     let options = ScanOptions {
         max_bad,
         ..ScanOptions::default()
@@ -356,9 +359,10 @@ fn warnings(origin: &Start, folder: &Folder, split: &Split) -> Vec<String> {
         warnings.extend(warning.clone());
     }
     warnings.extend(split.warnings(folder));
+    warnings.extend(folder.lookalikes());
     if let Some(first) = folder.unreadable.first() {
         warnings.push(format!(
-            "skipped {} unreadable files, e.g. {} ({})",
+            "skipped {} unreadable photos, e.g. {} ({})",
             folder.unreadable.len(),
             folder.shown(&first.path),
             first.reason
@@ -402,7 +406,7 @@ fn facts(
         n => format!("{n} epochs"),
     };
     let mut facts = vec![
-        fact("Data", shown(run.data())),
+        fact("Data", run.data().to_string()),
         fact("Recipe", format!("{}, {epochs}", config.recipe)),
     ];
     facts.extend(facts::starting_weights(run.manifest()));
@@ -420,17 +424,17 @@ fn facts(
 
 /// The command line that repeats a run.
 fn again(run: &Run) -> Vec<String> {
-    vec![
-        "flowers".into(),
-        "train".into(),
-        shown(run.data()),
+    let mut command: Vec<String> = vec!["flowers".into(), "train".into()];
+    command.extend(run.data().arguments().iter().map(shown));
+    command.extend([
         "--out".into(),
         "NEW_RUN".into(),
         "--config".into(),
         shown(run.file("config.toml")),
         "--split".into(),
         shown(run.file("split.json")),
-    ]
+    ]);
+    command
 }
 
 fn minutes(elapsed: Duration) -> String {

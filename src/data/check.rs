@@ -1,9 +1,12 @@
-//! What is wrong with a data set folder, and whether it can be trained on.
+//! What is wrong with a data set, and whether it can be trained on.
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::distinct::{Distinct, LeftOut, Why};
-use super::folder::{Folder, Layout, Part, Photo};
+use super::folder::{Folder, Layout, Part, Photo, Unreadable};
+use super::similar;
 use super::split::{SplitOptions, obstacles};
 use crate::error::{shown, some};
 
@@ -11,6 +14,8 @@ use crate::error::{shown, some};
 const TINY: u32 = 32;
 /// Largest class over smallest class beyond which the set is called imbalanced.
 const IMBALANCE: f64 = 10.0;
+/// Distinct photos below which a class is called small: of fewer, two or three are tested.
+const FEW: usize = 20;
 
 /// A data set folder at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,6 +32,14 @@ pub struct Report {
     pub sizes: Option<Sizes>,
     pub classes: Vec<Class>,
     pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// How many findings are of this severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        let findings = self.findings.iter();
+        findings.filter(|found| found.severity == severity).count()
+    }
 }
 
 /// Pixel sizes of the photos.
@@ -67,32 +80,34 @@ pub enum Severity {
     /// The set can't be trained on.
     Error,
     Warning,
+    /// Nothing is wrong.
+    Note,
 }
 
 /// Looks for whatever spoils a training or an evaluation.
 pub fn check(folder: &Folder, max_bad: f64) -> Report {
     let distinct = Distinct::of(&folder.photos);
     let mut findings = Vec::new();
-    let faults = folder.faults(max_bad);
-    let usable = !folder.photos.is_empty();
-    for message in faults {
+    for message in folder.faults() {
         findings.push(error("unusable", message));
     }
-    if usable {
+    if !folder.photos.is_empty() {
         for message in obstacles(folder, &distinct, &SplitOptions::default()) {
             findings.push(error("too-few", message));
         }
     }
     let classes = classes(folder, &distinct);
-    findings.extend(unreadable(folder));
-    findings.extend(damaged(folder));
+    findings.extend(bad(folder, max_bad));
     findings.extend(copies(folder, &distinct.left_out));
+    findings.extend(near_copies(folder, &distinct.kept));
     findings.extend(tiny(folder));
+    findings.extend(small(&classes));
     findings.extend(gaps(folder, &classes));
     findings.extend(imbalance(&classes));
-    findings.extend(loose(folder));
+    findings.extend(lookalikes(folder));
+    findings.extend(passed_over(folder));
     Report {
-        folder: shown(&folder.root),
+        folder: folder.source.to_string(),
         trainable: findings
             .iter()
             .all(|found| found.severity != Severity::Error),
@@ -161,24 +176,32 @@ fn shorter_side(photo: &Photo) -> u32 {
     photo.width.min(photo.height)
 }
 
-fn unreadable(folder: &Folder) -> Option<Finding> {
-    let files = folder.unreadable.iter();
-    let files = files.map(|file| format!("{}: {}", folder.shown(&file.path), file.reason));
-    warning(
-        "unreadable",
-        "unreadable files, which are skipped",
-        files.collect(),
-    )
-}
-
-fn damaged(folder: &Folder) -> Option<Finding> {
-    let files = folder.damaged.iter();
-    let files = files.map(|file| format!("{}: {}", folder.shown(&file.path), file.reason));
-    warning(
-        "damaged",
-        "damaged photos, which are used as far as they go",
-        files.collect(),
-    )
+/// Photos that can't be read or are damaged: an error when there are too many of them.
+fn bad(folder: &Folder, max_bad: f64) -> Vec<Finding> {
+    let listed = |files: &[Unreadable]| -> Vec<String> {
+        let line = |file: &Unreadable| format!("{}: {}", folder.shown(&file.path), file.reason);
+        files.iter().map(line).collect()
+    };
+    let (unreadable, damaged) = (listed(&folder.unreadable), listed(&folder.damaged));
+    if let Some(message) = folder.too_many_bad(max_bad) {
+        return vec![Finding {
+            files: [unreadable, damaged].concat(),
+            ..error("unreadable", message)
+        }];
+    }
+    let findings = [
+        warning(
+            "unreadable",
+            "unreadable photos, which are skipped",
+            unreadable,
+        ),
+        warning(
+            "damaged",
+            "damaged photos, which are used as far as they go",
+            damaged,
+        ),
+    ];
+    findings.into_iter().flatten().collect()
 }
 
 fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
@@ -224,6 +247,48 @@ fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
     .collect()
 }
 
+/// Photos that look the same, each beside the one of its group that is most surely kept away from
+/// training.
+fn near_copies(folder: &Folder, kept: &[usize]) -> impl Iterator<Item = Finding> {
+    let [mut copies, mut leaks, mut conflicts] = [const { Vec::new() }; 3];
+    for group in similar::groups(&folder.photos, kept) {
+        let photo = |place: usize| &folder.photos[place];
+        let rank = |place: &&usize| (photo(**place).part, std::cmp::Reverse(**place));
+        let Some(&model) = group.iter().max_by_key(rank) else {
+            continue;
+        };
+        for &place in group.iter().filter(|&&place| place != model) {
+            let kind = if photo(place).class != photo(model).class {
+                &mut conflicts
+            } else if photo(place).part != photo(model).part {
+                &mut leaks
+            } else {
+                &mut copies
+            };
+            kind.push(similar::pair(folder, (place, model)));
+        }
+    }
+    let findings = [
+        warning(
+            "near-duplicate",
+            "photos that look the same as another one of their class; a split keeps them together",
+            copies,
+        ),
+        warning(
+            "near-leak",
+            "photos that look the same as one in another part; the accuracy will look better than \
+             it is",
+            leaks,
+        ),
+        warning(
+            "near-conflict",
+            "photos that look the same as one of another class; is the label right?",
+            conflicts,
+        ),
+    ];
+    findings.into_iter().flatten()
+}
+
 fn tiny(folder: &Folder) -> Option<Finding> {
     let files = folder.photos.iter();
     let files = files.filter(|photo| shorter_side(photo) < TINY);
@@ -233,6 +298,25 @@ fn tiny(folder: &Folder) -> Option<Finding> {
     });
     let what = format!("tiny photos, shorter side below {TINY} pixels");
     warning("tiny", &what, files.collect())
+}
+
+/// Classes of which there is something, but little.
+fn small(classes: &[Class]) -> Option<Finding> {
+    let few = classes
+        .iter()
+        .filter(|class| (1..FEW).contains(&class.distinct));
+    let few: Vec<String> = few
+        .map(|class| format!("{} ({})", shown(&class.class), class.distinct))
+        .collect();
+    (!few.is_empty()).then(|| Finding {
+        severity: Severity::Warning,
+        kind: "small",
+        message: format!(
+            "classes with fewer than {FEW} distinct photos, too few to train and test reliably: {}",
+            some(few)
+        ),
+        files: Vec::new(),
+    })
 }
 
 /// Classes that a given part has photos of, except for some.
@@ -277,11 +361,39 @@ fn imbalance(classes: &[Class]) -> Option<Finding> {
     })
 }
 
-fn loose(folder: &Folder) -> Option<Finding> {
-    let files = folder.loose.iter().map(|path| folder.shown(path));
-    warning(
+/// Classes that may be the same one.
+fn lookalikes(folder: &Folder) -> Option<Finding> {
+    Some(Finding {
+        severity: Severity::Warning,
+        kind: "lookalike",
+        message: folder.lookalikes()?,
+        files: Vec::new(),
+    })
+}
+
+/// Files that are no part of the set.
+fn passed_over(folder: &Folder) -> impl Iterator<Item = Finding> {
+    let files = |paths: &[PathBuf]| paths.iter().map(|path| folder.shown(path)).collect();
+    let note = |found: Finding| Finding {
+        severity: Severity::Note,
+        ..found
+    };
+    let loose = warning(
         "loose",
-        "files outside the class folders, which are ignored",
-        files.collect(),
-    )
+        "photos outside the class folders, not used",
+        files(&folder.loose),
+    );
+    let others = warning(
+        "not-an-image",
+        "files that are not images, skipped",
+        files(&folder.passed_over.others),
+    );
+    let hidden = warning(
+        "hidden",
+        "hidden and system files and folders, skipped",
+        files(&folder.passed_over.hidden),
+    );
+    [loose, others.map(note), hidden.map(note)]
+        .into_iter()
+        .flatten()
 }

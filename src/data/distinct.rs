@@ -105,14 +105,7 @@ mod tests {
     use super::*;
 
     fn photo(content: u8, class: usize, part: Option<Part>) -> Photo {
-        Photo {
-            path: "x.jpg".into(),
-            class,
-            hash: [content; 32],
-            part,
-            width: 64,
-            height: 64,
-        }
+        Photo::imagined(content, class, part)
     }
 
     #[test]

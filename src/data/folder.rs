@@ -8,10 +8,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::content::{self, Hash};
-use super::layout::{self, Found, by_bytes};
+use super::layout::{self, Found};
+use super::listing::by_bytes;
+use super::source::Source;
 use crate::error::{Error, Result, shown, some};
 use crate::image::Limits;
 use crate::image::decode::{decode_for, read_bytes};
+use crate::image::fingerprint::Fingerprint;
+use crate::image::kind::is_picture;
 use crate::labels::Labels;
 use crate::progress::Progress;
 
@@ -33,6 +37,8 @@ pub struct Photo {
     pub width: u32,
     /// Height in pixels, after EXIF orientation.
     pub height: u32,
+    /// What it looks like.
+    pub look: Fingerprint,
 }
 
 /// A part of a split data set.
@@ -69,13 +75,15 @@ impl fmt::Display for Part {
 pub enum Layout {
     /// `DIR/<class>/*`
     Classes,
-    /// `DIR/{train,val,test}/<class>/*`, with the names of each part's classes.
+    /// `DIR/{train,val,test}/<class>/*` and the like, with the names of each part's classes.
     Parts(BTreeMap<Part, BTreeSet<String>>),
 }
 
-/// A data set folder, read once.
+/// A data set, read once.
 #[derive(Debug, Clone)]
 pub struct Folder {
+    pub source: Source,
+    /// What paths are shown below of.
     pub root: PathBuf,
     pub layout: Layout,
     /// The classes of all parts.
@@ -86,11 +94,23 @@ pub struct Folder {
     pub unreadable: Vec<Unreadable>,
     /// Photos that are cut short or damaged, but used. Sorted by the bytes of their paths.
     pub damaged: Vec<Unreadable>,
-    /// Files outside the class folders, which are passed over.
+    /// Pictures outside the class folders, which are not used.
     pub loose: Vec<PathBuf>,
+    pub passed_over: PassedOver,
+    /// What may be meant when the classes are not those expected.
+    pub advice: Option<String>,
 }
 
-/// A file in a class folder that is no usable photo, or not the whole of one.
+/// What is no part of a data set and no fault of it either.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Hidden files and folders, and those that systems leave behind.
+    pub hidden: Vec<PathBuf>,
+    /// Files that are no pictures by their names and contents.
+    pub others: Vec<PathBuf>,
+}
+
+/// A file of a class that calls itself a picture but is no usable photo, or not the whole of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     pub path: PathBuf,
@@ -101,8 +121,20 @@ pub struct Unreadable {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanOptions {
     pub limits: Limits,
-    /// The largest share of unreadable or damaged files, 0 to 1.
+    /// The largest fraction of unreadable or damaged photos, 0 to 1; see [`allowed`].
     pub max_bad: f64,
+}
+
+/// Unreadable photos that are put up with whatever their share, unless none is.
+pub const HANDFUL: usize = 5;
+
+/// How many of `total` photos may be unreadable: a share of them, but at least [`HANDFUL`], and
+/// none when the share is 0.
+pub fn allowed(max_bad: f64, total: usize) -> usize {
+    match (total as f64 * max_bad) as usize {
+        _ if max_bad == 0.0 => 0,
+        share => share.max(HANDFUL),
+    }
 }
 
 impl Default for ScanOptions {
@@ -115,39 +147,46 @@ impl Default for ScanOptions {
 }
 
 impl Folder {
-    /// Indexes a data set folder that is going to be used.
+    /// Indexes a data set that is going to be used.
     ///
     /// # Errors
-    /// Those of [`Folder::index`], and [`Error::Data`] for the first of the [`Folder::faults`].
-    pub fn scan(root: &Path, options: &ScanOptions, progress: &dyn Progress) -> Result<Self> {
-        let folder = Self::index(root, &options.limits, progress)?;
-        match folder.faults(options.max_bad).into_iter().next() {
+    /// Those of [`Folder::index`], and [`Error::Data`] for the first of the [`Folder::faults`] or
+    /// too many unreadable photos.
+    pub fn scan(source: &Source, options: &ScanOptions, progress: &dyn Progress) -> Result<Self> {
+        let folder = Self::index(source, &options.limits, progress)?;
+        let too_many = folder.too_many_bad(options.max_bad).map(|what| {
+            let files = folder.unreadable.iter().chain(&folder.damaged);
+            let files = files.map(|file| format!("{} ({})", folder.shown(&file.path), file.reason));
+            format!("{what}: {}", some(files))
+        });
+        match folder.faults().into_iter().chain(too_many).next() {
             Some(fault) => {
-                let root = shown(root);
-                let message = format!("{fault} (`flowers data check {root}` tells more)");
+                let message = format!("{fault} (`flowers data check {source}` tells more)");
                 Err(Error::Data(message).into())
             }
             None => Ok(folder),
         }
     }
 
-    /// Reads, hashes and fully decodes every file once, in parallel, and keeps none of the
+    /// Reads, hashes and fully decodes every photo once, in parallel, and keeps none of the
     /// pictures. The result does not depend on the number of threads.
     ///
-    /// Hidden files and what file managers leave behind are passed over. Links to files and
-    /// folders are followed; one that leads back to its own parent is not.
+    /// Hidden files, what systems leave behind, and files that don't call themselves pictures are
+    /// passed over. Links to files and folders are followed; one that leads back to its own parent
+    /// is not.
     ///
     /// # Errors
     /// [`Error::Data`] when there is no such folder, no class in it, a class name that is no
-    /// UTF-8, or a mixture of the two layouts.
-    pub fn index(root: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Self> {
-        let tree = layout::walk(root)?;
+    /// UTF-8, folders that may be parts or classes, or a file of labels that can't be used.
+    pub fn index(source: &Source, limits: &Limits, progress: &dyn Progress) -> Result<Self> {
+        let tree = layout::walk(source)?;
+        let listed = matches!(source, Source::Listed { .. });
         progress.begin("reading photos", tree.files.len() as u64);
-        let examined: Vec<Result<(Photo, Option<Unreadable>), Unreadable>> = tree
+        let examined: Vec<Examined> = tree
             .files
             .into_par_iter()
             .map(|found| {
-                let examined = examine(found, limits);
+                let examined = examine(found, listed, limits);
                 progress.advance(1);
                 examined
             })
@@ -156,24 +195,32 @@ impl Folder {
         let mut photos = Vec::with_capacity(examined.len());
         let mut unreadable = tree.unreadable;
         let mut damaged = Vec::new();
+        let mut passed_over = tree.passed_over;
         for outcome in examined {
             match outcome {
-                Ok((photo, damage)) => {
-                    photos.push(photo);
+                Examined::Photo(photo, damage) => {
+                    photos.push(*photo);
                     damaged.extend(damage);
                 }
-                Err(file) => unreadable.push(file),
+                Examined::Unreadable(file) => unreadable.push(file),
+                Examined::NoPicture(path) => passed_over.others.push(path),
             }
         }
         unreadable.sort_by(|a, b| by_bytes(&a.path, &b.path));
+        for paths in [&mut passed_over.hidden, &mut passed_over.others] {
+            paths.sort_by(|a, b| by_bytes(a, b));
+        }
         Ok(Self {
-            root: root.to_path_buf(),
+            source: source.clone(),
+            root: source.root(),
             layout: tree.layout,
             labels: tree.labels,
             photos: photos.into(),
             unreadable,
             damaged,
             loose: tree.loose,
+            passed_over,
+            advice: tree.advice,
         })
     }
 
@@ -182,35 +229,55 @@ impl Folder {
         shown(path.strip_prefix(&self.root).unwrap_or(path))
     }
 
-    /// Why the folder is of no use at all, a line each: no photo, parts with differing classes,
-    /// or a larger share of unreadable and damaged files than `max_bad`.
-    pub fn faults(&self, max_bad: f64) -> Vec<String> {
+    /// Why the data set is of no use at all, a line each: no photo, or parts with differing
+    /// classes.
+    pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let total = self.photos.len() + self.unreadable.len();
-        if total == 0 {
+        if self.photos.is_empty() && self.unreadable.is_empty() {
             faults.push(format!(
                 "{} holds no photos: its class folders are empty",
-                shown(&self.root)
+                self.source
             ));
         }
         faults.extend(self.differing_classes());
-        let bad = self.unreadable.len() + self.damaged.len();
-        let share = bad as f64 / total.max(1) as f64;
-        if share > max_bad || (bad > 0 && self.photos.is_empty()) {
-            faults.push(format!(
-                "{bad} of {total} files in {} can't be read or are damaged ({:.1}%, at most {}% allowed): {}; remove \
-                 them or raise --max-bad",
-                shown(&self.root),
-                share * 100.0,
-                max_bad * 100.0,
-                some(self.unreadable.iter().chain(&self.damaged).map(|file| format!(
-                    "{} ({})",
-                    self.shown(&file.path),
-                    file.reason
-                ))),
-            ));
-        }
         faults
+    }
+
+    /// Says so when more photos are unreadable or damaged than are [`allowed`], or none is whole.
+    pub fn too_many_bad(&self, max_bad: f64) -> Option<String> {
+        let total = self.unreadable.len() + self.photos.len();
+        let bad = self.unreadable.len() + self.damaged.len();
+        let allowed = allowed(max_bad, total);
+        if bad == 0 || (bad <= allowed && bad < total) {
+            return None;
+        }
+        let what = match self.damaged.len() {
+            0 => "can't be read",
+            damaged if damaged == bad => "are damaged",
+            _ => "can't be read or are damaged",
+        };
+        Some(format!(
+            "{bad} of {total} photos in {} {what}, and at most {} are tolerated: convert or remove \
+             them, or raise --max-bad",
+            self.source,
+            allowed.min(total.saturating_sub(1)),
+        ))
+    }
+
+    /// Says which classes may be the same one by their names.
+    pub fn lookalikes(&self) -> Option<String> {
+        let alike = self.labels.lookalikes();
+        let names = alike.iter().map(|names| {
+            let names: Vec<String> = names.iter().map(shown).collect();
+            names.join(" and ")
+        });
+        (!alike.is_empty()).then(|| {
+            format!(
+                "class names that differ only in case, spaces or punctuation: {}; if they are the \
+                 same class, give them one name",
+                some(names)
+            )
+        })
     }
 
     fn differing_classes(&self) -> Option<String> {
@@ -240,31 +307,82 @@ impl Folder {
             format!(
                 "the parts of {} differ in their classes: compared with {model}, {}; give every \
                  part the same class folders",
-                shown(&self.root),
+                self.source,
                 differences.join(", ")
             )
         })
     }
 }
 
-/// The photo, and what is amiss with it. A small picture is enough to see that.
-fn examine(found: Found, limits: &Limits) -> Result<(Photo, Option<Unreadable>), Unreadable> {
-    let unreadable = |reason: String| Unreadable {
+/// What a file of a class turns out to be.
+enum Examined {
+    /// A photo, and what is amiss with it.
+    Photo(Box<Photo>, Option<Unreadable>),
+    Unreadable(Unreadable),
+    NoPicture(PathBuf),
+}
+
+/// Looks at a file; a small picture is enough for that. A `listed` one is a picture whatever it is
+/// called.
+fn examine(found: Found, listed: bool, limits: &Limits) -> Examined {
+    let amiss = |reason: String| Unreadable {
         path: found.path.clone(),
         reason,
     };
-    let bytes = read_bytes(&found.path, limits).map_err(|cause| unreadable(cause.to_string()))?;
-    let decoded = decode_for(&bytes, limits, &|_, _| Some(SMALL))
-        .map_err(|cause| unreadable(cause.to_string()))?;
-    let warnings: Vec<String> = decoded.warnings.iter().map(ToString::to_string).collect();
-    let damage = (!warnings.is_empty()).then(|| unreadable(warnings.join("; ")));
-    let photo = Photo {
-        class: found.class,
-        hash: content::sha256(&[&bytes]),
-        part: found.part,
-        width: decoded.width,
-        height: decoded.height,
-        path: found.path,
+    match is_picture(&found.path) {
+        Ok(false) if !listed => return Examined::NoPicture(found.path),
+        Err(cause) => return Examined::Unreadable(amiss(format!("can't be read: {cause}"))),
+        Ok(_) => {}
+    }
+    let bytes = match read_bytes(&found.path, limits) {
+        Ok(bytes) => bytes,
+        Err(cause) => return Examined::Unreadable(amiss(cause.to_string())),
     };
-    Ok((photo, damage))
+    match decode_for(&bytes, limits, &|_, _| Some(SMALL)) {
+        Ok(decoded) => {
+            let warnings: Vec<String> = decoded.warnings.iter().map(ToString::to_string).collect();
+            let damage = (!warnings.is_empty()).then(|| amiss(warnings.join("; ")));
+            let photo = Photo {
+                class: found.class,
+                hash: content::sha256(&[&bytes]),
+                part: found.part,
+                width: decoded.width,
+                height: decoded.height,
+                look: Fingerprint::of(&decoded.picture),
+                path: found.path,
+            };
+            Examined::Photo(Box::new(photo), damage)
+        }
+        Err(cause) => Examined::Unreadable(amiss(cause.to_string())),
+    }
+}
+
+#[cfg(test)]
+impl Photo {
+    /// A photo that there is no file of.
+    pub(crate) fn imagined(content: u8, class: usize, part: Option<Part>) -> Self {
+        Self {
+            path: "x.jpg".into(),
+            class,
+            hash: [content; 32],
+            part,
+            width: 64,
+            height: 64,
+            look: Fingerprint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handful_of_unreadable_photos_is_allowed_unless_none_is() {
+        assert_eq!(allowed(0.01, 9), 5);
+        assert_eq!(allowed(0.01, 1000), 10);
+        assert_eq!(allowed(0.2, 20), 5);
+        assert_eq!(allowed(0.0, 1000), 0);
+        assert_eq!(allowed(1.0, 30), 30);
+    }
 }

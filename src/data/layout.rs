@@ -1,26 +1,35 @@
-//! The accepted folder layouts: which folder is which part and class, and the files in it.
+//! The accepted layouts of a data set: which part and class its folders are, and their files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::folder::{Layout, Part, Unreadable};
+use super::folder::{Layout, Part, PassedOver, Unreadable};
+use super::hidden::is_hidden;
+use super::listing::{Listing, by_bytes};
+use super::shape::{self, Shape};
+use super::source::{PartFolder, Source};
+use super::{listed, parts};
 use crate::error::{Error, Result, shown};
-use crate::labels::Labels;
+use crate::image::kind::{is_picture, named_as_picture};
+use crate::labels::{Labels, normalized};
 
-/// What a data set folder holds, before any photo is opened.
+/// What a data set holds, before any photo is decoded.
 pub(super) struct Tree {
     pub labels: Labels,
     pub layout: Layout,
     /// Sorted by the bytes of their paths.
     pub files: Vec<Found>,
     pub unreadable: Vec<Unreadable>,
+    /// Pictures outside the class folders.
     pub loose: Vec<PathBuf>,
+    pub passed_over: PassedOver,
+    /// What may be meant when the classes are not those expected.
+    pub advice: Option<String>,
 }
 
-/// A file in a class folder.
+/// A file that belongs to a class.
 pub(super) struct Found {
     pub path: PathBuf,
     pub class: usize,
@@ -29,67 +38,191 @@ pub(super) struct Found {
 
 struct ClassFolder {
     path: PathBuf,
+    /// In Unicode's normal form C: two folders may have it.
     name: String,
     part: Option<Part>,
 }
 
-/// Finds the classes and files of `root`.
+/// The folders of a data set, and what lies beside them.
+#[derive(Default)]
+struct Gathered {
+    classes: Vec<ClassFolder>,
+    /// The names of each part's classes; empty where there are no parts.
+    parts: BTreeMap<Part, BTreeSet<String>>,
+    beside: Vec<PathBuf>,
+    hidden: Vec<PathBuf>,
+}
+
+/// Finds the classes and files of a data set.
 ///
 /// # Errors
 /// [`Error::Data`] when there is no such folder, no class in it, a class name that is no UTF-8,
-/// or a mixture of the two layouts.
-pub(super) fn walk(root: &Path) -> Result<Tree> {
-    let top = list(root)?;
-    let parts = part_folders(root, &top.folders)?;
-    let mut loose = top.files;
-    let mut classes = Vec::new();
-    let layout = if parts.is_empty() {
-        for path in top.folders {
-            classes.push(class_folder(path, None)?);
+/// a mixture of layouts, or a file of labels that can't be used.
+pub(super) fn walk(source: &Source) -> Result<Tree> {
+    match source {
+        Source::Folder(root) => {
+            let mut gathered = Gathered::default();
+            gathered.add_root(root)?;
+            gathered.tree(source)
         }
-        Layout::Classes
-    } else {
-        let mut names = BTreeMap::new();
-        for (part, folder) in parts {
-            let inner = list(&folder)?;
-            loose.extend(inner.files);
-            let known: &mut BTreeSet<String> = names.entry(part).or_default();
-            for path in inner.folders {
-                let class = class_folder(path, Some(part))?;
-                known.insert(class.name.clone());
-                classes.push(class);
+        Source::Parts(parts) => {
+            let mut gathered = Gathered::default();
+            for PartFolder { part, path } in parts {
+                let trains = parts.iter().any(|other| other.part == Part::Train);
+                gathered.add_part(*part, path, trains)?;
             }
+            gathered.tree(source)
         }
-        Layout::Parts(names)
-    };
-    if classes.is_empty() {
-        let message = format!(
-            "{} holds no class folders: put the photos of each class into {}/<class>/",
-            shown(root),
-            shown(root)
-        );
-        return Err(Error::Data(message).into());
+        Source::Listed { root, table } => from_table(root, table),
     }
-    let names: BTreeSet<&String> = classes.iter().map(|class| &class.name).collect();
-    let labels = Labels::new(names.into_iter().cloned())?;
-    let mut tree = Tree {
-        labels,
-        layout,
-        files: Vec::new(),
-        unreadable: Vec::new(),
-        loose,
-    };
-    for class in classes {
-        tree.add(class);
-    }
-    tree.files.sort_by(|a, b| by_bytes(&a.path, &b.path));
-    Ok(tree)
 }
 
-/// Orders paths by their bytes, whatever the platform's idea of components.
-pub(super) fn by_bytes(a: &Path, b: &Path) -> std::cmp::Ordering {
-    let (a, b) = (a.as_os_str(), b.as_os_str());
-    a.as_encoded_bytes().cmp(b.as_encoded_bytes())
+impl Gathered {
+    fn add_root(&mut self, root: &Path) -> Result<()> {
+        let folders = self.list(root)?;
+        match shape::of(root, &folders)? {
+            Shape::Classes => {
+                for path in folders {
+                    let name = class_name(&path)?;
+                    self.add_class(path, name, None);
+                }
+            }
+            Shape::Parts(parts) => {
+                let trains = parts.iter().any(|&(part, _)| part == Part::Train);
+                for (part, folder) in parts {
+                    self.add_part(part, &folder, trains)?;
+                }
+            }
+            Shape::PartsOfClasses => {
+                for class in folders {
+                    let name = class_name(&class)?;
+                    for path in self.list(&class)? {
+                        let part = path
+                            .file_name()
+                            .and_then(|name| parts::named(name.to_str()?));
+                        self.add_class(path, name.clone(), part);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the classes of a part. A folder between them is passed through where there is a
+    /// training part, which makes no sense with a single class.
+    fn add_part(&mut self, part: Part, folder: &Path, trains: bool) -> Result<()> {
+        let inner = if trains {
+            shape::unwrapped(folder)?
+        } else {
+            folder.to_path_buf()
+        };
+        let classes = self.list(&inner)?;
+        if classes.is_empty() && Listing::of(&inner)?.holds_pictures() {
+            let place = shown(&inner);
+            let message = format!(
+                "{place} is taken for the {part} part of the data set, but holds photos and no \
+                 class folders: put the photos of each class into {place}/<class>/, or list them in \
+                 a CSV file for --labels, with {}",
+                listed::EXPECTED
+            );
+            return Err(Error::Data(message).into());
+        }
+        self.parts.entry(part).or_default();
+        for path in classes {
+            let name = class_name(&path)?;
+            self.add_class(path, name, Some(part));
+        }
+        Ok(())
+    }
+
+    fn add_class(&mut self, path: PathBuf, name: String, part: Option<Part>) {
+        if let Some(part) = part {
+            self.parts.entry(part).or_default().insert(name.clone());
+        }
+        self.classes.push(ClassFolder { path, name, part });
+    }
+
+    /// The folders in a folder; its files lie beside the classes.
+    fn list(&mut self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let listing = Listing::of(folder)?;
+        self.beside.extend(listing.files);
+        self.hidden.extend(listing.hidden);
+        Ok(listing.folders)
+    }
+
+    /// What may be meant when there are fewer classes than expected.
+    fn advice(&self) -> Option<String> {
+        let mut filled = self.classes.iter().filter(|class| {
+            let listing = Listing::of(&class.path).unwrap_or_default();
+            listing.holds_pictures() || !listing.folders.is_empty()
+        });
+        if let (Some(only), None) = (filled.next(), filled.next())
+            && let Some(meant) = shape::meant(&only.path)
+        {
+            return Some(meant);
+        }
+        let is_table = |path: &&PathBuf| {
+            path.extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("csv"))
+        };
+        let table = self.beside.iter().find(is_table)?;
+        let columns = listed::columns(table)?;
+        Some(format!(
+            "if {place} holds the labels, use --labels {place}; it needs {}, and has {columns}",
+            listed::EXPECTED,
+            place = shown(table)
+        ))
+    }
+
+    fn no_classes(&self, source: &Source) -> anyhow::Error {
+        let pictures = self.beside.iter().any(|path| named_as_picture(path));
+        let photos = if pictures { "photos but " } else { "" };
+        let mut message = format!(
+            "{source} holds {photos}no class folders: put the photos of each class into \
+             {}/<class>/",
+            source.folders().first().map(shown).unwrap_or_default()
+        );
+        if let Some(advice) = self.advice() {
+            message.push_str(&format!("; {advice}"));
+        }
+        Error::Data(message).into()
+    }
+
+    fn tree(self, source: &Source) -> Result<Tree> {
+        let advice = self.advice();
+        if self.classes.is_empty() {
+            return Err(self.no_classes(source));
+        }
+        let names: BTreeSet<String> = self
+            .classes
+            .iter()
+            .map(|class| class.name.clone())
+            .collect();
+        let (loose, others) = self
+            .beside
+            .into_iter()
+            .partition(|path| is_picture(path).unwrap_or(true));
+        let mut tree = Tree {
+            labels: Labels::new(names)?,
+            layout: match self.parts.is_empty() {
+                true => Layout::Classes,
+                false => Layout::Parts(self.parts),
+            },
+            files: Vec::new(),
+            unreadable: Vec::new(),
+            loose,
+            passed_over: PassedOver {
+                hidden: self.hidden,
+                others,
+            },
+            advice,
+        };
+        for class in self.classes {
+            tree.add(class);
+        }
+        tree.files.sort_by(|a, b| by_bytes(&a.path, &b.path));
+        Ok(tree)
+    }
 }
 
 impl Tree {
@@ -97,10 +230,15 @@ impl Tree {
         let Some(class) = self.labels.id(&folder.name) else {
             return;
         };
-        let entries = WalkDir::new(&folder.path)
-            .follow_links(true)
-            .into_iter()
-            .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
+        let mut hidden = Vec::new();
+        let entries = WalkDir::new(&folder.path).follow_links(true).into_iter();
+        let entries = entries.filter_entry(|entry| {
+            let kept = entry.depth() == 0 || !is_hidden(entry.file_name());
+            if !kept {
+                hidden.push(entry.path().to_path_buf());
+            }
+            kept
+        });
         for entry in entries {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {}
@@ -111,132 +249,88 @@ impl Tree {
                 }),
                 // A link back to one of its own parents: its photos are found there.
                 Err(error) if error.loop_ancestor().is_some() => {}
-                Err(error) => self.unreadable.push(Unreadable {
-                    path: error.path().unwrap_or(&folder.path).to_path_buf(),
-                    reason: match error.io_error() {
-                        Some(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-                            "a link that leads nowhere".into()
-                        }
-                        Some(cause) => cause.to_string(),
-                        None => error.to_string(),
-                    },
-                }),
+                Err(error) => self.add_unreadable(&folder.path, &error),
             }
         }
+        self.passed_over.hidden.extend(hidden);
     }
-}
 
-/// What file managers, version control and archivers leave in folders.
-pub fn is_hidden(name: &OsStr) -> bool {
-    const LEFTOVERS: [&str; 4] = ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"];
-    let name = name.to_string_lossy();
-    name.starts_with('.')
-        || LEFTOVERS
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
-}
-
-struct Listing {
-    folders: Vec<PathBuf>,
-    files: Vec<PathBuf>,
-}
-
-fn list(folder: &Path) -> Result<Listing> {
-    let refuse = |cause: std::io::Error| {
-        let message = match cause.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no folder {}", shown(folder)),
-            std::io::ErrorKind::NotADirectory => format!(
-                "{} is no folder: give the folder that holds the class folders",
-                shown(folder)
-            ),
-            _ => format!("can't read the folder {}: {cause}", shown(folder)),
+    fn add_unreadable(&mut self, folder: &Path, error: &walkdir::Error) {
+        let path = error.path().unwrap_or(folder).to_path_buf();
+        let cause = error.io_error();
+        let dangling = cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound);
+        if dangling && !named_as_picture(&path) {
+            self.passed_over.others.push(path);
+            return;
+        }
+        let reason = match cause {
+            _ if dangling => "a link that leads nowhere".into(),
+            Some(cause) => cause.to_string(),
+            None => error.to_string(),
         };
-        anyhow::Error::from(Error::Data(message))
+        self.unreadable.push(Unreadable { path, reason });
+    }
+}
+
+/// The photos that a file of labels lists.
+fn from_table(root: &Path, table: &Path) -> Result<Tree> {
+    let rows = listed::read(table, root)?;
+    let names: BTreeSet<String> = rows
+        .iter()
+        .map(|row| normalized(&row.label).into_owned())
+        .collect();
+    let labels = Labels::new(names.clone())?;
+    let parts: BTreeSet<Part> = rows.iter().filter_map(|row| row.part).collect();
+    let layout = if parts.is_empty() {
+        Layout::Classes
+    } else {
+        Layout::Parts(
+            parts
+                .into_iter()
+                .map(|part| (part, names.clone()))
+                .collect(),
+        )
     };
-    let mut listing = Listing {
-        folders: Vec::new(),
-        files: Vec::new(),
+    let found = |row: listed::Row| {
+        Some(Found {
+            class: labels.id(&row.label)?,
+            path: row.file,
+            part: row.part,
+        })
     };
-    for entry in std::fs::read_dir(folder).map_err(refuse)? {
-        let entry = entry.map_err(refuse)?;
-        if is_hidden(&entry.file_name()) {
-            continue;
-        }
-        let path = entry.path();
-        if path.is_dir() {
-            listing.folders.push(path);
-        } else {
-            listing.files.push(path);
-        }
+    let mut files: Vec<Found> = rows.into_iter().filter_map(found).collect();
+    files.sort_by(|a, b| by_bytes(&a.path, &b.path).then(a.class.cmp(&b.class)));
+    files.dedup_by(|a, b| a.path == b.path && a.class == b.class && a.part == b.part);
+    let missing: Vec<&PathBuf> = files
+        .iter()
+        .map(|file| &file.path)
+        .filter(|path| !path.exists())
+        .collect();
+    if missing.len() == files.len() {
+        let message = format!(
+            "none of the {} files listed in {} exists, e.g. {}: paths are relative to {}; give the \
+             folder that they are relative to as DATA",
+            files.len(),
+            shown(table),
+            missing.first().map(shown).unwrap_or_default(),
+            shown(root)
+        );
+        return Err(Error::Data(message).into());
     }
-    listing.folders.sort_by(|a, b| by_bytes(a, b));
-    listing.files.sort_by(|a, b| by_bytes(a, b));
-    Ok(listing)
+    Ok(Tree {
+        labels,
+        layout,
+        files,
+        unreadable: Vec::new(),
+        loose: Vec::new(),
+        passed_over: PassedOver::default(),
+        advice: None,
+    })
 }
 
-fn part_named(folder: &Path) -> Option<Part> {
-    let name = folder.file_name()?.to_str()?.to_ascii_lowercase();
-    match name.as_str() {
-        "train" => Some(Part::Train),
-        "val" | "valid" | "validation" => Some(Part::Val),
-        "test" => Some(Part::Test),
-        _ => None,
-    }
-}
-
-/// The folders that are parts of a split set; none when the folders are classes.
-///
-/// A class may well be called `train`, beside `car` and `plane`: only a folder with folders in
-/// it makes the mixture doubtful, and a doubtful one is refused.
-fn part_folders(root: &Path, folders: &[PathBuf]) -> Result<Vec<(Part, PathBuf)>> {
-    let mut parts: Vec<(Part, PathBuf)> = Vec::new();
-    for folder in folders {
-        if let Some(part) = part_named(folder) {
-            parts.push((part, folder.clone()));
-        }
-    }
-    if parts.len() < folders.len() {
-        for (_, folder) in &parts {
-            if !list(folder)?.folders.is_empty() {
-                let other = folders.iter().find(|folder| part_named(folder).is_none());
-                let message = format!(
-                    "{} mixes two layouts: {} looks like a part of a split set and {} like a \
-                     class; move one of them out or rename it",
-                    shown(root),
-                    name(folder),
-                    name(other.unwrap_or(folder)),
-                );
-                return Err(Error::Data(message).into());
-            }
-        }
-        return Ok(Vec::new());
-    }
-    parts.sort();
-    for pair in parts.windows(2) {
-        if pair[0].0 == pair[1].0 {
-            let message = format!(
-                "{} has two folders for the same part, {} and {}: keep one of them",
-                shown(root),
-                name(&pair[0].1),
-                name(&pair[1].1)
-            );
-            return Err(Error::Data(message).into());
-        }
-    }
-    Ok(parts)
-}
-
-fn name(folder: &Path) -> String {
-    shown(folder.file_name().unwrap_or(folder.as_os_str()))
-}
-
-fn class_folder(path: PathBuf, part: Option<Part>) -> Result<ClassFolder> {
-    match path.file_name().and_then(OsStr::to_str) {
-        Some(name) => Ok(ClassFolder {
-            name: name.to_owned(),
-            path,
-            part,
-        }),
+fn class_name(path: &Path) -> Result<String> {
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) => Ok(normalized(name).into_owned()),
         None => {
             let message =
                 format!("the name of the class folder {path:?} is no UTF-8: rename the folder");

@@ -1,17 +1,26 @@
-//! A folder of photos as a data set: index, checks, split manifest, loader and sample set.
+//! Photos as a data set: index, checks, split manifest, loader and sample set.
 
 pub mod check;
 pub mod content;
+mod cut;
 pub mod distinct;
 pub mod folder;
+mod hidden;
 mod layout;
+mod listed;
+mod listing;
 pub mod loader;
 pub mod manifest;
+mod parts;
 pub mod sample;
+mod shape;
+pub mod similar;
+pub mod source;
 pub mod split;
 
 pub use folder::{Folder, Part, Photo, ScanOptions};
-pub use layout::is_hidden;
+pub use hidden::is_hidden;
 pub use loader::{Batch, Loader, Transform};
 pub use manifest::Manifest;
+pub use source::Source;
 pub use split::{Split, SplitOptions};

@@ -1,13 +1,15 @@
 //! Train, validation and test parts: stratified, seeded, and decided by content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::content::sha256;
+use super::cut::{Cuts, parts};
 use super::distinct::{Distinct, LeftOut, Why};
 use super::folder::{Folder, Part, Photo};
 use super::manifest::{Entry, Fractions, Manifest, SCHEMA};
+use super::similar;
 use crate::error::{Error, Result, shown, some};
+use crate::labels::normalized;
 
 /// How to cut the parts that a folder doesn't come with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,7 +52,9 @@ impl Split {
     /// that is cut gets at least one photo of every class.
     ///
     /// Identical files are used once. Copies in several parts stay in `test`, else in `val`;
-    /// copies with differing classes are not used at all. See [`Split::warnings`].
+    /// copies with differing classes are not used at all. Of the photos that are assigned, those
+    /// of a class that look the same go to the same part, unless nearly all of them do. See
+    /// [`Split::warnings`].
     ///
     /// # Errors
     /// [`Error::Usage`] for shares that leave nothing to train on; [`Error::Data`] for fewer than
@@ -103,7 +107,7 @@ impl Split {
             .map_err(|difference| {
                 format!(
                     "{} {difference}; make a new split with `flowers data split`",
-                    shown(&folder.root)
+                    folder.source
                 )
             })?;
         let mut found: BTreeMap<(&[u8; 32], usize), usize> = BTreeMap::new();
@@ -121,7 +125,7 @@ impl Split {
                         listed.insert(&folder.photos[place].hash, place);
                         places.push(place);
                     }
-                    None => missing.push(shown(&entry.file)),
+                    None => missing.push(lost(folder, &entry.file)),
                 }
             }
             places
@@ -129,10 +133,10 @@ impl Split {
         let (train, val, test) = (find(Part::Train), find(Part::Val), find(Part::Test));
         if !missing.is_empty() {
             return Err(format!(
-                "{} of its photos are missing in {}, among them {}; restore them or make a new \
-                 split with `flowers data split`",
+                "{} of its photos are missing in {}: {}; restore them or make a new split with \
+                 `flowers data split`",
                 missing.len(),
-                shown(&folder.root),
+                folder.source,
                 some(missing)
             ));
         }
@@ -200,7 +204,35 @@ impl Split {
         report("left out because the manifest does not list them", |why| {
             why == Why::Unlisted
         });
+        let twins = self.twins(folder);
+        if !twins.is_empty() {
+            let count = twins.len();
+            let pairs = twins.iter().map(|&pair| similar::pair(folder, pair));
+            lines.push(format!(
+                "{count} training photos look the same as one in val or test, so the accuracy will \
+                 look better than it is: {}",
+                some(pairs)
+            ));
+        }
         lines
+    }
+
+    /// Photos that are trained on, each with one of val or test that looks the same.
+    fn twins(&self, folder: &Folder) -> Vec<(usize, usize)> {
+        let learned: BTreeSet<usize> = self.train.iter().copied().collect();
+        let all: Vec<usize> = Part::ALL.map(|part| self.part(part)).concat();
+        let mut twins = Vec::new();
+        for group in similar::groups(&folder.photos, &all) {
+            let (own, others): (Vec<usize>, Vec<usize>) =
+                group.iter().partition(|place| learned.contains(place));
+            twins.extend(
+                others
+                    .first()
+                    .into_iter()
+                    .flat_map(|&other| own.iter().map(move |&own| (own, other))),
+            );
+        }
+        twins
     }
 }
 
@@ -225,11 +257,13 @@ pub(super) fn obstacles(
     distinct: &Distinct,
     options: &SplitOptions,
 ) -> Vec<String> {
-    let root = shown(&folder.root);
+    let root = &folder.source;
+    let advice = folder.advice.as_ref();
+    let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
     let mut obstacles = Vec::new();
     if folder.labels.len() < 2 {
         obstacles.push(format!(
-            "{root} has only one class, {}: training needs at least two",
+            "{root} has only one class, {}: training needs at least two{advice}",
             folder.labels.names().iter().map(shown).collect::<String>()
         ));
     }
@@ -240,6 +274,10 @@ pub(super) fn obstacles(
         return obstacles;
     }
     let needed = Cuts::of(folder, distinct, options).needed();
+    let advice = match counts.iter().any(|count| own(count) == 0) {
+        true => &*advice,
+        false => "",
+    };
     let short: Vec<String> = counts
         .iter()
         .zip(folder.labels.names())
@@ -249,80 +287,20 @@ pub(super) fn obstacles(
     if !short.is_empty() {
         obstacles.push(format!(
             "too few distinct photos to train on (each class needs {needed}): {}; add photos, or \
-             remove the class",
+             remove the class{advice}",
             some(short)
         ));
     }
     obstacles
 }
 
-/// The shares of a class's photos that become val and test; 0 for a part that is given.
-struct Cuts {
-    val: f64,
-    test: f64,
-}
-
-impl Cuts {
-    fn of(folder: &Folder, distinct: &Distinct, options: &SplitOptions) -> Self {
-        let share = |part, share| {
-            if distinct.has(&folder.photos, part) {
-                0.0
-            } else {
-                share
-            }
-        };
-        Self {
-            val: share(Part::Val, options.val),
-            test: share(Part::Test, options.test),
-        }
+/// A file of a manifest that no photo was found for, and why if it is there.
+fn lost(folder: &Folder, file: &str) -> String {
+    let mut unreadable = folder.unreadable.iter();
+    match unreadable.find(|found| folder.shown(&found.path) == file) {
+        Some(found) => format!("{} ({})", shown(file), found.reason),
+        None => shown(file),
     }
-
-    /// The fewest photos of a class that give one to each part.
-    fn needed(&self) -> usize {
-        1 + usize::from(self.val > 0.0) + usize::from(self.test > 0.0)
-    }
-
-    /// Numbers of test and val photos out of `n`, where `n` is at least [`Cuts::needed`].
-    ///
-    /// The two borders are rounded, not the two sizes: so one photo more moves a border by one
-    /// at most.
-    fn sizes(&self, n: usize) -> (usize, usize) {
-        let border = |share: f64| (n as f64 * share).round() as usize;
-        let least = |share: f64| usize::from(share > 0.0);
-        let (least_test, least_val) = (least(self.test), least(self.val));
-        let test = border(self.test)
-            .max(least_test)
-            .min(n.saturating_sub(1 + least_val));
-        let cut = border(self.test + self.val);
-        let cut = cut.max(test + least_val).min(n.saturating_sub(1));
-        (test, cut.saturating_sub(test))
-    }
-}
-
-/// The photos of train, val and test, each sorted by class and content.
-fn parts(folder: &Folder, distinct: &Distinct, options: &SplitOptions) -> [Vec<usize>; 3] {
-    let photos = &folder.photos;
-    let cuts = Cuts::of(folder, distinct, options);
-    let seed = options.seed.to_le_bytes();
-    let mut parts = [const { Vec::new() }; 3];
-    let mut pools = vec![Vec::new(); folder.labels.len()];
-    for &place in &distinct.kept {
-        match photos[place].part {
-            Some(part @ (Part::Val | Part::Test)) => parts[part as usize].push(place),
-            Some(Part::Train) | None => pools[photos[place].class].push(place),
-        }
-    }
-    for mut pool in pools {
-        pool.sort_by_cached_key(|&place| sha256(&[&seed, &photos[place].hash]));
-        let (test, val) = cuts.sizes(pool.len());
-        parts[Part::Test as usize].extend(&pool[..test]);
-        parts[Part::Val as usize].extend(&pool[test..test + val]);
-        parts[Part::Train as usize].extend(&pool[test + val..]);
-    }
-    for part in &mut parts {
-        part.sort_unstable_by_key(|&place| (photos[place].class, photos[place].hash));
-    }
-    parts
 }
 
 fn entry(folder: &Folder, place: usize) -> Entry {
@@ -330,26 +308,13 @@ fn entry(folder: &Folder, place: usize) -> Entry {
     Entry {
         sha256: photo.hash,
         class: folder.labels.name(photo.class).unwrap_or_default().into(),
-        file: folder.shown(&photo.path),
+        file: normalized(&folder.shown(&photo.path)).into_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_sizes_follow_the_shares_and_leave_one_for_each_part() {
-        let cuts = |val, test| Cuts { val, test };
-        assert_eq!(cuts(0.15, 0.15).sizes(100), (15, 15));
-        assert_eq!(cuts(0.15, 0.15).sizes(10), (2, 1));
-        assert_eq!(cuts(0.15, 0.15).sizes(3), (1, 1));
-        assert_eq!(cuts(0.15, 0.0).sizes(10), (0, 2));
-        assert_eq!(cuts(0.1, 0.8).sizes(3), (1, 1));
-        assert_eq!(cuts(0.0, 0.0).sizes(1), (0, 0));
-        assert_eq!(cuts(0.3, 0.3).needed(), 3);
-        assert_eq!(cuts(0.3, 0.0).needed(), 2);
-    }
 
     #[test]
     fn shares_that_leave_nothing_are_refused() {

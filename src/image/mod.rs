@@ -3,10 +3,12 @@
 pub mod augment;
 mod colour;
 pub mod decode;
+pub mod fingerprint;
 #[cfg(feature = "heif")]
 mod heif;
 mod inks;
 mod jpeg;
+pub mod kind;
 mod libjpeg;
 mod mended;
 pub mod preprocess;

@@ -91,10 +91,12 @@ pub async fn feedback(
     let within = Deadline::of(&service);
     let Upload { files, label, .. } = within.upload(request).await?;
     let label = label.ok_or_else(|| Refusal::BadRequest("the field `label` is missing".into()))?;
-    if model.manifest.labels.id(&label).is_none() {
+    let labels = &model.manifest.labels;
+    let Some(label) = labels.id(&label).and_then(|id| labels.name(id)) else {
         let message = "the model has no such label; see /labels";
         return Err(Refusal::BadRequest(message.into()));
-    }
+    };
+    let label = label.to_owned();
     let [file] = <[Bytes; 1]>::try_from(files)
         .map_err(|_| Refusal::BadRequest("send one picture at a time".into()))?;
     let answers = within.answers(&model, vec![file.clone()], 3).await?;

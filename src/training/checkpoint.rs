@@ -1,7 +1,6 @@
 //! Everything that an interrupted run needs to go on as if nothing had happened.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use super::optimizer::Optimizer;
 use super::schedule::Plateau;
 use super::settings::Config;
 use crate::bundle::Manifest;
+use crate::data::Source;
 use crate::error::{Error, Result, shown};
 use crate::metrics::{Epoch, history};
 use crate::weights::{StateDict, safetensors};
@@ -57,8 +57,7 @@ pub struct Header {
     pub config: Config,
     /// What the model file of the run says of itself.
     pub manifest: Manifest,
-    /// The data set's folder: any bytes, which JSON text could not hold.
-    pub data: OsString,
+    pub data: Source,
     /// What the run's user should know, a line each.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -71,13 +70,13 @@ const OPTIMIZER: &str = "optimizer/";
 
 impl Header {
     /// That of a run which has not begun.
-    pub fn new(config: Config, manifest: Manifest, data: &Path) -> Self {
+    pub fn new(config: Config, manifest: Manifest, data: &Source) -> Self {
         Self {
             schema: SCHEMA,
             state: State::default(),
             config,
             manifest,
-            data: data.into(),
+            data: data.clone(),
             warnings: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@ use super::network::Network;
 use super::optimizer::Optimizer;
 use super::settings::Config;
 use crate::bundle::{Bundle, Manifest};
+use crate::data::Source;
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::metrics::Evaluation;
@@ -24,8 +25,7 @@ pub struct Run {
     config: Config,
     /// What the model file says of itself, but for its metrics.
     manifest: Manifest,
-    /// The data set's folder.
-    data: PathBuf,
+    data: Source,
     /// What its user should know of the run: lines, without the word "warning".
     warnings: Vec<String>,
     _lock: Lock,
@@ -76,7 +76,7 @@ impl Run {
     /// # Errors
     /// [`Error::Data`] when there is no usable checkpoint, [`Error::Environment`] when another
     /// process works in the folder.
-    pub fn resume(folder: &Path, data: Option<&Path>) -> Result<(Self, Checkpoint)> {
+    pub fn resume(folder: &Path, data: Option<Source>) -> Result<(Self, Checkpoint)> {
         let path = folder.join(CHECKPOINT);
         if !path.exists() {
             let message = format!(
@@ -88,7 +88,7 @@ impl Run {
         let lock = Lock::take(folder)?;
         let mut checkpoint = Checkpoint::read(&path)?;
         if let Some(data) = data {
-            checkpoint.header.data = data.into();
+            checkpoint.header.data = data;
         }
         let run = Self::of(folder, lock, checkpoint.header.clone())?;
         files::remove_parts(folder);
@@ -121,10 +121,12 @@ impl Run {
     }
 
     fn refused(&self, why: &str) -> Error {
+        let data = self.data.arguments();
+        let data: Vec<String> = data.iter().map(|word| quoted(Path::new(word))).collect();
         Error::Usage(format!(
             "--epochs: {why}; train on from its model in a new run: flowers train {} --out NEW_RUN \
              --weights {} --epochs N",
-            quoted(&self.data),
+            data.join(" "),
             quoted(&self.model())
         ))
     }
@@ -137,13 +139,10 @@ impl Run {
     }
 
     fn of(folder: &Path, lock: Lock, header: Header) -> Result<Self> {
-        let absolute = |path: &Path| {
-            std::path::absolute(path)
-                .map_err(|cause| Error::Environment(format!("{}: {cause}", shown(path))))
-        };
+        let nowhere = |cause| Error::Environment(format!("no working directory: {cause}"));
         Ok(Self {
-            folder: absolute(folder)?,
-            data: absolute(Path::new(&header.data))?,
+            folder: std::path::absolute(folder).map_err(nowhere)?,
+            data: header.data.absolute().map_err(nowhere)?,
             config: header.config,
             manifest: header.manifest,
             warnings: header.warnings,
@@ -159,8 +158,8 @@ impl Run {
         &self.manifest
     }
 
-    /// The data set's folder.
-    pub fn data(&self) -> &Path {
+    /// Where the photos are.
+    pub fn data(&self) -> &Source {
         &self.data
     }
 

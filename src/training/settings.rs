@@ -95,7 +95,8 @@ pub struct Settings {
     /// Fraction of photos for testing, if the folder has no test part [default: 0.15]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub test: Option<f64>,
-    /// Largest tolerated fraction of unreadable photos [default: 0.01]
+    /// Largest tolerated fraction of unreadable or damaged photos, 0 to 1; up to 5 photos are
+    /// tolerated in any case, except at 0 [default: 0.01]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub max_bad: Option<f64>,
     /// Minutes between checkpoints within an epoch; 0 to save only at its end [default: 10]

@@ -2,12 +2,15 @@
 
 mod check;
 mod folder;
+mod layout;
 mod loader;
+mod near;
 mod split;
 
 use std::path::{Path, PathBuf};
 
-use flowers::data::{Folder, ScanOptions};
+use flowers::cli::data::SourceArgs;
+use flowers::data::{Folder, ScanOptions, Source};
 use flowers::error::exit_code;
 use flowers::progress::Silent;
 use image::{Rgb, RgbImage};
@@ -41,17 +44,15 @@ impl Set {
         path
     }
 
-    /// A picture of 48 x 40 pixels; equal contents are equal bytes.
+    /// A picture of 48 x 40 pixels; equal contents are equal bytes, and different ones look
+    /// different.
     fn photo(&self, name: impl AsRef<Path>, content: u32) -> PathBuf {
         self.sized(name, content, 48, 40)
     }
 
     fn sized(&self, name: impl AsRef<Path>, content: u32, width: u32, height: u32) -> PathBuf {
         let path = self.path(name);
-        let shade = |x: u32, factor: u32| (x * factor + content * 37) as u8;
-        let picture = RgbImage::from_fn(width, height, |x, y| {
-            Rgb([shade(x, 5), shade(y, 3), (content >> 8) as u8])
-        });
+        let picture = scene(content, width, height);
         picture
             .save_with_format(&path, image::ImageFormat::Png)
             .unwrap();
@@ -64,12 +65,28 @@ impl Set {
         path
     }
 
+    /// What names it on a command line.
+    fn arguments(&self) -> SourceArgs {
+        SourceArgs {
+            data: Some(self.root().into()),
+            ..SourceArgs::default()
+        }
+    }
+
+    fn source(&self) -> Source {
+        self.root().into()
+    }
+
     fn scan(&self) -> flowers::error::Result<Folder> {
-        Folder::scan(self.root(), &ScanOptions::default(), &Silent)
+        self.scan_with(&ScanOptions::default())
+    }
+
+    fn scan_with(&self, options: &ScanOptions) -> flowers::error::Result<Folder> {
+        Folder::scan(&self.source(), options, &Silent)
     }
 
     fn index(&self) -> Folder {
-        Folder::index(self.root(), &ScanOptions::default().limits, &Silent).unwrap()
+        Folder::index(&self.source(), &ScanOptions::default().limits, &Silent).unwrap()
     }
 
     /// The photos' paths below the root.
@@ -80,6 +97,20 @@ impl Set {
             .map(|photo| folder.shown(&photo.path))
             .collect()
     }
+}
+
+/// Blocks of 4 x 4 colours that follow from a number.
+fn scene(content: u32, width: u32, height: u32) -> RgbImage {
+    let colour = |block: u32| {
+        let mixed = (content * 16 + block + 1).wrapping_mul(0x9e37_79b1);
+        let [a, b, c, _] = (mixed ^ (mixed >> 15))
+            .wrapping_mul(0x85eb_ca77)
+            .to_be_bytes();
+        Rgb([a, b, c])
+    };
+    RgbImage::from_fn(width, height, |x, y| {
+        colour(y * 4 / height * 4 + x * 4 / width)
+    })
 }
 
 /// The one line that an error says, which must hold all of `words`; its exit code must be `code`.

@@ -26,7 +26,7 @@ const BIAS: [f32; 3] = [-4.0, 7.25, -9.75];
 
 /// The model, as if it had been trained on a folder's usual split.
 pub fn bundle(photos: &Path) -> Bundle {
-    let folder = Folder::scan(photos, &ScanOptions::default(), &Silent).unwrap();
+    let folder = Folder::scan(&photos.into(), &ScanOptions::default(), &Silent).unwrap();
     let split = Split::make(&folder, &SplitOptions::default()).unwrap();
     let labels = Labels::new(CLASSES).unwrap();
     let preprocessing = Preprocessing::imagenet(SIZE);

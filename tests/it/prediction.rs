@@ -214,14 +214,15 @@ fn an_unreadable_file_does_not_keep_the_others_from_an_answer() {
     let gone = folder.path().join("gone.jpg");
 
     let said = predict(&[folder.path(), &gone], &["--json"]);
-    said.failed(3, &["4 of 15 files can't be read"]);
+    said.failed(3, &["3 of 14 files can't be read"]);
+    let note = "files that are not images, skipped: 1\n";
+    assert!(said.stderr.contains(note), "{}", said.stderr);
     let answers = said.json();
-    assert_eq!(answers.len(), 15);
+    assert_eq!(answers.len(), 14);
     for (place, name, why) in [
         (0, "a.jpg", "empty"),
         (1, "rose-0001.jpg", "broken JPEG"),
-        (13, "z.txt", "not a picture but text"),
-        (14, "gone.jpg", "No such file"),
+        (13, "gone.jpg", "No such file"),
     ] {
         let answer = answers[place].as_object().unwrap();
         let keys: Vec<&String> = answer.keys().collect();
@@ -241,16 +242,18 @@ fn an_unreadable_file_does_not_keep_the_others_from_an_answer() {
     assert_eq!(answered.count(), 11);
 
     let said = predict(&[folder.path(), &gone], &[]);
-    said.failed(3, &["4 of 15 files"]);
-    assert_eq!(said.stdout.lines().count(), 15);
+    said.failed(3, &["3 of 14 files"]);
+    assert_eq!(said.stdout.lines().count(), 14);
     assert!(
         said.stdout.contains("gone.jpg: error: can't be read"),
         "{}",
         said.stdout
     );
 
+    let text = folder.path().join("z.txt");
+    predict(&[&text], &[]).failed(3, &["1 of 1 files"]);
     let none = tempfile::tempdir().unwrap();
-    predict(&[none.path()], &[]).failed(3, &["there are no files in"]);
+    predict(&[none.path()], &[]).failed(3, &["there are no images in"]);
 }
 
 #[test]
@@ -270,6 +273,20 @@ fn a_photo_that_is_cut_and_closed_is_answered_with_a_warning() {
         "{}",
         said.stderr
     );
+}
+
+#[test]
+fn files_beside_the_pictures_of_a_folder_are_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&photo("rose"), folder.path());
+    fs::write(folder.path().join("IMG_1.AAE"), b"<?xml").unwrap();
+    fs::write(folder.path().join("notes.txt"), b"a rose is a rose").unwrap();
+    fs::create_dir(folder.path().join("@eaDir")).unwrap();
+    fs::write(folder.path().join("@eaDir/rose.jpg"), b"thumbnail").unwrap();
+    let said = predict(&[folder.path()], &[]).done();
+    assert_eq!(said.stdout.lines().count(), 12);
+    let note = "files that are not images, skipped: 2\n";
+    assert!(said.stderr.contains(note), "{}", said.stderr);
 }
 
 #[test]

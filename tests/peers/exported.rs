@@ -143,7 +143,7 @@ pub fn every_architecture_and_opset_is_answered_alike() {
 /// Holds the exports of a trained model against the engine on every photo of a folder.
 pub fn compare_on_photos(model: &Path, photos: &Path) {
     let (bundle, _) = Bundle::read(model).unwrap();
-    let folder = Folder::scan(photos, &ScanOptions::default(), &Silent).unwrap();
+    let folder = Folder::scan(&photos.into(), &ScanOptions::default(), &Silent).unwrap();
     let mut pixels = Vec::new();
     for photo in &*folder.photos {
         let picture = decode::read(&photo.path, &Limits::default()).unwrap();

@@ -1,13 +1,13 @@
 //! Data set folders that can't be trained on, and odd ones that can.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::support::{copy, crc, model, photos, run, train};
+use crate::support::{copy, crc, model, names, photos, run, train, train_arguments};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/images");
 
@@ -29,7 +29,7 @@ fn refused(folder: &TempDir, words: &[&str]) {
 
 /// Keeps the first `n` photos of a class.
 fn keep(class: &Path, n: usize) {
-    for name in crate::support::names(class).iter().skip(n) {
+    for name in names(class).iter().skip(n) {
         fs::remove_file(class.join(name)).unwrap();
     }
 }
@@ -68,21 +68,26 @@ fn broken_files_are_named_counted_and_fatal_above_the_limit() {
         fs::write(set.join("rose/short.jpg"), &photo[..photo.len() / 2]).unwrap();
         fs::write(set.join("tulip/notes.jpg"), b"a rose is a rose").unwrap();
         fs::write(set.join("tulip/huge.png"), huge_png()).unwrap();
+        fs::write(set.join("tulip/IMG_1.HEIC"), b"\0\0\0\x18ftypheic\0\0\0\0").unwrap();
+        fs::write(set.join("tulip/sixth.jpg"), b"one too many").unwrap();
     });
     let reasons = [
-        "4 of 40 files",
+        "6 of 42 photos",
         "empty.jpg (the file is empty",
         "short.jpg (broken JPEG",
-        "notes.jpg (not a picture but text",
+        "IMG_1.HEIC (a HEIC photo",
         "huge.png (60000x60000 pixels",
+        " and 1 more",
         "--max-bad",
     ];
     refused(&folder, &reasons);
 
     let set = folder.path().join("set");
+    fs::remove_file(set.join("tulip/sixth.jpg")).unwrap();
+    fs::write(set.join("tulip/notes.txt"), b"no picture, and none says so").unwrap();
     let out = folder.path().join("run");
-    let said = train(&set, &out, &["--epochs", "1", "--max-bad", "0.1"]).done();
-    let warning = "warning: skipped 4 unreadable files";
+    let said = train(&set, &out, &["--epochs", "1"]).done();
+    let warning = "warning: skipped 5 unreadable photos";
     assert!(said.stderr.contains(warning), "{}", said.stderr);
     assert!(
         said.stderr.contains("24 photos for training"),
@@ -176,6 +181,111 @@ fn names_may_hold_any_bytes() {
     let out = parent.path().join("refused");
     train(&set, &out, &[]).failed(3, &["class folder", "tulip\\xFF", "rename"]);
     assert!(!out.exists());
+}
+
+#[test]
+fn a_class_has_one_name_however_it_is_composed() {
+    let (composed, decomposed) = ("\u{e9}glantine", "e\u{301}glantine");
+    let named = |name: &str| spoilt(|set| fs::rename(set.join("rose"), set.join(name)).unwrap());
+    let (ours, theirs) = (named(decomposed), named(composed));
+    let out = ours.path().join("run");
+    let model = out.join("model.safetensors");
+    train(&ours.path().join("set"), &out, &["--epochs", "1"]).done();
+    let eval = |folder: &TempDir| {
+        let set = folder.path().join("set");
+        let arguments = ["eval".into(), model.clone(), set, "--json".into()];
+        run(arguments).done().json().remove(0)
+    };
+    let measured = eval(&theirs);
+    assert!(
+        measured["labels"]
+            .as_array()
+            .unwrap()
+            .contains(&composed.into())
+    );
+    assert_eq!(measured, eval(&ours));
+}
+
+#[test]
+fn parts_of_any_name_are_trained_evaluated_and_resumed() {
+    let folder = spoilt(|set| {
+        for class in ["rose", "sunflower", "tulip"] {
+            let (here, there) = (set.join("a").join(class), set.join("b").join(class));
+            fs::create_dir_all(&here).unwrap();
+            fs::create_dir_all(&there).unwrap();
+            for (place, name) in names(&set.join(class)).iter().enumerate() {
+                let to = if place % 4 == 0 { &there } else { &here };
+                fs::rename(set.join(class).join(name), to.join(name)).unwrap();
+            }
+            fs::remove_dir(set.join(class)).unwrap();
+        }
+    });
+    refused(&folder, &["which is which", "--train-dir", "--test-dir"]);
+    let path = |name: &str| folder.path().join(name).into_os_string();
+    let parts = || {
+        let [train, test] = ["--train-dir", "--test-dir"].map(OsString::from);
+        [train, path("set/a"), test, path("set/b")]
+    };
+    let mut arguments = train_arguments(
+        Path::new("set"),
+        Path::new(&path("run")),
+        &["--epochs", "1"],
+    );
+    arguments.splice(1..2, parts());
+    let said = run(arguments).done();
+    let counts = "24 photos for training, 3 for validation, 9 for testing";
+    assert!(said.stderr.contains(counts), "{}", said.stderr);
+    let again = run(["train".into(), "--resume".into(), path("run")]).done();
+    assert_eq!(again.stdout.lines().last(), said.stdout.lines().last());
+    let command = |verb: &[OsString]| run([verb, &parts()].concat()).done();
+    let said = command(&["eval".into(), path("run/model.safetensors")]);
+    assert!(said.stdout.contains("9 photos"), "{}", said.stdout);
+    let checked = command(&["data".into(), "check".into()]);
+    assert!(
+        checked.stdout.contains("train  val  test"),
+        "{}",
+        checked.stdout
+    );
+}
+
+#[test]
+fn a_file_of_labels_is_trained_on_and_evaluated() {
+    let folder = spoilt(|set| {
+        let mut table = String::from("file,label\n");
+        fs::create_dir(set.join("images")).unwrap();
+        for class in ["rose", "sunflower", "tulip"] {
+            for name in names(&set.join(class)) {
+                fs::rename(set.join(class).join(&name), set.join("images").join(&name)).unwrap();
+                table.push_str(&format!("images/{name},{class}\n"));
+            }
+            fs::remove_dir(set.join(class)).unwrap();
+        }
+        fs::write(set.join("labels.csv"), table).unwrap();
+    });
+    refused(
+        &folder,
+        &["only one class, images", "--labels", "file, label"],
+    );
+    let path = |name: &str| folder.path().join(name).into_os_string();
+    let labels = [OsString::from("--labels"), path("set/labels.csv")];
+    let mut arguments = train_arguments(
+        Path::new("set"),
+        Path::new(&path("run")),
+        &["--epochs", "1"],
+    );
+    arguments.splice(1..2, labels.clone());
+    let said = run(arguments).done();
+    assert!(
+        said.stderr.contains("24 photos for training"),
+        "{}",
+        said.stderr
+    );
+    let model = path("run/model.safetensors");
+    let said = run([&["eval".into(), model], &labels[..]].concat()).done();
+    assert!(said.stdout.contains("6 photos"), "{}", said.stdout);
+    let split = ["--out".into(), path("split.json")];
+    let verb = ["data".into(), "split".into(), path("set")];
+    run([&verb, &labels[..], &split].concat()).done();
 }
 
 #[test]

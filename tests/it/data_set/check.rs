@@ -25,7 +25,7 @@ fn finding<'a>(report: &'a Report, kind: &str) -> &'a Finding {
 
 fn run(set: &Set, json: bool) -> (Result<()>, String) {
     let args = CheckArgs {
-        dir: set.root().into(),
+        source: set.arguments(),
         bad: MaxBad { max_bad: 0.01 },
         json,
     };
@@ -34,17 +34,27 @@ fn run(set: &Set, json: bool) -> (Result<()>, String) {
     (result, String::from_utf8(sink).unwrap())
 }
 
+/// Two classes of twenty photos each.
+fn sound() -> Set {
+    let set = Set::new();
+    for content in 0..20 {
+        set.photo(format!("daisy/{content}.png"), content);
+        set.photo(format!("rose/{content}.png"), 100 + content);
+    }
+    set
+}
+
 #[test]
 fn a_sound_set_has_no_findings() {
-    let report = report(&Set::small());
+    let report = report(&sound());
     assert!(report.trainable);
     assert_eq!(report.findings, []);
-    assert_eq!(report.photos, 10);
+    assert_eq!(report.photos, 40);
     let sizes = report.sizes.unwrap();
     assert_eq!((sizes.width, sizes.height), ([48, 48], [40, 40]));
     assert_eq!(sizes.median_shorter_side, 40);
     assert_eq!(report.classes[1].class, "rose");
-    assert_eq!(report.classes[1].distinct, 5);
+    assert_eq!(report.classes[1].distinct, 20);
 }
 
 #[test]
@@ -55,14 +65,17 @@ fn a_photo_that_is_cut_and_closed_is_named_and_counted() {
     set.file("rose/half.jpg", &half);
     let folder = set.index();
     assert_eq!(folder.photos.len(), 11);
-    assert_eq!(folder.faults(0.1), Vec::<String>::new());
+    assert_eq!(folder.too_many_bad(0.1), None);
     let report = check(&folder, 0.1);
     assert_eq!((report.trainable, report.damaged), (true, 1));
     let named = &finding(&report, "damaged").files;
     assert_eq!(named.len(), 1);
     assert!(named[0].starts_with("rose/half.jpg: the end of the picture is missing"));
-    let faults = folder.faults(0.05);
-    assert!(faults[0].contains("1 of 11 files"), "{faults:?}");
+    let strict = check(&folder, 0.0);
+    let found = finding(&strict, "unreadable");
+    assert_eq!((found.severity, &found.files), (Severity::Error, named));
+    assert!(found.message.contains("1 of 11 photos"), "{found:?}");
+    assert!(found.message.contains("are damaged"), "{found:?}");
 }
 
 #[test]
@@ -115,11 +128,15 @@ fn tiny_loose_and_imbalanced_are_warnings() {
         set.photo(format!("b/{content}.png"), 100 + content);
     }
     set.sized("a/tiny.png", 200, 300, 31);
-    set.file("notes.txt", b"notes");
+    set.photo("stray.png", 400);
     let report = report(&set);
     assert!(report.trainable);
     assert_eq!(finding(&report, "tiny").files, ["a/tiny.png: 300 x 31"]);
-    assert_eq!(finding(&report, "loose").files, ["notes.txt"]);
+    assert_eq!(finding(&report, "loose").files, ["stray.png"]);
+    assert_eq!(
+        finding(&report, "small").message.split(": ").last(),
+        Some("b (3)")
+    );
     let imbalance = finding(&report, "imbalance");
     assert_eq!(imbalance.severity, Severity::Warning);
     assert!(imbalance.message.contains("34 and 3"), "{imbalance:?}");
@@ -139,13 +156,41 @@ fn a_class_with_too_few_distinct_photos_is_an_error() {
 }
 
 #[test]
+fn what_is_no_photo_is_counted_and_no_fault() {
+    let set = sound();
+    set.file("README.md", b"about");
+    set.file("daisy/IMG_1.AAE", b"<?xml");
+    set.file("daisy/IMG_1.MOV", b"\0\0\0\x14ftypqt  ");
+    set.file("rose/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", b"thumbnail");
+    set.file("#recycle/rose/1.png", b"gone");
+    let report = report(&set);
+    assert!(report.trainable);
+    assert_eq!(report.count(Severity::Warning), 0);
+    let others = finding(&report, "not-an-image");
+    assert_eq!(others.severity, Severity::Note);
+    assert_eq!(
+        others.files,
+        ["README.md", "daisy/IMG_1.AAE", "daisy/IMG_1.MOV"]
+    );
+    let hidden = finding(&report, "hidden");
+    assert_eq!(hidden.severity, Severity::Note);
+    assert_eq!(hidden.files, ["#recycle", "rose/@eaDir"]);
+    let (result, text) = run(&set, false);
+    result.unwrap();
+    assert!(text.contains("note: files that are not images, skipped: 3\n"));
+    assert!(text.ends_with(": fit for training\n"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_trained_on_exits_with_3_after_the_report() {
     let one = Set::new();
     for content in 0..4 {
         one.photo(format!("rose/{content}.png"), content);
     }
     let bad = Set::small();
-    bad.file("rose/bad.jpg", b"bad");
+    for n in 0..6 {
+        bad.file(format!("rose/bad{n}.jpg"), b"bad");
+    }
     let differing = Set::new();
     for (content, name) in ["train/a/1.png", "train/b/1.png", "test/a/1.png"]
         .iter()
@@ -155,31 +200,34 @@ fn what_cannot_be_trained_on_exits_with_3_after_the_report() {
     }
     for (set, why) in [
         (&one, "only one class, rose"),
-        (&bad, "1 of 11 files"),
+        (&bad, "6 of 16 photos"),
         (&differing, "test lacks b"),
     ] {
         let (result, text) = run(set, true);
-        refused(result, 3, &[why, "can't be trained on"]);
+        let line = refused(result, 3, &["can't be trained on", "error"]);
+        assert!(!line.contains(why), "the report has said it: {line}");
         let json: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["trainable"], false);
+        assert_eq!(text.matches(why).count(), 1, "{text}");
         let (result, text) = run(set, false);
         assert!(result.is_err());
         assert!(text.contains("not fit for training"), "{text}");
+        assert_eq!(text.matches(why).count(), 1, "{text}");
     }
 }
 
 #[test]
 fn the_table_and_the_json_tell_the_same() {
-    let set = Set::small();
+    let set = sound();
     set.photo("daisy/copy.png", 1);
     let (result, text) = run(&set, false);
     result.unwrap();
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("class  photos  distinct"));
-    assert_eq!(lines.next(), Some("daisy       6         5"));
-    assert_eq!(lines.next(), Some("rose        5         5"));
-    assert_eq!(lines.next(), Some("total      11        10"));
-    assert!(text.contains("sizes: 48 to 48 pixels wide, 40 to 40 pixels high"));
+    assert_eq!(lines.next(), Some("daisy      21        20"));
+    assert_eq!(lines.next(), Some("rose       20        20"));
+    assert_eq!(lines.next(), Some("total      41        40"));
+    assert!(text.contains("sizes: 48 to 48 pixels wide, 40 to 40 high"));
     assert!(
         text.contains("warning: exact copies within a class, of which one is used: 1\n"),
         "{text}"
@@ -193,8 +241,8 @@ fn the_table_and_the_json_tell_the_same() {
     result.unwrap();
     assert_eq!(text.lines().count(), 1);
     let json: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["photos"], 11);
-    assert_eq!(json["classes"][0]["distinct"], 5);
+    assert_eq!(json["photos"], 41);
+    assert_eq!(json["classes"][0]["distinct"], 20);
     assert_eq!(json["findings"][0]["severity"], "warning");
     assert_eq!(json["findings"][0]["kind"], "duplicate");
 }

@@ -1,9 +1,9 @@
-//! Layouts, hidden and unreadable files, strange names.
+//! Photos of class folders, hidden and unreadable files, strange names.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flowers::data::folder::Layout;
-use flowers::data::{Folder, Part, ScanOptions};
+use flowers::data::{Folder, ScanOptions};
 use flowers::image::Limits;
 use flowers::progress::{Progress, Silent};
 
@@ -36,27 +36,6 @@ fn classes_are_the_sorted_folders_and_photos_are_sorted_by_path() {
 }
 
 #[test]
-fn parts_are_known_by_all_their_names() {
-    for (train, val) in [
-        ("train", "val"),
-        ("Train", "valid"),
-        ("train", "validation"),
-    ] {
-        let set = Set::new();
-        for (place, part) in [train, val, "test"].iter().enumerate() {
-            set.photo(format!("{part}/a/1.png"), place as u32);
-            set.photo(format!("{part}/b/1.png"), 10 + place as u32);
-        }
-        let folder = set.scan().unwrap();
-        assert_eq!(folder.labels.names(), ["a", "b"]);
-        for part in Part::ALL {
-            let photos = folder.photos.iter();
-            assert_eq!(photos.filter(|photo| photo.part == Some(part)).count(), 2);
-        }
-    }
-}
-
-#[test]
 fn leftovers_are_passed_over_and_loose_files_noted() {
     let set = Set::small();
     for name in [
@@ -70,12 +49,21 @@ fn leftovers_are_passed_over_and_loose_files_noted() {
     set.file(".git/config", b"[core]");
     set.file("__MACOSX/daisy/._1.png", b"fork");
     set.file("daisy/.thumbs/1.png", b"thumb");
+    for name in ["#recycle", "$RECYCLE.BIN", "System Volume Information"] {
+        set.photo(format!("{name}/rose/1.png"), 60);
+    }
+    set.photo("lost+found/1.png", 61);
+    set.photo("rose/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", 62);
+    set.photo("rose/deep/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", 63);
     set.file("README.md", b"about");
+    set.photo("stray.png", 64);
     let folder = set.scan().unwrap();
     assert_eq!(folder.photos.len(), 10);
     assert_eq!(folder.labels.names(), ["daisy", "rose"]);
     assert!(folder.unreadable.is_empty());
-    assert_eq!(folder.loose, [set.path("README.md")]);
+    assert_eq!(folder.loose, [set.path("stray.png")]);
+    assert_eq!(folder.passed_over.others, [set.path("README.md")]);
+    assert_eq!(folder.passed_over.hidden.len(), 13);
 }
 
 #[test]
@@ -83,7 +71,10 @@ fn unreadable_files_are_listed_with_the_reason() {
     let set = Set::small();
     let good = std::fs::read(set.path("daisy/0.png")).unwrap();
     set.file("daisy/empty.jpg", b"");
+    set.file("daisy/phone", b"\0\0\0\x18ftypheic\0\0\0\0");
     set.file("daisy/labels.csv", b"file,class\n");
+    set.file("daisy/IMG_1.AAE", b"<?xml");
+    set.file("rose/really-a-photo.txt", &good);
     set.file("rose/text.jpg", b"not a picture at all");
     set.file("rose/cut.png", &good[..good.len() / 2]);
     let folder = set.index();
@@ -96,36 +87,49 @@ fn unreadable_files_are_listed_with_the_reason() {
         bad,
         [
             "daisy/empty.jpg",
-            "daisy/labels.csv",
+            "daisy/phone",
             "rose/cut.png",
             "rose/text.jpg"
         ]
     );
     assert!(folder.unreadable.iter().all(|file| !file.reason.is_empty()));
-    assert_eq!(folder.photos.len(), 10);
+    assert_eq!(folder.photos.len(), 11);
+    let passed_over = &folder.passed_over.others;
+    let expected = ["daisy/IMG_1.AAE", "daisy/labels.csv"];
+    assert_eq!(*passed_over, expected.map(|name| set.path(name)));
 }
 
 #[test]
-fn too_many_unreadable_files_are_an_error_and_few_are_not() {
+fn a_handful_of_unreadable_photos_is_put_up_with_and_more_are_an_error() {
     let set = Set::small();
-    set.file("rose/broken\n.jpg", b"nothing");
+    for n in 0..5 {
+        set.file(format!("rose/broken\n{n}.jpg"), b"nothing");
+    }
+    let folder = set.scan().unwrap();
+    assert_eq!((folder.photos.len(), folder.unreadable.len()), (10, 5));
+    let strict = ScanOptions {
+        max_bad: 0.0,
+        ..ScanOptions::default()
+    };
+    refused(set.scan_with(&strict), 3, &["5 of 15 photos", "at most 0"]);
+
+    set.file("rose/one more.jpg", b"nothing");
     refused(
         set.scan(),
         3,
         &[
-            "1 of 11 files",
-            "9.1%",
-            "rose/broken\\n.jpg",
+            "6 of 16 photos",
+            "at most 5",
+            "rose/broken\\n0.jpg",
             "flowers data check",
             "--max-bad",
         ],
     );
-    let options = ScanOptions {
-        max_bad: 0.1,
+    let lenient = ScanOptions {
+        max_bad: 0.4,
         ..ScanOptions::default()
     };
-    let folder = Folder::scan(set.root(), &options, &Silent).unwrap();
-    assert_eq!((folder.photos.len(), folder.unreadable.len()), (10, 1));
+    assert_eq!(set.scan_with(&lenient).unwrap().unreadable.len(), 6);
 }
 
 #[test]
@@ -137,9 +141,9 @@ fn nothing_but_unreadable_files_is_an_error_whatever_is_put_up_with() {
         ..ScanOptions::default()
     };
     refused(
-        Folder::scan(set.root(), &options, &Silent),
+        set.scan_with(&options),
         3,
-        &["1 of 1 files", "a/x.jpg"],
+        &["1 of 1 photos", "at most 0", "a/x.jpg"],
     );
 }
 
@@ -150,7 +154,7 @@ fn files_beyond_the_limits_are_unreadable() {
         max_bytes: 10,
         ..Limits::default()
     };
-    let folder = Folder::index(set.root(), &limits, &Silent).unwrap();
+    let folder = Folder::index(&set.source(), &limits, &Silent).unwrap();
     assert_eq!((folder.photos.len(), folder.unreadable.len()), (0, 10));
 }
 
@@ -169,6 +173,7 @@ fn links_are_followed_and_loops_are_not() {
     .unwrap();
     symlink(set.path("rose"), set.path("rose/loop")).unwrap();
     symlink(set.path("nowhere.png"), set.path("daisy/dangling.png")).unwrap();
+    symlink(set.path("nowhere.txt"), set.path("daisy/dangling.txt")).unwrap();
     let folder = set.index();
     let names = set.names(&folder);
     assert_eq!(folder.labels.names(), ["daisy", "rose", "violet"]);
@@ -222,56 +227,16 @@ fn what_is_no_data_set_is_one_clear_line() {
     refused(set.scan(), 3, &["no photos"]);
     let gone = set.root().join("gone");
     refused(
-        Folder::scan(&gone, &ScanOptions::default(), &Silent),
+        Folder::scan(&(*gone).into(), &ScanOptions::default(), &Silent),
         3,
         &["there is no folder", "gone"],
     );
     let file = set.file("file", b"");
     refused(
-        Folder::scan(&file, &ScanOptions::default(), &Silent),
+        Folder::scan(&(*file).into(), &ScanOptions::default(), &Silent),
         3,
         &["is no folder"],
     );
-}
-
-#[test]
-fn parts_with_differing_classes_are_refused_by_name() {
-    let set = Set::new();
-    set.photo("train/daisy/1.png", 1);
-    set.photo("train/rose/1.png", 2);
-    set.photo("test/daisy/1.png", 3);
-    set.photo("test/violet/1.png", 4);
-    refused(
-        set.scan(),
-        3,
-        &[
-            "compared with train",
-            "test lacks rose",
-            "test has violet besides",
-        ],
-    );
-}
-
-#[test]
-fn doubtful_layouts_are_refused() {
-    let set = Set::new();
-    set.photo("train/daisy/1.png", 1);
-    set.photo("extra/1.png", 2);
-    refused(set.scan(), 3, &["mixes two layouts", "train", "extra"]);
-
-    let set = Set::new();
-    set.photo("val/daisy/1.png", 1);
-    set.photo("valid/daisy/1.png", 2);
-    refused(set.scan(), 3, &["val and valid"]);
-}
-
-#[test]
-fn a_class_may_be_called_train() {
-    let set = Set::new();
-    set.photo("train/1.png", 1);
-    set.photo("plane/1.png", 2);
-    let folder = set.scan().unwrap();
-    assert_eq!(folder.labels.names(), ["plane", "train"]);
 }
 
 #[derive(Default)]
@@ -295,7 +260,7 @@ fn progress_counts_every_file() {
     let set = Set::small();
     set.file("rose/bad.jpg", b"bad");
     let counter = Counter::default();
-    Folder::index(set.root(), &Limits::default(), &counter).unwrap();
+    Folder::index(&set.source(), &Limits::default(), &counter).unwrap();
     assert_eq!(counter.total.into_inner(), 11);
     assert_eq!(counter.done.into_inner(), 11);
 }

@@ -6,9 +6,10 @@ use flowers::cli::data::{MaxBad, SplitArgs};
 use flowers::commands::data;
 use flowers::commands::output::Output;
 use flowers::data::distinct::Why;
-use flowers::data::folder::Layout;
-use flowers::data::{Folder, Manifest, Part, Photo, Split, SplitOptions};
+use flowers::data::folder::{Layout, PassedOver};
+use flowers::data::{Folder, Manifest, Part, Photo, Source, Split, SplitOptions};
 use flowers::error::Result;
+use flowers::image::fingerprint::Fingerprint;
 use flowers::labels::Labels;
 use flowers::progress::Silent;
 use proptest::prelude::*;
@@ -213,7 +214,7 @@ fn the_command_writes_the_manifest_and_never_over_a_file() {
     let elsewhere = tempfile::tempdir().unwrap();
     let run = |out: &str, json| {
         let args = SplitArgs {
-            dir: set.root().into(),
+            source: set.arguments(),
             out: elsewhere.path().join(out),
             val: 0.2,
             test: 0.2,
@@ -278,11 +279,13 @@ fn imagined(photos: &[(u16, usize)], classes: usize, salt: u64) -> Folder {
                 part: None,
                 width: 64,
                 height: 64,
+                look: Fingerprint::default(),
             }
         })
         .collect();
     photos.sort_by(|a, b| a.path.cmp(&b.path));
     Folder {
+        source: Source::Folder("/set".into()),
         root: "/set".into(),
         layout: Layout::Classes,
         labels: Labels::new((0..classes).map(|class| class.to_string())).unwrap(),
@@ -290,6 +293,8 @@ fn imagined(photos: &[(u16, usize)], classes: usize, salt: u64) -> Folder {
         unreadable: Vec::new(),
         damaged: Vec::new(),
         loose: Vec::new(),
+        passed_over: PassedOver::default(),
+        advice: None,
     }
 }
 

@@ -60,7 +60,7 @@ fn labelled_photos_become_a_data_set() {
     assert_eq!(records[0]["model_sha256"].as_str().unwrap().len(), 64);
 
     let said = run(["data", "check", kept.to_str().unwrap(), "--json"]);
-    let classes = said.json()[0].to_string();
+    let classes = said.json()[0]["classes"].to_string();
     assert!(
         classes.contains("rose") && classes.contains("tulip"),
         "{classes}"

@@ -387,7 +387,7 @@ fn roses_left(set: &Path, count: usize) -> PathBuf {
 
 /// Numbers of roses and of others that a usual split trains on.
 fn trained_on(set: &Path) -> [f64; 2] {
-    let folder = Folder::scan(set, &ScanOptions::default(), &Silent).unwrap();
+    let folder = Folder::scan(&set.into(), &ScanOptions::default(), &Silent).unwrap();
     let split = Split::make(&folder, &SplitOptions::default()).unwrap();
     let roses = split.counts(&folder, 0)[0];
     [roses as f64, (split.train.len() - roses) as f64]

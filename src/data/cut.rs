@@ -1,0 +1,177 @@
+//! Cutting the photos of a class into parts.
+
+use std::collections::BTreeMap;
+
+use super::content::sha256;
+use super::distinct::Distinct;
+use super::folder::{Folder, Part, Photo};
+use super::similar;
+use super::split::SplitOptions;
+
+/// The shares of a class's photos that become val and test; 0 for a part that is given.
+pub(super) struct Cuts {
+    val: f64,
+    test: f64,
+}
+
+impl Cuts {
+    pub fn of(folder: &Folder, distinct: &Distinct, options: &SplitOptions) -> Self {
+        let share = |part, share| {
+            if distinct.has(&folder.photos, part) {
+                0.0
+            } else {
+                share
+            }
+        };
+        Self {
+            val: share(Part::Val, options.val),
+            test: share(Part::Test, options.test),
+        }
+    }
+
+    /// The fewest photos of a class that give one to each part.
+    pub fn needed(&self) -> usize {
+        1 + usize::from(self.val > 0.0) + usize::from(self.test > 0.0)
+    }
+
+    /// Numbers of test and val photos out of `n`, where `n` is at least [`Cuts::needed`].
+    ///
+    /// The two borders are rounded, not the two sizes: so one photo more moves a border by one
+    /// at most.
+    fn sizes(&self, n: usize) -> (usize, usize) {
+        let border = |share: f64| (n as f64 * share).round() as usize;
+        let least = |share: f64| usize::from(share > 0.0);
+        let (least_test, least_val) = (least(self.test), least(self.val));
+        let test = border(self.test)
+            .max(least_test)
+            .min(n.saturating_sub(1 + least_val));
+        let cut = border(self.test + self.val);
+        let cut = cut.max(test + least_val).min(n.saturating_sub(1));
+        (test, cut.saturating_sub(test))
+    }
+}
+
+/// The photos of train, val and test, each sorted by class and content.
+pub(super) fn parts(
+    folder: &Folder,
+    distinct: &Distinct,
+    options: &SplitOptions,
+) -> [Vec<usize>; 3] {
+    let photos = &folder.photos;
+    let cuts = Cuts::of(folder, distinct, options);
+    let seed = options.seed.to_le_bytes();
+    let mut parts = [const { Vec::new() }; 3];
+    let mut pools = vec![Vec::new(); folder.labels.len()];
+    for &place in &distinct.kept {
+        match photos[place].part {
+            Some(part @ (Part::Val | Part::Test)) => parts[part as usize].push(place),
+            Some(Part::Train) | None => pools[photos[place].class].push(place),
+        }
+    }
+    for mut pool in pools {
+        pool.sort_by_cached_key(|&place| sha256(&[&seed, &photos[place].hash]));
+        let sizes = cuts.sizes(pool.len());
+        let pieces = families(photos, &pool);
+        let pieces = assigned(&pieces, sizes).unwrap_or_else(|| {
+            let (test, val) = sizes;
+            let (test, rest) = pool.split_at(test);
+            let (val, train) = rest.split_at(val);
+            [train, val, test].map(<[usize]>::to_vec)
+        });
+        for (part, piece) in parts.iter_mut().zip(pieces) {
+            part.extend(piece);
+        }
+    }
+    for part in &mut parts {
+        part.sort_unstable_by_key(|&place| (photos[place].class, photos[place].hash));
+    }
+    parts
+}
+
+/// A pool in pieces: the photos that look the same are one, at the place of the first.
+fn families(photos: &[Photo], pool: &[usize]) -> Vec<Vec<usize>> {
+    let mut family = BTreeMap::new();
+    for group in similar::groups(photos, pool) {
+        family.extend(group.iter().map(|&place| (place, group[0])));
+    }
+    let mut pieces: Vec<Vec<usize>> = Vec::new();
+    let mut begun = BTreeMap::new();
+    for &place in pool {
+        let at = *begun
+            .entry(family.get(&place).copied().unwrap_or(place))
+            .or_insert(pieces.len());
+        match pieces.get_mut(at) {
+            Some(piece) => piece.push(place),
+            None => pieces.push(vec![place]),
+        }
+    }
+    pieces
+}
+
+/// The photos of train, val and test when whole pieces are assigned: each to the first of test and
+/// val that has room for it, else to train. `sizes` are those of test and val; a part that would
+/// get nothing gets the smallest piece. `None` when there are not pieces enough for that.
+fn assigned(pieces: &[Vec<usize>], sizes: (usize, usize)) -> Option<[Vec<usize>; 3]> {
+    let wanted = [(Part::Test, sizes.0), (Part::Val, sizes.1)];
+    let mut parts = [const { Vec::new() }; 3];
+    let mut train: Vec<&[usize]> = Vec::new();
+    for piece in pieces {
+        let has_room = |(part, size): &&(Part, usize)| {
+            let part: &Vec<usize> = &parts[*part as usize];
+            part.len() + piece.len() <= *size
+        };
+        match wanted.iter().find(has_room) {
+            Some((part, _)) => parts[*part as usize].extend(piece),
+            None => train.push(piece),
+        }
+    }
+    for (part, size) in wanted {
+        if size > 0 && parts[part as usize].is_empty() {
+            let (smallest, _) = train
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, piece)| piece.len())?;
+            parts[part as usize].extend(train.remove(smallest));
+        }
+    }
+    parts[Part::Train as usize] = train.concat();
+    (!train.is_empty()).then_some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sizes_follow_the_shares_and_leave_one_for_each_part() {
+        let cuts = |val, test| Cuts { val, test };
+        assert_eq!(cuts(0.15, 0.15).sizes(100), (15, 15));
+        assert_eq!(cuts(0.15, 0.15).sizes(10), (2, 1));
+        assert_eq!(cuts(0.15, 0.15).sizes(3), (1, 1));
+        assert_eq!(cuts(0.15, 0.0).sizes(10), (0, 2));
+        assert_eq!(cuts(0.1, 0.8).sizes(3), (1, 1));
+        assert_eq!(cuts(0.0, 0.0).sizes(1), (0, 0));
+        assert_eq!(cuts(0.3, 0.3).needed(), 3);
+        assert_eq!(cuts(0.3, 0.0).needed(), 2);
+    }
+
+    #[test]
+    fn pieces_stay_whole_and_every_part_gets_one() {
+        let pieces = |sizes: &[usize]| -> Vec<Vec<usize>> {
+            let numbered = sizes.iter().enumerate();
+            numbered.map(|(at, &size)| vec![at; size]).collect()
+        };
+        let parts = |of: &[usize], sizes| assigned(&pieces(of), sizes);
+        // Single photos are assigned in their order: test, val, train.
+        let single = [vec![3, 4, 5], vec![2], vec![0, 1]];
+        assert_eq!(parts(&[1; 6], (2, 1)), Some(single));
+        // The second piece has no room in test, and the third fills it.
+        let skipped = [vec![1, 1, 1, 4], vec![3], vec![0, 2]];
+        assert_eq!(parts(&[1, 3, 1, 1, 1], (2, 1)), Some(skipped));
+        // None has room, so test and val get the smallest ones.
+        let least = [vec![0, 0, 0], vec![2, 2], vec![1, 1]];
+        assert_eq!(parts(&[3, 2, 2], (1, 1)), Some(least));
+        assert_eq!(parts(&[9, 1], (1, 1)), None);
+        assert_eq!(parts(&[9, 1], (0, 1)), Some([vec![0; 9], vec![1], vec![]]));
+    }
+}
