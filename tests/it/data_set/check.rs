@@ -227,7 +227,7 @@ fn the_table_and_the_json_tell_the_same() {
     assert_eq!(lines.next(), Some("daisy      21        20"));
     assert_eq!(lines.next(), Some("rose       20        20"));
     assert_eq!(lines.next(), Some("total      41        40"));
-    assert!(text.contains("sizes: 48 to 48 pixels wide, 40 to 40 high"));
+    assert!(text.contains("sizes: 48 to 48 pixels wide, 40 to 40 pixels high"));
     assert!(
         text.contains("warning: exact copies within a class, of which one is used: 1\n"),
         "{text}"
