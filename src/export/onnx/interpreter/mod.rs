@@ -149,9 +149,9 @@ fn constants(graph: &Graph) -> Result<Values> {
 fn constant(initializer: &Initializer) -> Result<Tensor> {
     let Initializer { dims, raw_data, .. } = initializer;
     let kind = operators::kind(initializer.data_type.into())?;
-    let lengths = dims.iter().map(|&length| usize::try_from(length).ok());
-    let bytes = lengths.fold(Some(kind.elt_size_in_bytes()), |bytes, length| {
-        bytes?.checked_mul(length?)
+    let mut lengths = dims.iter().map(|&length| usize::try_from(length).ok());
+    let bytes = lengths.try_fold(kind.elt_size_in_bytes(), |bytes, length| {
+        bytes.checked_mul(length?)
     });
     ensure!(
         bytes == Some(raw_data.len()),

@@ -8,7 +8,14 @@ use super::*;
 const SIZE: usize = 6;
 const PICTURES: usize = 2;
 
-fn golden() -> (BTreeMap<String, Vec<f32>>, Vec<(String, Vec<u8>)>) {
+/// Scores by the name of a golden model.
+type Answers = BTreeMap<String, Vec<f32>>;
+/// The name of a golden file, and what it holds.
+type Golden = (String, Vec<u8>);
+/// A golden model, a fault of its first node, and words of the message.
+type Case = (&'static str, fn(&mut Node), &'static str);
+
+fn golden() -> (Answers, Vec<Golden>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/operators");
     let answers = std::fs::read(folder.join("answers.json")).unwrap();
     let paths = std::fs::read_dir(folder).unwrap();
@@ -69,7 +76,7 @@ fn what_it_does_not_know_is_refused_by_name() {
     let node = |model: &mut Model, change: fn(&mut Node)| {
         change(&mut model.graph.as_mut().unwrap().node[0]);
     };
-    let cases: [(&str, fn(&mut Node), &str); 9] = [
+    let cases: [Case; 9] = [
         ("relu_11", |n| n.op_type = "Gelu".into(), "Gelu Relu"),
         ("hard_swish_14", |n| n.input.clear(), "HardSwish"),
         (
