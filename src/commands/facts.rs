@@ -16,9 +16,7 @@ use crate::report::Fact;
 pub fn title(manifest: &Manifest, data: &Source) -> String {
     let root = data.root();
     let absolute = std::path::absolute(&root).unwrap_or(root);
-    let name = absolute
-        .file_name()
-        .map_or_else(|| data.to_string(), |name| shown(name));
+    let name = absolute.file_name().map_or_else(|| data.to_string(), shown);
     format!("{} on {name}", manifest.architecture)
 }
 

@@ -29,7 +29,7 @@ const LEFTOVERS: [&str; 18] = [
 pub fn is_hidden(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let is = |known: &&str| name.eq_ignore_ascii_case(known);
-    name.starts_with('.') || LEFTOVERS.iter().any(|known| is(&known))
+    name.starts_with('.') || LEFTOVERS.iter().any(is)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub fn named_as_picture(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     ending.is_some_and(|ending| {
         let known = |known: &&str| ending.eq_ignore_ascii_case(known);
-        ENDINGS.iter().any(|ending| known(&ending))
+        ENDINGS.iter().any(known)
     })
 }
 
