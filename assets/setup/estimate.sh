@@ -7,7 +7,7 @@ libtorch=$1
 flowers=$2
 
 # On an AMD EPYC (Zen 4): processor seconds of the build, and of the tour.
-build=600
+build=640
 tour=270
 
 cores=$(getconf _NPROCESSORS_ONLN)
