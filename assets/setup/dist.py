@@ -28,7 +28,7 @@ BUILD = ROOT / "target" / "packed"
 SYSTEM = re.compile(
     r"(ld-linux.*|lib(c|m|dl|rt|pthread|util|resolv))\.so\.\d|libstdc\+\+\.so\.6|libgcc_s\.so\.1"
 )
-DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "assets/deploy"]
+DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "assets/deploy", "assets/readme"]
 DOCUMENTS += ["assets/report/fonts/OFL.txt"]
 COMPLETIONS = {
     "bash": "bash-completion/completions/flowers",
