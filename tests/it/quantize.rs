@@ -265,7 +265,7 @@ fn outputs_are_kept_and_int8_is_not_quantized_again() {
     quantize(&model(), &out, &[&dynamic[..], &["--force"]].concat()).done();
     assert!(fs::read(&out).unwrap() == written);
     let again = folder.path().join("again.safetensors");
-    let words = ["int8.safetensors is int8 already", "float model"];
+    let words = ["int8.safetensors is already int8", "float model"];
     quantize(&out, &again, &dynamic).failed(3, &words);
     assert_eq!(names(folder.path()), ["int8.safetensors"]);
 }
