@@ -89,8 +89,13 @@ pub fn check_finite(tensors: &StateDict) -> Result<()> {
 /// Takes away the prefix that all names have and the network does not know: `module.` of
 /// `DataParallel`, `_orig_mod.` of `torch.compile`, `model.`, `net.` and whatever else a script
 /// calls the attribute that holds the network, or several of them. Gives the prefix too: empty if
-/// there is none, or the network knows the names no better without it.
-pub fn without_prefix(tensors: StateDict, is_known: impl Fn(&str) -> bool) -> (StateDict, String) {
+/// there is none, or the network knows the names no better without it. The count that
+/// `AveragedModel` keeps beside the network goes as well.
+pub fn without_prefix(
+    mut tensors: StateDict,
+    is_known: impl Fn(&str) -> bool,
+) -> (StateDict, String) {
+    tensors.remove("n_averaged");
     let length = prefix_length(&tensors, is_known);
     let prefix = tensors.keys().next().map_or("", |name| &name[..length]);
     let prefix = prefix.to_owned();
@@ -142,6 +147,8 @@ mod tests {
             (names, prefix.as_str()),
             (vec!["a.w".into()], "module._orig_mod.net.")
         );
+        let (names, prefix) = stripped(&["module.a.w", "n_averaged"], "a.w");
+        assert_eq!((names, prefix.as_str()), (vec!["a.w".into()], "module."));
         let (names, prefix) = stripped(&["module.a.w", "b.w"], "a.w");
         assert_eq!(
             (names, prefix.as_str()),

@@ -32,6 +32,8 @@ pub enum Node<'a> {
     None,
     Bool(bool),
     Int(i128),
+    /// An integer of more than 128 bits, which nothing here needs.
+    Wide,
     Float(f64),
     Text(&'a str),
     Bytes(&'a [u8]),
@@ -53,7 +55,7 @@ impl Node<'_> {
         match self {
             Self::None => "None",
             Self::Bool(_) => "a bool",
-            Self::Int(_) | Self::Float(_) => "a number",
+            Self::Int(_) | Self::Wide | Self::Float(_) => "a number",
             Self::Text(_) | Self::Bytes(_) => "a string",
             Self::Tuple(_) => "a tuple",
             Self::List(_) => "a list",
@@ -170,7 +172,8 @@ impl<'a> Machine<'a, '_> {
             b'K' => Node::Int(u8::from_le_bytes(self.array()?).into()),
             b'M' => Node::Int(u16::from_le_bytes(self.array()?).into()),
             b'J' => Node::Int(i32::from_le_bytes(self.array()?).into()),
-            0x8a => Node::Int(self.long()?),
+            0x8a => self.long(1)?,
+            0x8b => self.long(4)?,
             b'G' => Node::Float(f64::from_be_bytes(self.array()?)),
             b'X' | b'T' => Node::Text(self.text(4)?),
             0x8c | b'U' => Node::Text(self.text(1)?),
@@ -374,16 +377,16 @@ impl<'a> Machine<'a, '_> {
         utf8(&line[..end])
     }
 
-    /// A signed number of at most 16 bytes.
-    fn long(&mut self) -> Result<i128> {
-        let bytes = self.counted(1)?;
+    /// A signed number of any length.
+    fn long(&mut self, width: usize) -> Result<Node<'a>> {
+        let bytes = self.counted(width)?;
         let negative = bytes.last().is_some_and(|byte| *byte >= 0x80);
-        let mut wide = if negative { [0xff; 16] } else { [0; 16] };
-        let Some(low) = wide.get_mut(..bytes.len()) else {
-            return Err(malformed("holds a number of more than 128 bits"));
+        let mut value = if negative { [0xff; 16] } else { [0; 16] };
+        let Some(low) = value.get_mut(..bytes.len()) else {
+            return Ok(Node::Wide);
         };
         low.copy_from_slice(bytes);
-        Ok(i128::from_le_bytes(wide))
+        Ok(Node::Int(i128::from_le_bytes(value)))
     }
 }
 

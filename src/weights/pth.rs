@@ -2,6 +2,7 @@
 //!
 //! Reference: `torch/serialization.py` and `torch/_utils.py`.
 
+mod beside;
 mod state_dict;
 mod view;
 
@@ -16,6 +17,7 @@ use zip::result::ZipError;
 use super::pickle::{Global, Id, Node, ORDERED_DICT, Pickle};
 use super::{Dtype, StateDict};
 use crate::error::{Error, Result, shown};
+use beside::BESIDE;
 use view::{Storage, View};
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
@@ -36,71 +38,6 @@ const STORAGES: &[(Global, Dtype)] = &[
     (("torch", "CharStorage"), Dtype::I8),
     (("torch", "ByteStorage"), Dtype::U8),
     (("torch", "BoolStorage"), Dtype::Bool),
-];
-
-/// Plain data that training scripts save beside the tensors: counts, scores, options, paths. It is
-/// permitted so that it can be passed over; nothing is made of it.
-const BESIDE: &[Global] = &[
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-    ("argparse", "Namespace"),
-    ("types", "SimpleNamespace"),
-    ("collections", "Counter"),
-    ("collections", "defaultdict"),
-    ("collections", "deque"),
-    ("builtins", "bool"),
-    ("builtins", "bytearray"),
-    ("builtins", "complex"),
-    ("builtins", "dict"),
-    ("builtins", "float"),
-    ("builtins", "frozenset"),
-    ("builtins", "int"),
-    ("builtins", "list"),
-    ("builtins", "range"),
-    ("builtins", "set"),
-    ("builtins", "slice"),
-    ("builtins", "str"),
-    // As protocol 2 calls them.
-    ("__builtin__", "bool"),
-    ("__builtin__", "bytearray"),
-    ("__builtin__", "complex"),
-    ("__builtin__", "dict"),
-    ("__builtin__", "float"),
-    ("__builtin__", "frozenset"),
-    ("__builtin__", "int"),
-    ("__builtin__", "list"),
-    ("__builtin__", "set"),
-    ("__builtin__", "slice"),
-    ("__builtin__", "unicode"),
-    ("__builtin__", "xrange"),
-    ("datetime", "date"),
-    ("datetime", "datetime"),
-    ("datetime", "timedelta"),
-    ("datetime", "timezone"),
-    ("decimal", "Decimal"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "PurePosixPath"),
-    ("pathlib", "WindowsPath"),
-    ("pathlib._local", "PosixPath"),
-    ("pathlib._local", "WindowsPath"),
-    ("uuid", "UUID"),
-    ("torch", "device"),
-    ("torch", "bfloat16"),
-    ("torch", "float16"),
-    ("torch", "float32"),
-    ("torch", "float64"),
-    ("easydict", "EasyDict"),
-    ("lightning.fabric.utilities.data", "AttributeDict"),
-    ("lightning_fabric.utilities.data", "AttributeDict"),
-    ("pytorch_lightning.utilities.parsing", "AttributeDict"),
-    ("yacs.config", "CfgNode"),
 ];
 
 /// Dimensions that PyTorch allows a tensor.
@@ -327,7 +264,11 @@ impl<'a> Object<'a> {
         let [tag, class, key, _device, length, views @ ..] = self.items(id) else {
             return None;
         };
-        let whole = views.iter().all(|id| *self.pickle.node(*id) == Node::None);
+        let whole = match views {
+            [] => true,
+            [view] => *self.pickle.node(*view) == Node::None,
+            _ => false,
+        };
         let (Node::Text("storage"), Node::Global(class), Node::Text(key), true) = (
             self.pickle.node(*tag),
             self.pickle.node(*class),
@@ -402,7 +343,7 @@ fn big_endian() -> anyhow::Error {
 
 fn damaged(name: &str) -> anyhow::Error {
     broken(format!(
-        "the description of tensor {} is damaged",
+        "the description of tensor {} is damaged, or its type is none that weights have",
         shown(name)
     ))
 }

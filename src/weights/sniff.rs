@@ -30,7 +30,6 @@ const BEGINNINGS: &[(&[u8], Kind)] = &[
     (b"GIF8", Kind::Picture("a GIF picture")),
     (b"II*\0", Kind::Picture("a TIFF picture")),
     (b"MM\0*", Kind::Picture("a TIFF picture")),
-    (b"BM", Kind::Picture("a BMP picture")),
     (b"PK\x05\x06", Kind::Other("an empty zip file")),
     (b"PK\x03\x04", Kind::Other("a zip file")),
     (
@@ -90,8 +89,15 @@ pub fn kind(start: &[u8]) -> Kind {
             b'P',
             ..,
         ] => Kind::Picture("a WebP picture"),
-        [_, _, _, _, b'f', b't', b'y', b'p', b'h' | b'm', ..] => Kind::Picture("a HEIC picture"),
-        [_, _, _, _, b'f', b't', b'y', b'p', b'a', b'v', ..] => Kind::Picture("an AVIF picture"),
+        // The size, and reserved zeros.
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Kind::Picture("a BMP picture"),
+        [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => match brand {
+            [b'h', b'e', ..] | [b'm', b'i' | b's', b'f', b'1', ..] => {
+                Kind::Picture("a HEIC picture")
+            }
+            [b'a', b'v', b'i', ..] => Kind::Picture("an AVIF picture"),
+            _ => Kind::Other("a video"),
+        },
         _ => {
             let known = BEGINNINGS
                 .iter()
@@ -127,6 +133,11 @@ mod tests {
             (b"\x1c\0\0\0TFL3", "a TensorFlow Lite file"),
             (b"RIFF____WEBPVP8 ", "a WebP picture"),
             (b"\0\0\0\x18ftypheic", "a HEIC picture"),
+            (b"\0\0\0\x18ftypmif1", "a HEIC picture"),
+            (b"\0\0\0\x18ftypavif", "an AVIF picture"),
+            (b"\0\0\0\x18ftypmp42", "a video"),
+            (b"BM\x36\x10\0\0\0\0\0\0\x36", "a BMP picture"),
+            (b"BMW and other makes", "text"),
             (b"\x08\x00\0\0\0\0\0\0{\"a\"", "a safetensors file"),
             (b"\x08\x09\x12\x07pytorch", "perhaps an ONNX file"),
             (b"a rose is a rose", "text"),

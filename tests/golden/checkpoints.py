@@ -15,7 +15,6 @@ import io
 import json
 import pathlib
 import pickle
-import struct
 import sys
 import types
 import uuid
@@ -36,16 +35,22 @@ def stand_in(module, name, thing):
     return thing
 
 
-FloatStorage = stand_in(torch, "FloatStorage", type("FloatStorage", (), {}))
+def stand_in_class(name):
+    return stand_in(torch, name, type(name, (), {}))
+
+
+FloatStorage = stand_in_class("FloatStorage")
+ComplexFloatStorage = stand_in_class("ComplexFloatStorage")
 rebuild = stand_in(utils, "_rebuild_tensor_v2", lambda *arguments: None)
 
 
 class Tensor:
-    """A contiguous float32 tensor."""
+    """A contiguous tensor, float32 or complex64."""
 
     def __init__(self, shape, values):
         self.shape, self.values = shape, values
-        self.storage = FloatStorage()
+        is_complex = any(isinstance(value, complex) for value in values)
+        self.storage = ComplexFloatStorage() if is_complex else FloatStorage()
         self.storage.values = values
 
     def __reduce_ex__(self, _):
@@ -63,12 +68,12 @@ class Pickler(pickle.Pickler):
         self.storages = []
 
     def persistent_id(self, thing):
-        if not isinstance(thing, FloatStorage):
+        if not isinstance(thing, (FloatStorage, ComplexFloatStorage)):
             return None
         if thing not in self.storages:
             self.storages.append(thing)
         key = str(self.storages.index(thing))
-        return "storage", FloatStorage, key, "cpu", len(thing.values)
+        return "storage", type(thing), key, "cpu", len(thing.values)
 
 
 expected = {}
@@ -84,7 +89,8 @@ def save(name, content, state=None, protocols=(2,)):
         with zipfile.ZipFile(FOLDER / file, "w") as archive:
             members = {"data.pkl": data.getvalue(), "byteorder": b"little"}
             for key, storage in enumerate(pickler.storages):
-                members[f"data/{key}"] = struct.pack(f"<{len(storage.values)}f", *storage.values)
+                kind = "complex64" if isinstance(storage, ComplexFloatStorage) else "float32"
+                members[f"data/{key}"] = numpy.array(storage.values, kind).tobytes()
             members["version"] = b"3\n"
             for member, content_of_it in members.items():
                 info = zipfile.ZipInfo(f"archive/{member}", (1980, 1, 1, 0, 0, 0))
@@ -120,11 +126,22 @@ beside = {
     "optimizer": optimizer,
 }
 
+resumed = {
+    "numpy": numpy.random.default_rng(0),
+    "older": numpy.random.RandomState(0),
+    "state": numpy.random.default_rng(0).bit_generator.state,
+    "dtypes": [stand_in_class(name) for name in ["bool", "int8", "int16", "int32", "int64", "uint8"]],
+    "from": pathlib.PureWindowsPath("photos"),
+    "spectrum": Tensor((2,), [1 + 2j, 3 - 4j]),
+    "wide": [1 << 200, -(1 << 4000)],
+}
+
 for key in ["net", "model_state", "weights", "ema", "encoder"]:
     save(key, {key: state, "acc": 91.5, "epoch": 3, "optimizer": optimizer}, state)
 save("average", {"ema": {"decay": 0.99, "module": state}}, state)
 save("both", {"model_ema": {"conv.weight": Tensor((1,), [7.0])}, "model": state}, state)
 save("beside", beside | {"state_dict": state}, state, protocols=(2, 3, 4, 5))
+save("resumed", resumed | {"state_dict": state}, state, protocols=(2, 5))
 save("flat", state | {"epoch": 3, "args": beside["args"], "best": beside["best"]}, state)
 parallel = {f"module._orig_mod.net.{name}": tensor for name, tensor in state.items()}
 save("parallel", {"net": parallel}, parallel)

@@ -56,7 +56,7 @@ fn every_file_holds_what_torch_finds_in_it() {
 
 #[test]
 fn what_scripts_save_around_the_state_dict_is_passed_over() {
-    check_against("checkpoints.json", 13);
+    check_against("checkpoints.json", 15);
 }
 
 /// Reads the files that a list names, and compares their tensors with those of the list.
@@ -350,10 +350,37 @@ fn views_stay_inside_of_their_storage() {
         let error = pth::read_legacy(&outside).unwrap_err();
         assert!(error.to_string().contains("tensor a is damaged"), "{error}");
     }
+    // The stride of a single row is never stepped.
+    let row = one_tensor(
+        b"K\x01",
+        b"K\x01K\x02\x86",
+        &[&huge[..], b"K\x02\x86"].concat(),
+    );
+    let found = pth::read_legacy(&row).unwrap();
+    assert_eq!(found["a"], Tensor::f32([1, 2], vec![2.0, 4.0]));
     // One element, a billion times.
     let expanded = one_tensor(b"K\x00", b"J\x00\xca\x9a\x3b\x85", b"K\x00\x85");
     let error = pth::read_legacy(&expanded).unwrap_err();
     assert!(error.to_string().contains("far more memory"), "{error}");
+}
+
+#[test]
+fn a_long_reference_that_is_used_often_is_no_trap() {
+    const TIMES: usize = 200_000;
+    let reference = b"(U\x07storagectorch\nFloatStorage\nU\x011U\x03cpuK\x04";
+    let mut object = [&b"\x80\x02Nq\x000"[..], reference].concat();
+    object.extend(b"h\x00".repeat(TIMES));
+    object.extend(b"tq\x010");
+    object.extend(b"h\x01Q0".repeat(TIMES));
+    object.extend(b"}.");
+    let started = std::time::Instant::now();
+    let error = pth::read_legacy(&legacy(&object, &[])).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("reference to a storage is damaged")
+    );
+    assert!(started.elapsed().as_secs() < 10);
 }
 
 #[test]

@@ -29,6 +29,9 @@ fn numbers_of_every_width() {
         root(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."),
         Node::Int(0x1950_a86a_20f9_469c_fc6c)
     );
+    let wide = [&b"\x80\x02\x8a\x11"[..], &[1; 17], b"."].concat();
+    assert_eq!(root(&wide), Node::Wide);
+    assert_eq!(root(b"\x80\x02\x8b\x01\0\0\0\xff."), Node::Int(-1));
     assert_eq!(root(b"\x80\x02G?\xf8\0\0\0\0\0\0."), Node::Float(1.5));
 }
 

@@ -63,9 +63,9 @@ impl View<'_> {
             for _ in 0..count {
                 gathered.extend_from_slice(&content[at * size..][..size]);
                 for axis in (0..index.len()).rev() {
-                    index[axis] += 1;
-                    at += self.strides[axis];
-                    if index[axis] < self.shape[axis] {
+                    if index[axis] + 1 < self.shape[axis] {
+                        index[axis] += 1;
+                        at += self.strides[axis];
                         break;
                     }
                     at -= index[axis] * self.strides[axis];
