@@ -21,7 +21,7 @@ Examples:
   flowers export run/model.safetensors --format torchscript --out model.pt --calibration photos
   flowers export run/model.safetensors --format pth --out model.pth
 
-Exit code: 1 if the results do not match; the file is then deleted.")]
+Exit code: 1 if the results do not match; nothing is written then.")]
 pub struct ExportArgs {
     /// Model file, or the folder of a run
     #[arg(value_parser = paths::model())]

@@ -46,6 +46,8 @@ pub struct Agreement {
     pub pictures: usize,
     /// Pictures that get the same label.
     pub same_label: usize,
+    /// Pictures that get another one, though the model is surer of its own than the tolerance.
+    pub mislabelled: usize,
     /// Of logits, or of probabilities.
     pub largest_difference: f32,
     /// What the difference may be.
@@ -54,24 +56,28 @@ pub struct Agreement {
 
 impl Agreement {
     /// Compares scores, row-major with `classes` columns.
-    fn of(expected: &[f32], found: &[f32], classes: usize, share: f32) -> Self {
-        let largest = expected.iter().fold(1.0f32, |most, x| most.max(x.abs()));
+    fn of(expected: &[f32], found: &[f32], classes: usize, tolerance: f32) -> Self {
         let apart = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
         // A score that is no number is as far away as can be.
         let apart = apart.map(|x| if x.is_nan() { f32::INFINITY } else { x });
         let rows = expected.chunks(classes).zip(found.chunks(classes));
+        let others: Vec<_> = rows.filter(|(a, b)| top_k(a, 1) != top_k(b, 1)).collect();
+        let is_sure = |scores: &[f32]| match top_k(scores, 2)[..] {
+            [first, second] => scores[first] - scores[second] > tolerance,
+            _ => true,
+        };
+        let pictures = expected.len() / classes.max(1);
         Self {
-            pictures: expected.len() / classes.max(1),
-            same_label: rows.filter(|(a, b)| top_k(a, 1) == top_k(b, 1)).count(),
+            pictures,
+            same_label: pictures - others.len(),
+            mislabelled: others.iter().filter(|(a, _)| is_sure(a)).count(),
             largest_difference: apart.fold(0.0, f32::max),
-            tolerance: share * largest,
+            tolerance,
         }
     }
 
-    /// Scores within the tolerance can change a label only between classes that the model itself
-    /// hardly tells apart.
     fn passed(&self) -> bool {
-        self.largest_difference <= self.tolerance
+        self.largest_difference <= self.tolerance && self.mislabelled == 0
     }
 }
 
@@ -108,7 +114,8 @@ impl Format {
                     None => FLOAT_TOLERANCE,
                 };
                 let classes = model.session.classes();
-                let agreement = Agreement::of(&expected, &found, classes, share);
+                let tolerance = share * scale(&expected, options.softmax);
+                let agreement = Agreement::of(&expected, &found, classes, tolerance);
                 (name, Verdict::Scores(agreement))
             }
             Reader::Parameters(open) => {
@@ -127,6 +134,13 @@ impl Format {
             passed,
         })
     }
+}
+
+/// What differences are measured against: the largest score. Logits that are all small count as 1,
+/// as they are sums of larger numbers; probabilities of many classes are small and exact.
+fn scale(scores: &[f32], are_probabilities: bool) -> f32 {
+    let least = if are_probabilities { 0.0 } else { 1.0 };
+    scores.iter().fold(least, |most, x| most.max(x.abs()))
 }
 
 /// The engine with the model as `flowers predict` runs it, in float32 or int8.
@@ -233,15 +247,34 @@ mod tests {
     #[test]
     fn scores_are_compared_by_difference_and_label() {
         let expected = [2.0, 1.0, -3.0, 4.0];
-        let close = Agreement::of(&expected, &[2.0, 1.003, -3.0, 4.0], 2, 1e-3);
+        let compared = |found: &[f32]| Agreement::of(&expected, found, 2, 4e-3);
+        let close = compared(&[2.0, 1.003, -3.0, 4.0]);
         assert_eq!((close.pictures, close.same_label), (2, 2));
-        assert_eq!(close.tolerance, 4e-3);
         assert!(close.passed());
-        let swapped = Agreement::of(&expected, &[1.0, 2.0, -3.0, 4.0], 2, 1e-3);
-        assert_eq!(swapped.same_label, 1);
+        let swapped = compared(&[1.0, 2.0, -3.0, 4.0]);
+        assert_eq!((swapped.same_label, swapped.mislabelled), (1, 1));
         assert!(!swapped.passed());
-        let broken = Agreement::of(&expected, &[f32::NAN, 1.0, -3.0, 4.0], 2, 1e-3);
-        assert!(!broken.passed());
+        assert!(!compared(&[f32::NAN, 1.0, -3.0, 4.0]).passed());
+    }
+
+    #[test]
+    fn a_label_may_change_only_where_the_model_is_not_sure() {
+        let sure = Agreement::of(&[0.5, 0.35], &[0.42, 0.43], 2, 0.1);
+        assert_eq!((sure.same_label, sure.mislabelled), (0, 1));
+        assert!(sure.largest_difference < 0.1 && !sure.passed());
+        let unsure = Agreement::of(&[0.5, 0.45], &[0.48, 0.49], 2, 0.1);
+        assert_eq!((unsure.same_label, unsure.mislabelled), (0, 0));
+        assert!(unsure.passed());
+    }
+
+    #[test]
+    fn an_answer_that_is_the_same_for_every_class_is_refused() {
+        let logits: Vec<f32> = (0..102).map(|class| (class as f32).sin()).collect();
+        let probabilities: Vec<f32> = softmax(&logits).into_iter().map(|p| p as f32).collect();
+        let uniform = [1.0 / 102.0; 102];
+        let tolerance = INT8_TOLERANCE * scale(&probabilities, true);
+        assert!(!Agreement::of(&probabilities, &uniform, 102, tolerance).passed());
+        assert!(Agreement::of(&probabilities, &probabilities, 102, tolerance).passed());
     }
 
     #[test]
