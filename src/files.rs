@@ -111,6 +111,34 @@ pub fn check_writable(path: &Path) -> Result<()> {
     probe.map(drop).map_err(|cause| unwritten(path, &cause))
 }
 
+/// Whether a lock failed because the file system has none, as some network ones.
+pub fn has_no_locks(cause: &io::Error) -> bool {
+    #[cfg(unix)]
+    if cause.raw_os_error() == Some(libc::ENOLCK) {
+        return true;
+    }
+    cause.kind() == io::ErrorKind::Unsupported
+}
+
+/// Refuses an output that the user did not ask to replace, and the model that it is made of.
+///
+/// # Errors
+/// [`Error::Usage`], and those of [`check_writable`].
+pub fn check_replaceable(out: &Path, model: &Path, force: bool) -> Result<()> {
+    let refused = |why: &str| Err(Error::Usage(format!("{} {why}", shown(out))).into());
+    let same = out.canonicalize().ok().zip(model.canonicalize().ok());
+    if out.exists() && !out.is_file() {
+        return refused("exists and is not a file: choose another --out");
+    }
+    if same.is_some_and(|(out, model)| out == model) {
+        return refused("is the model itself: choose another --out");
+    }
+    if out.symlink_metadata().is_ok() && !force {
+        return refused("already exists: choose another --out, or replace it with --force");
+    }
+    check_writable(out)
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -158,5 +186,35 @@ mod tests {
         assert_eq!(crate::error::exit_code(&refused.unwrap_err()), 1);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+    #[test]
+    fn an_output_is_replaced_when_asked_but_never_the_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let [model, out] = ["model", "out"].map(|name| folder.path().join(name));
+        std::fs::write(&model, b"model").unwrap();
+        let refused = |out: &Path, force| {
+            let refused = check_replaceable(out, &model, force).unwrap_err();
+            assert_eq!(crate::error::exit_code(&refused), 2);
+            refused.to_string()
+        };
+        check_replaceable(&out, &model, false).unwrap();
+        std::fs::write(&out, b"other").unwrap();
+        assert!(refused(&out, false).contains("already exists"));
+        check_replaceable(&out, &model, true).unwrap();
+        assert!(refused(&model, true).contains("is the model itself"));
+        assert!(refused(folder.path(), true).contains("is not a file"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_system_without_locks_is_told_from_other_failures() {
+        let failed = io::Error::from_raw_os_error;
+        assert!(
+            [libc::ENOLCK, libc::EOPNOTSUPP, libc::ENOSYS]
+                .map(failed)
+                .iter()
+                .all(has_no_locks)
+        );
+        assert!(!has_no_locks(&failed(libc::EIO)));
     }
 }

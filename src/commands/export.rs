@@ -42,7 +42,7 @@ struct Exported {
 pub fn run(args: &ExportArgs) -> Result<()> {
     let format = export::find(&args.format)?;
     let options = options(format, args)?;
-    check_output(args)?;
+    files::check_replaceable(&args.out, &args.model, args.force)?;
     let (bundle, _) = Bundle::read(&args.model)?;
     let encoded = format.encode(&bundle, &options);
     let content = encoded.with_context(|| shown(&args.model))?;
@@ -61,7 +61,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             return Ok(Some(verified));
         }
         let message = format!(
-            "{} does not match the model and was deleted: {}",
+            "the export does not match the model, {} was not written: {}",
             shown(&args.out),
             line(&verified)
         );
@@ -100,28 +100,6 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
             Some(Batch::Dynamic) | None => None,
         },
     })
-}
-
-/// Refuses to replace what the user did not ask to replace.
-fn check_output(args: &ExportArgs) -> Result<()> {
-    let out = &args.out;
-    let refused = |why: &str| Err(Error::Usage(format!("{} {why}", shown(out))).into());
-    let is_model = |(a, b)| a == b;
-    if out.exists() && !out.is_file() {
-        return refused("exists and is not a file: choose another --out");
-    }
-    if out
-        .canonicalize()
-        .ok()
-        .zip(args.model.canonicalize().ok())
-        .is_some_and(is_model)
-    {
-        return refused("is the model itself: choose another --out");
-    }
-    if out.exists() && !args.force {
-        return refused("already exists: choose another --out, or replace it with --force");
-    }
-    files::check_writable(out)
 }
 
 /// Pictures of the network's size, 8-bit RGB one after the other.

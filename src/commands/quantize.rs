@@ -84,33 +84,20 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
 
 /// What can be refused before any work.
 fn check(args: &QuantizeArgs) -> Result<()> {
-    let usage = |message: String| Err(Error::Usage(message).into());
+    let usage = |message: &str| Err(Error::Usage(message.into()).into());
     match (args.method, &args.calibration) {
         (Method::Static, None) => {
             return usage(
                 "--method static needs photos to measure activation ranges on: give --calibration \
-                 DATA, or use --method dynamic"
-                    .into(),
+                 DATA, or use --method dynamic",
             );
         }
         (Method::Dynamic, Some(_)) => {
-            return usage(
-                "--method dynamic measures ranges as it runs: leave out --calibration".into(),
-            );
+            return usage("--method dynamic measures ranges as it runs: leave out --calibration");
         }
         _ => {}
     }
-    let same = |a: &Path, b: &Path| a.canonicalize().ok().zip(b.canonicalize().ok());
-    if same(&args.model, &args.out).is_some_and(|(model, out)| model == out) {
-        return usage(format!("--out {} is the model itself", shown(&args.out)));
-    }
-    if args.out.symlink_metadata().is_ok() && !args.force {
-        return usage(format!(
-            "{} already exists: choose another --out, or replace it with --force",
-            shown(&args.out)
-        ));
-    }
-    files::check_writable(&args.out)
+    files::check_replaceable(&args.out, &args.model, args.force)
 }
 
 fn float_bytes(bundle: &Bundle) -> usize {
@@ -202,8 +189,7 @@ impl Work<'_> {
         }
         note(format_args!(
             "with all layers in int8, the accuracy drops by {:.4}, more than --max-drop \
-             {max_drop}: \
-             returning the most sensitive layers to float",
+             {max_drop}: returning the most sensitive layers to float",
             -compared.paired.difference
         ));
         fitted.sensitivity = sensitivities(scheme, &calibration.first(PROBED))?;
@@ -263,8 +249,7 @@ impl Work<'_> {
         if !session.target().fused {
             note(
                 "note: this device has no int8 kernels; the int8 model runs in float32 with \
-                 rounded \
-                 values, no faster than the float model",
+                 rounded values, no faster than the float model",
             );
         } else if !Cpu::detect().int8 {
             note(

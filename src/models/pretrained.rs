@@ -1,7 +1,7 @@
 //! Official weights: downloaded once into the user's cache, and verified before every use.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 
 use crate::error::{Error, Result, shown};
-use crate::files::create_folder;
+use crate::files::{create_folder, has_no_locks};
 use crate::progress::Progress;
 use crate::weights::hashed;
 
@@ -163,8 +163,7 @@ impl<'a> Entry<'a> {
             .write(true)
             .open(self.beside(".lock"))?;
         match file.lock() {
-            // Some network file systems have no locks.
-            Err(cause) if cause.kind() != ErrorKind::Unsupported => Err(cause),
+            Err(cause) if !has_no_locks(&cause) => Err(cause),
             _ => Ok(file),
         }
     }

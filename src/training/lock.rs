@@ -1,10 +1,11 @@
 //! One process at a time in a run folder: a locked file that says who is there.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, shown};
+use crate::files::has_no_locks;
 
 /// The lock file's name; it is gone when nobody works in the folder.
 pub(super) const NAME: &str = "run.lock";
@@ -35,8 +36,7 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(held(folder, &mut file)),
-                // Some network file systems have no locks.
-                Err(TryLockError::Error(cause)) if cause.kind() == ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(cause)) if has_no_locks(&cause) => {}
                 Err(TryLockError::Error(cause)) => return Err(unwritten(cause).into()),
             }
             // The process that held it may have removed it since it was opened.
