@@ -1,4 +1,4 @@
-//! Numbers as people write them on the command line.
+//! Numbers as people write and read them.
 
 use std::ops::RangeInclusive;
 
@@ -28,6 +28,16 @@ pub fn whole<T: TryFrom<u64>>(
 /// A description of what is expected.
 pub fn count(text: &str) -> Result<usize, String> {
     whole(0..=u64::MAX)(text)
+}
+
+/// A number of things, e.g. `1 epoch` and `2 epochs`.
+pub fn plural(count: usize, noun: &str) -> String {
+    let ending = match count {
+        1 => "",
+        _ if noun.ends_with("tch") => "es",
+        _ => "s",
+    };
+    format!("{count} {noun}{ending}")
 }
 
 /// A seed: any whole number of 64 bits.
@@ -68,6 +78,8 @@ mod tests {
             let message = "expected a whole number from 1 to 1024";
             assert_eq!(whole::<u16>(1..=1024)(bad), Err(message.into()));
         }
+        assert_eq!(["1 epoch", "0 epochs"], [1, 0].map(|n| plural(n, "epoch")));
+        assert_eq!(["1 batch", "3 batches"], [1, 3].map(|n| plural(n, "batch")));
         assert_eq!(count("-1"), Err("expected a whole number".into()));
         assert_eq!(number("1e-4"), Ok(1e-4));
         assert_eq!(number("-1"), Ok(-1.0));

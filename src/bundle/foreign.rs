@@ -12,6 +12,8 @@ use crate::weights::sniff::{self, Kind};
 pub const ARCHITECTURE: &str = "architecture";
 /// Its head, as JSON.
 pub const HEAD: &str = "head";
+/// Where in the metadata of a run's checkpoint it says where the run stands.
+pub const CHECKPOINT: &str = "flowers.checkpoint";
 const LABELS: &str = "labels";
 const PREPROCESSING: &str = "preprocessing";
 
@@ -21,6 +23,11 @@ const PREPROCESSING: &str = "preprocessing";
 /// # Errors
 /// [`Error::Data`] that lists what is missing, or names what is damaged.
 pub(super) fn manifest(notes: &Notes) -> Result<Manifest> {
+    if notes.contains_key(CHECKPOINT) {
+        let message =
+            "it is the checkpoint of a run, not a model: give the model.safetensors beside it";
+        return Err(Error::Data(message.into()).into());
+    }
     let missing: Vec<&str> = [ARCHITECTURE, LABELS, PREPROCESSING]
         .into_iter()
         .filter(|key| !notes.contains_key(*key))

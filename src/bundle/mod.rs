@@ -18,7 +18,7 @@ use crate::labels::Labels;
 use crate::models::{self, Head};
 use crate::weights::hashed::Hashed;
 use crate::weights::{StateDict, check_finite, safetensors, sniff};
-pub use foreign::{ARCHITECTURE, HEAD};
+pub use foreign::{ARCHITECTURE, CHECKPOINT, HEAD};
 
 /// The version of [`Manifest`] that is written, and the newest that is read.
 pub const SCHEMA: u32 = 1;
@@ -132,8 +132,9 @@ impl Manifest {
     }
 
     /// The first value that no model can have.
-    fn fault(&self) -> Option<String> {
+    pub fn fault(&self) -> Option<String> {
         let dropout = self.head.dropout;
+        let is_other = |notes: &Option<Value>| notes.as_ref().is_some_and(|v| !v.is_object());
         if self.schema == 0 {
             Some("schema version 0 does not exist".into())
         } else if self.labels.is_empty() {
@@ -142,6 +143,10 @@ impl Manifest {
             Some("the hidden layer of the head has no units".into())
         } else if !(0.0..1.0).contains(&dropout) {
             Some(format!("a dropout of {dropout} is not between 0 and 1"))
+        } else if is_other(&self.recipe) {
+            Some("its recipe is not an object".into())
+        } else if is_other(&self.metrics) {
+            Some("its metrics are not an object".into())
         } else {
             self.preprocessing
                 .validate()

@@ -123,6 +123,14 @@ fn values_that_no_model_can_have() {
     assert!(refusal_of("/schema", "1".into()).contains("no schema version"));
     assert!(refusal_of("/head/hidden", 0.into()).contains("no units"));
     assert!(refusal_of("/head/dropout", 1.into()).contains("dropout of 1"));
+    let mut described = manifest();
+    described.recipe = Some("x".into());
+    assert!(
+        bundle(described.clone())
+            .write(Path::new("unwritten"))
+            .is_err()
+    );
+    assert!(refusal(&serde_json::to_value(described).unwrap()).contains("recipe is not an object"));
     assert!(refusal_of("/preprocessing/crop", 0.into()).contains("crop is 0"));
     assert!(refusal_of("/preprocessing/crop", 257.into()).contains("cropped to 257"));
     assert!(refusal_of("/preprocessing/std/1", 0.into()).contains("std is 0"));

@@ -12,6 +12,7 @@ use crate::data::{Folder, ScanOptions, Split, SplitOptions};
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
 use crate::progress::Progress;
+use crate::values::plural;
 
 /// Runs a `flowers data` verb with its results on standard output.
 ///
@@ -140,11 +141,6 @@ fn described(report: &Report) -> String {
     };
     text.push_str(&format!("\n{}: {verdict}", report.folder));
     text
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{ending}")
 }
 
 fn class_table(report: &Report) -> String {

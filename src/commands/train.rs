@@ -27,8 +27,9 @@ use crate::metrics::Evaluation;
 use crate::report::{Fact, curves_png};
 use crate::training::observe::{Csv, Log, Observer, TensorBoard};
 use crate::training::{
-    Checkpoint, Header, Job, Network, Precision, Run, Settings, Start, State, fit,
+    Checkpoint, Config, Header, Job, Network, Precision, Run, Settings, Start, State, fit,
 };
+use crate::values::plural;
 use crate::weights::StateDict;
 
 /// Runs `flowers train`.
@@ -56,14 +57,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
 }
 
 fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
-    let file = match &args.config {
-        Some(path) => settings(path)?,
-        None => Settings::default(),
-    };
-    let mut config = args.settings.clone().over(file).resolve()?;
-    if let Some(path) = &args.split {
-        data::Manifest::read(path)?;
-    }
+    let mut config = configured(args)?;
     let progress = Bar::new();
     let at_hand = Start::at_hand(&config, &progress)?;
     refuse_inside(out, data)?;
@@ -119,6 +113,19 @@ fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
     train(&run, &folder, &split, position, args)
 }
 
+/// The configuration that the arguments come to; a split that can't be used is refused too.
+fn configured(args: &TrainArgs) -> Result<Config> {
+    let file = match &args.config {
+        Some(path) => settings(path)?,
+        None => Settings::default(),
+    };
+    let config = args.settings.clone().over(file).resolve()?;
+    if let Some(path) = &args.split {
+        data::Manifest::read(path)?;
+    }
+    Ok(config)
+}
+
 fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
     let epochs = args.settings.epochs;
     let only_epochs = Settings {
@@ -134,11 +141,6 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
     if let Some(epochs) = epochs {
         run.train_until(epochs, &checkpoint.header.state)?;
     }
-    let Checkpoint {
-        header,
-        network,
-        optimizer,
-    } = checkpoint;
     let config = run.config();
     let device = compute::with_threads(config.device, config.threads)?;
     let folder = scan(run.data(), config.max_bad, &Bar::new())?;
@@ -152,19 +154,24 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
         return Err(Error::Data(message).into());
     }
     let graph = run.manifest().graph()?;
-    let network = network_on(graph, &network, device, config.precision)?;
+    let network = network_on(graph, &checkpoint.network, device, config.precision)?;
     if epochs.is_some() {
-        run.record_epochs()?;
+        run.record_epochs(&checkpoint)?;
     }
+    let Checkpoint {
+        header: Header { state, .. },
+        optimizer,
+        ..
+    } = checkpoint;
     note(format_args!(
-        "resuming {} after {} epochs and {} batches",
+        "resuming {} after {} and {}",
         shown(out),
-        header.state.history.len(),
-        header.state.batch
+        plural(state.history.len(), "epoch"),
+        plural(state.batch, "batch")
     ));
     let position = Position {
         network,
-        state: header.state,
+        state,
         optimizer: Some(optimizer),
     };
     train(&run, &folder, &split, position, args)
@@ -265,7 +272,7 @@ fn measured(
         history: state.history.clone(),
         gates: Vec::new(),
         warnings: run.warnings().to_vec(),
-        command: again(run),
+        command: run.again(),
     };
     measured.write(run.folder(), &context)?;
     let curves = curves_png(&state.history)?;
@@ -401,10 +408,7 @@ fn facts(
 ) -> Vec<Fact> {
     let config = run.config();
     let trained = state.history.iter().map(|epoch| epoch.seconds).sum();
-    let epochs = match state.history.len() {
-        1 => "1 epoch".into(),
-        n => format!("{n} epochs"),
-    };
+    let epochs = plural(state.history.len(), "epoch");
     let mut facts = vec![
         fact("Data", run.data().to_string()),
         fact("Recipe", format!("{}, {epochs}", config.recipe)),
@@ -420,21 +424,6 @@ fn facts(
         facts::date(SystemTime::now()),
     ]);
     facts
-}
-
-/// The command line that repeats a run.
-fn again(run: &Run) -> Vec<String> {
-    let mut command: Vec<String> = vec!["flowers".into(), "train".into()];
-    command.extend(run.data().arguments().iter().map(shown));
-    command.extend([
-        "--out".into(),
-        "NEW_RUN".into(),
-        "--config".into(),
-        shown(run.file("config.toml")),
-        "--split".into(),
-        shown(run.file("split.json")),
-    ]);
-    command
 }
 
 fn minutes(elapsed: Duration) -> String {

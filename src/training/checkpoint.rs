@@ -1,19 +1,19 @@
 //! Everything that an interrupted run needs to go on as if nothing had happened.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::network::Network;
-use super::optimizer::Optimizer;
 use super::schedule::Plateau;
 use super::settings::Config;
-use crate::bundle::Manifest;
+use crate::bundle::{CHECKPOINT, Manifest};
 use crate::data::Source;
 use crate::error::{Error, Result, shown};
 use crate::metrics::{Epoch, history};
-use crate::weights::{StateDict, safetensors};
+use crate::weights::{StateDict, check_finite, safetensors};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -64,8 +64,8 @@ pub struct Header {
 }
 
 const SCHEMA: u32 = 1;
-const KEY: &str = "flowers.checkpoint";
-const NETWORK: &str = "network/";
+/// What the names of the network's parameters begin with.
+pub(super) const NETWORK: &str = "network/";
 const OPTIMIZER: &str = "optimizer/";
 
 impl Header {
@@ -84,35 +84,31 @@ impl Header {
 
 impl Checkpoint {
     /// Writes a checkpoint in one piece or not at all.
-    pub fn write(
-        path: &Path,
-        header: &Header,
-        network: &Network,
-        optimizer: &Optimizer,
-    ) -> Result<()> {
+    pub fn write(self, path: &Path) -> Result<()> {
         let prefixed = |prefix: &'static str, tensors: StateDict| {
             let named = move |(name, tensor)| (format!("{prefix}{name}"), tensor);
             tensors.into_iter().map(named)
         };
-        let tensors: StateDict = prefixed(NETWORK, network.state_dict()?)
-            .chain(prefixed(OPTIMIZER, optimizer.state()?))
+        let tensors: StateDict = prefixed(NETWORK, self.network)
+            .chain(prefixed(OPTIMIZER, self.optimizer))
             .collect();
-        let metadata = BTreeMap::from([(KEY.to_string(), serde_json::to_string(header)?)]);
+        let metadata = BTreeMap::from([(CHECKPOINT.into(), serde_json::to_string(&self.header)?)]);
         safetensors::write(path, &tensors, &metadata)
     }
 
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Data`] when the file is missing, broken, or of a newer version.
+    /// [`Error::Data`] when the file is missing, of a newer version, or broken: with values that no
+    /// run could have, or parameters that are not finite.
     pub fn read(path: &Path) -> Result<Self> {
         let (tensors, metadata) = safetensors::read(path)?;
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(path)));
+        let broken = |cause: &dyn Display| refuse(format!("broken checkpoint: {cause}"));
         let text = metadata
-            .get(KEY)
+            .get(CHECKPOINT)
             .ok_or_else(|| refuse("not a checkpoint of a run".into()))?;
-        let json: serde_json::Value = serde_json::from_str(text)
-            .map_err(|cause| refuse(format!("broken checkpoint: {cause}")))?;
+        let json: serde_json::Value = serde_json::from_str(text).map_err(|cause| broken(&cause))?;
         if json["schema"].as_u64().is_some_and(|v| v > SCHEMA.into()) {
             let why = format!(
                 "the checkpoint has version {}, but this version of flowers reads up to \
@@ -121,8 +117,11 @@ impl Checkpoint {
             );
             return Err(refuse(why).into());
         }
-        let header = serde_json::from_value(json)
-            .map_err(|cause| refuse(format!("broken checkpoint: {cause}")))?;
+        let header: Header = serde_json::from_value(json).map_err(|cause| broken(&cause))?;
+        header.config.check().map_err(|cause| broken(&cause))?;
+        if let Some(fault) = header.manifest.fault() {
+            return Err(broken(&fault).into());
+        }
         let (mut network, mut optimizer) = (StateDict::new(), StateDict::new());
         for (name, tensor) in tensors {
             if let Some(name) = name.strip_prefix(NETWORK) {
@@ -131,6 +130,7 @@ impl Checkpoint {
                 optimizer.insert(name.into(), tensor);
             }
         }
+        check_finite(&network).with_context(|| shown(path))?;
         Ok(Self {
             header,
             network,

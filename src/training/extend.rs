@@ -3,40 +3,55 @@
 use super::checkpoint::State;
 use super::schedule::Scheduler;
 use super::settings::Config;
+use crate::values::plural;
+
+/// Why a run does not go on, for the user.
+#[derive(Debug, PartialEq)]
+pub(super) enum Refused {
+    /// For no number of epochs.
+    Settled(String),
+    /// For so small a number.
+    TooFew(String),
+}
 
 /// The configuration with another number of epochs, if a run under it could stand at `state`.
 ///
 /// # Errors
-/// The reason why not, for the user.
-pub(super) fn extended(config: &Config, epochs: usize, state: &State) -> Result<Config, String> {
+/// The reason why not.
+pub(super) fn extended(config: &Config, epochs: usize, state: &State) -> Result<Config, Refused> {
     let begun = config.epochs;
     let trained = state.phase_epoch + usize::from(state.batch > 0);
     if matches!(config.scheduler, Scheduler::Cosine | Scheduler::OneCycle) {
-        return Err(format!(
+        return Err(Refused::Settled(format!(
             "the {} schedule is laid out over the number of epochs that the run began with \
              ({begun})",
             config.scheduler.name()
-        ));
+        )));
     }
     if state.phase > 0 {
-        return Err(format!(
-            "the first phase of the {} recipe is over ({begun} epochs), and all phases have the \
-             same \
-             number",
+        return Err(Refused::Settled(format!(
+            "the first phase of the {} recipe is over ({begun} epochs), and all phases take the \
+             same number of epochs",
             config.recipe
-        ));
+        )));
     }
     if config.early_stop > 0 && state.stale >= config.early_stop {
-        return Err(format!(
+        return Err(Refused::Settled(format!(
             "the run has stopped early (--early-stop {})",
             config.early_stop
-        ));
+        )));
     }
     if epochs < trained {
-        return Err(format!("the run has trained for {trained} epochs already"));
+        return Err(Refused::TooFew(format!(
+            "the run has trained for {} already",
+            plural(trained, "epoch")
+        )));
     }
     if config.warmup > epochs as f64 {
-        return Err(format!("the warmup takes {} epochs", config.warmup));
+        return Err(Refused::TooFew(format!(
+            "the warmup takes {} epochs",
+            config.warmup
+        )));
     }
     Ok(Config {
         epochs,
@@ -70,16 +85,24 @@ mod tests {
         };
         let step = config(Scheduler::Step);
         assert_eq!(extended(&step, 40, &at(0, 10, 0)).unwrap().epochs, 40);
-        for (config, epochs, state, why) in [
-            (config(Scheduler::OneCycle), 40, at(0, 10, 0), "one-cycle"),
-            (config(Scheduler::Cosine), 40, at(0, 10, 0), "cosine"),
-            (step.clone(), 40, at(1, 4, 0), "first phase"),
-            (step.clone(), 40, at(0, 8, 3), "stopped early"),
-            (step.clone(), 7, at(0, 8, 0), "8 epochs already"),
-            (step.clone(), 1, at(0, 1, 0), "warmup"),
+        for (config, state, why) in [
+            (config(Scheduler::OneCycle), at(0, 10, 0), "one-cycle"),
+            (config(Scheduler::Cosine), at(0, 10, 0), "cosine"),
+            (step.clone(), at(1, 4, 0), "first phase"),
+            (step.clone(), at(0, 8, 3), "stopped early"),
         ] {
-            let message = extended(&config, epochs, &state).unwrap_err();
-            assert!(message.contains(why), "{message}");
+            let refused = extended(&config, 40, &state).unwrap_err();
+            let Refused::Settled(reason) = &refused else {
+                panic!("{refused:?}");
+            };
+            assert!(reason.contains(why), "{reason}");
+        }
+        for (epochs, trained, why) in [(7, 8, "8 epochs already"), (1, 1, "warmup")] {
+            let refused = extended(&step, epochs, &at(0, trained, 0)).unwrap_err();
+            let Refused::TooFew(reason) = &refused else {
+                panic!("{refused:?}");
+            };
+            assert!(reason.contains(why), "{reason}");
         }
     }
 }

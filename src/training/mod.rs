@@ -1,5 +1,6 @@
 //! Fine-tuning: a graph with autograd, recipes, the loop, and runs that survive a crash.
 
+mod check;
 mod checkpoint;
 mod device;
 mod extend;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::checkpoint::{Checkpoint, Header, State};
-use super::extend::extended;
+use super::extend::{Refused, extended};
 use super::lock::{self, Lock};
 use super::network::Network;
 use super::optimizer::Optimizer;
@@ -38,12 +38,16 @@ impl Run {
     /// [`Error::Usage`] when the folder already holds something, [`Error::Environment`] when it
     /// can't be written to or another process works in it.
     pub fn create(folder: &Path) -> Result<Lock> {
+        if folder.is_file() {
+            let message = format!("{} is a file: choose a folder", shown(folder));
+            return Err(Error::Usage(message).into());
+        }
         Lock::refuse_held(folder)?;
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let taken = entries
             .map(|entry| entry.file_name())
             .any(|name| name != lock::NAME);
-        if taken || folder.is_file() {
+        if taken {
             let place = shown(folder);
             let resume = if folder.join(CHECKPOINT).exists() {
                 format!(", or continue its run with `flowers train --resume {place}`")
@@ -103,14 +107,20 @@ impl Run {
     pub fn train_until(&mut self, epochs: usize, state: &State) -> Result<()> {
         if epochs != self.config.epochs {
             let extended = extended(&self.config, epochs, state);
-            self.config = extended.map_err(|why| self.refused(&why))?;
+            self.config = extended.map_err(|refused| self.refused(refused))?;
             set_epochs(&mut self.manifest, epochs);
         }
         Ok(())
     }
 
-    /// Writes the number of epochs into the configuration and the model that the run has.
-    pub fn record_epochs(&self) -> Result<()> {
+    /// Writes the number of epochs into what the run has: first into the checkpoint that it goes on
+    /// from, so that no crash loses it, then into the configuration and the model.
+    pub fn record_epochs(&self, from: &Checkpoint) -> Result<()> {
+        let extended = Checkpoint {
+            header: self.header(from.header.state.clone()),
+            ..from.clone()
+        };
+        extended.write(&self.file(CHECKPOINT))?;
         self.write_config()?;
         if self.model().is_file() {
             let (mut best, _) = Bundle::read(&self.model())?;
@@ -120,15 +130,34 @@ impl Run {
         Ok(())
     }
 
-    fn refused(&self, why: &str) -> Error {
-        let data = self.data.arguments();
-        let data: Vec<String> = data.iter().map(|word| quoted(Path::new(word))).collect();
-        Error::Usage(format!(
-            "--epochs: {why}; train on from its model in a new run: flowers train {} --out NEW_RUN \
-             --weights {} --epochs N",
-            data.join(" "),
-            quoted(&self.model())
-        ))
+    fn refused(&self, refused: Refused) -> Error {
+        Error::Usage(match refused {
+            Refused::Settled(why) if self.model().is_file() => {
+                let command: Vec<String> = self.again().iter().map(|word| quoted(word)).collect();
+                format!(
+                    "--epochs: {why}; train on from its model in a new run: {} --weights {} \
+                     --epochs N",
+                    command.join(" "),
+                    quoted(&shown(self.model()))
+                )
+            }
+            Refused::Settled(why) | Refused::TooFew(why) => format!("--epochs: {why}"),
+        })
+    }
+
+    /// The command line that repeats the run.
+    pub fn again(&self) -> Vec<String> {
+        let mut command: Vec<String> = vec!["flowers".into(), "train".into()];
+        command.extend(self.data.arguments().iter().map(shown));
+        command.extend([
+            "--out".into(),
+            "NEW_RUN".into(),
+            "--config".into(),
+            shown(self.file("config.toml")),
+            "--split".into(),
+            shown(self.file("split.json")),
+        ]);
+        command
     }
 
     fn write_config(&self) -> Result<()> {
@@ -192,7 +221,7 @@ impl Run {
         match error.downcast_ref() {
             Some(Error::Interrupted(_)) => Error::Interrupted(format!(
                 "interrupted, progress saved; continue with: flowers train --resume {}",
-                quoted(&self.folder)
+                quoted(&shown(&self.folder))
             ))
             .into(),
             _ => error,
@@ -205,10 +234,19 @@ impl Run {
         network: &Network,
         optimizer: &Optimizer,
     ) -> Result<()> {
+        let checkpoint = Checkpoint {
+            header: self.header(state.clone()),
+            network: network.state_dict()?,
+            optimizer: optimizer.state()?,
+        };
+        checkpoint.write(&self.file(CHECKPOINT))
+    }
+
+    fn header(&self, state: State) -> Header {
         let mut header = Header::new(self.config.clone(), self.manifest.clone(), &self.data);
-        header.state = state.clone();
+        header.state = state;
         header.warnings = self.warnings.clone();
-        Checkpoint::write(&self.file(CHECKPOINT), &header, network, optimizer)
+        header
     }
 
     /// Adds what the best model was measured to do on test photos to its file.
@@ -251,12 +289,11 @@ fn set_epochs(manifest: &mut Manifest, epochs: usize) {
     }
 }
 
-/// A path as one word of a shell.
-fn quoted(path: &Path) -> String {
-    let text = shown(path);
+/// Text as one word of a shell.
+fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     if text.chars().all(is_plain) {
-        text
+        text.into()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }

@@ -184,8 +184,8 @@ impl Settings {
 
     /// These settings, and those of `below` where they say nothing.
     pub fn over(self, mut below: Self) -> Self {
-        if self.weights.is_some() {
-            // The hash is that of the other weights.
+        if self.weights.is_some() || self.arch.is_some() {
+            // The hash is that of other weights.
             below.weights_sha256 = None;
         }
         macro_rules! pick {
@@ -272,87 +272,6 @@ impl Settings {
 }
 
 impl Config {
-    fn check(&self) -> Result<()> {
-        let fraction = |x: f64| (0.0..1.0).contains(&x);
-        let at_least_zero = |x: f64| x.is_finite() && x >= 0.0;
-        let checks = [
-            (self.epochs >= 1, "epochs", "at least 1"),
-            (
-                (2..=4096).contains(&self.batch_size),
-                "batch-size",
-                "2 to 4096",
-            ),
-            (
-                self.lr.is_finite() && self.lr > 0.0,
-                "lr",
-                "a positive number",
-            ),
-            (at_least_zero(self.warmup), "warmup", "0 or more epochs"),
-            (
-                self.warmup <= self.epochs as f64,
-                "warmup",
-                "at most the number of epochs",
-            ),
-            (
-                at_least_zero(self.weight_decay),
-                "weight-decay",
-                "0 or more",
-            ),
-            (
-                fraction(self.label_smoothing),
-                "label-smoothing",
-                "at least 0 and below 1",
-            ),
-            (fraction(self.dropout), "dropout", "at least 0 and below 1"),
-            (
-                (32..=1024).contains(&self.image_size),
-                "image-size",
-                "32 to 1024 pixels",
-            ),
-            ((1..=256).contains(&self.workers), "workers", "1 to 256"),
-            ((1..=1024).contains(&self.threads), "threads", "1 to 1024"),
-            (
-                fraction(self.val) && self.val > 0.0,
-                "val",
-                "above 0 and below 1",
-            ),
-            (fraction(self.test), "test", "at least 0 and below 1"),
-            (
-                self.val + self.test < 1.0,
-                "val",
-                "such that --val and --test sum to less than 1",
-            ),
-            (
-                (0.0..=1.0).contains(&self.max_bad),
-                "max-bad",
-                "from 0 to 1",
-            ),
-            (
-                at_least_zero(self.checkpoint_minutes),
-                "checkpoint-minutes",
-                "0 or more",
-            ),
-        ];
-        for (holds, option, takes) in checks {
-            if !holds {
-                return Err(Error::Usage(format!("--{option} must be {takes}")).into());
-            }
-        }
-        if let Some(layer) = self.frozen_until() {
-            let options = self.model_options(2)?;
-            let graph = self.architecture()?.graph(&options)?;
-            if graph.layer(layer).is_none() {
-                let message = format!(
-                    "--freeze-until {layer:?}: {} has no such layer; it has {}",
-                    self.arch,
-                    graph.layers().join(", ")
-                );
-                return Err(Error::Usage(message).into());
-            }
-        }
-        Ok(())
-    }
-
     pub fn architecture(&self) -> Result<&'static Architecture> {
         models::find(&self.arch)
     }
@@ -435,11 +354,17 @@ mod tests {
             weights_sha256: Some("f37072fd".into()),
             ..Settings::default()
         };
-        let other = Settings {
+        let weights = Settings {
             weights: Some("none".into()),
             ..Settings::default()
         };
-        assert_eq!(other.over(file.clone()).weights_sha256, None);
+        let arch = Settings {
+            arch: Some("resnet34".into()),
+            ..Settings::default()
+        };
+        for other in [weights, arch] {
+            assert_eq!(other.over(file.clone()).weights_sha256, None);
+        }
         let same = Settings::default().over(file.clone());
         assert_eq!(same.weights_sha256, file.weights_sha256);
     }

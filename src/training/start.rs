@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::checkpoint;
 use super::settings::Config;
 use crate::bundle;
 use crate::error::{Error, Result, shown, some};
@@ -9,7 +10,7 @@ use crate::graph::{Graph, is_below};
 use crate::models::{Architecture, pretrained};
 use crate::names::{nearest, plain};
 use crate::progress::Progress;
-use crate::weights::{self, StateDict, hashed, without_prefix};
+use crate::weights::{self, Dtype, StateDict, hashed, without_prefix};
 
 /// Pretrained weights of the architecture.
 const IMAGENET: &str = "imagenet";
@@ -36,7 +37,7 @@ impl Start {
     ///
     /// # Errors
     /// [`Error::Usage`] for a word that is neither known nor a file, [`Error::Data`] for a file
-    /// that holds no weights or is another one than the configuration was written for,
+    /// that holds no weights or is not the one that the configuration was written for,
     /// [`Error::Environment`] for weights that the user has to get.
     pub fn at_hand(config: &Config, progress: &dyn Progress) -> Result<Option<Self>> {
         let named = config.weights.as_str();
@@ -77,11 +78,15 @@ impl Start {
 
     fn stored(path: PathBuf, config: &Config) -> Result<Self> {
         let weights = weights::read(&path)?;
+        if let Some((what, remedy)) = unsuitable(&weights) {
+            let message = format!("{} {what}: give {remedy}", shown(&path));
+            return Err(Error::Data(message).into());
+        }
         let sha256 = hashed::of_file(&path)
             .map_err(|cause| Error::Data(format!("can't read {}: {cause}", shown(&path))))?;
         match &config.weights_sha256 {
             Some(expected) if *expected != sha256 => Err(Error::Data(format!(
-                "{} is another file than the configuration was written for: its SHA-256 is \
+                "{} is not the file that the configuration was written for: its SHA-256 is \
                  {sha256}, not {expected}; give the same file, or choose this one with --weights",
                 shown(&path)
             ))
@@ -130,6 +135,24 @@ impl Start {
             "with a new classifier"
         };
         Ok((weights, format!("{}{prefix}, {head}", shown(path))))
+    }
+}
+
+/// What weights are that nothing is trained from, and what to give instead.
+fn unsuitable(weights: &StateDict) -> Option<(&'static str, &'static str)> {
+    let is_checkpoint = weights
+        .keys()
+        .any(|name| name.starts_with(checkpoint::NETWORK));
+    let is_int8 = weights.values().any(|tensor| tensor.dtype() == Dtype::I8);
+    if is_checkpoint {
+        Some((
+            "is the checkpoint of a run",
+            "the model.safetensors beside it",
+        ))
+    } else if is_int8 {
+        Some(("is an int8 model", "the float model that it was made from"))
+    } else {
+        None
     }
 }
 
@@ -184,10 +207,10 @@ fn fitted(
     let mut weights = StateDict::new();
     for parameter in parameters {
         let name = parameter.name;
-        let chance = random.remove(&name);
+        let initial = random.remove(&name);
         let tensor = stored.remove(&name);
         let tensor = match tensor {
-            _ if in_head(&name) && !keeps_head => chance,
+            _ if in_head(&name) && !keeps_head => initial,
             Some(tensor) if tensor.shape == parameter.shape => Some(tensor),
             Some(tensor) => {
                 misshaped.push(format!(
@@ -197,7 +220,7 @@ fn fitted(
                 None
             }
             // Checkpoints from before PyTorch 0.4.1 do not count batches.
-            None if name.ends_with(".num_batches_tracked") => chance,
+            None if name.ends_with(".num_batches_tracked") => initial,
             None => {
                 missing.push(name.clone());
                 None

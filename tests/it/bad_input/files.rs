@@ -9,7 +9,7 @@ use flowers::labels::Labels;
 use flowers::weights::{Values, safetensors};
 use serde_json::{Value, json};
 
-use crate::support::{Said, model, photos, run, train};
+use crate::support::{Said, model, photos, run, train, trained};
 
 const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/weights");
 
@@ -100,6 +100,11 @@ fn weights_alone_are_no_model() {
     safetensors::write(&path, &weights, &BTreeMap::new()).unwrap();
     let words = ["weights.safetensors", "no labels", "--weights"];
     verb("predict", &path).failed(3, &words);
+    let words = [
+        "last.ckpt: it is the checkpoint of a run",
+        "model.safetensors",
+    ];
+    verb("predict", &trained().join("last.ckpt")).failed(3, &words);
 }
 
 #[test]
@@ -194,6 +199,16 @@ fn weights_files_that_cannot_be_trained_from() {
         "--arch",
     ];
     refused(&resnet, &words);
+
+    let words = ["last.ckpt is the checkpoint of a run", "model.safetensors"];
+    refused(&trained().join("last.ckpt"), &words);
+    let int8 = folder.path().join("int8.safetensors");
+    let quantize = ["quantize", "--method", "dynamic", "--out"].map(Path::new);
+    run(quantize.into_iter().chain([&*int8, &*model()])).done();
+    refused(
+        &int8,
+        &["int8.safetensors is an int8 model", "the float model"],
+    );
 }
 
 #[test]

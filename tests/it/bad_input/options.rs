@@ -84,6 +84,8 @@ fn a_folder_that_holds_files_is_left_alone() {
     assert!(!line.contains("--resume"), "{line}");
     let photo = photos().join("rose/rose-0001.jpg");
     train(photos(), &photo, &[]).failed(2, &["rose-0001.jpg"]);
+    let thesis = other.join("thesis.txt");
+    train(photos(), &thesis, &[]).failed(2, &["thesis.txt is a file: choose a folder"]);
     let evaluated = |report: &Path| {
         run([
             "eval".as_ref(),

@@ -10,8 +10,10 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use flowers::weights::{Values, safetensors};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
 
 use super::{model_bytes, rows};
 use crate::support::{
@@ -230,6 +232,53 @@ fn a_resumed_run_needs_its_photos_and_finds_them_elsewhere() {
     arguments.push(moved.into());
     run(arguments).done();
     assert_eq!(rows(&out).len(), 2);
+}
+
+#[test]
+fn a_damaged_checkpoint_or_model_is_not_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    copy(trained(), &out);
+    let checkpoint = out.join("last.ckpt");
+    let whole = fs::read(&checkpoint).unwrap();
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 6] = [
+        (
+            |h| h["config"]["batch-size"] = 0.into(),
+            "--batch-size must be",
+        ),
+        (
+            |h| h["config"]["threads"] = 1_000_000.into(),
+            "--threads must be",
+        ),
+        (|h| h["config"]["recipe"] = "x".into(), "no recipe \"x\""),
+        (
+            |h| h["config"]["arch"] = "x".into(),
+            "no architecture \"x\"",
+        ),
+        (
+            |h| h["manifest"]["recipe"] = "x".into(),
+            "its recipe is not",
+        ),
+        (
+            |h| h["manifest"]["metrics"] = json!([1]),
+            "its metrics are not",
+        ),
+    ];
+    for (change, why) in cases {
+        fs::write(&checkpoint, &whole).unwrap();
+        edit_checkpoint(&checkpoint, change);
+        let mut arguments = resume(&out);
+        arguments.extend(["--epochs", "9"].map(OsString::from));
+        run(&arguments).failed(3, &["last.ckpt", "broken checkpoint", why]);
+    }
+
+    fs::write(&checkpoint, &whole).unwrap();
+    let (mut tensors, notes) = safetensors::read(&checkpoint).unwrap();
+    let bias = tensors.get_mut("network/classifier.1.bias").unwrap();
+    bias.values = Values::F32(vec![f32::NAN; bias.len()]);
+    safetensors::write(&checkpoint, &tensors, &notes).unwrap();
+    run(resume(&out)).failed(3, &["last.ckpt", "classifier.1.bias holds NaN"]);
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn a_file_of_weights_is_known_by_its_hash() {
     };
     repeat("same", &[]).done();
     fs::copy(trained().join("model.safetensors"), &weights).unwrap();
-    let words = ["start.safetensors is another file", &sha256, "--weights"];
+    let words = ["start.safetensors is not the file", &sha256, "--weights"];
     repeat("other", &[]).failed(3, &words);
     repeat("chosen", &options[2..]).done();
 }

@@ -1,0 +1,112 @@
+//! The values that a configuration may have.
+
+use super::settings::Config;
+use crate::error::{Error, Result};
+
+/// Whether it holds, the option, and the values that it takes.
+type Check = (bool, &'static str, &'static str);
+
+fn fraction(x: f64) -> bool {
+    (0.0..1.0).contains(&x)
+}
+
+fn at_least_zero(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
+}
+
+impl Config {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the option and the values it takes.
+    pub(super) fn check(&self) -> Result<()> {
+        self.recipe()?;
+        let checks = self.training_checks().into_iter();
+        for (holds, option, takes) in checks.chain(self.input_checks()) {
+            if !holds {
+                return Err(Error::Usage(format!("--{option} must be {takes}")).into());
+            }
+        }
+        let architecture = self.architecture()?;
+        if let Some(layer) = self.frozen_until() {
+            let graph = architecture.graph(&self.model_options(2)?)?;
+            if graph.layer(layer).is_none() {
+                let message = format!(
+                    "--freeze-until {layer:?}: {} has no such layer; it has {}",
+                    self.arch,
+                    graph.layers().join(", ")
+                );
+                return Err(Error::Usage(message).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Of how the network is trained.
+    fn training_checks(&self) -> [Check; 8] {
+        [
+            (self.epochs >= 1, "epochs", "at least 1"),
+            (
+                (2..=4096).contains(&self.batch_size),
+                "batch-size",
+                "2 to 4096",
+            ),
+            (
+                self.lr.is_finite() && self.lr > 0.0,
+                "lr",
+                "a positive number",
+            ),
+            (at_least_zero(self.warmup), "warmup", "0 or more epochs"),
+            (
+                self.warmup <= self.epochs as f64,
+                "warmup",
+                "at most the number of epochs",
+            ),
+            (
+                at_least_zero(self.weight_decay),
+                "weight-decay",
+                "0 or more",
+            ),
+            (
+                fraction(self.label_smoothing),
+                "label-smoothing",
+                "at least 0 and below 1",
+            ),
+            (fraction(self.dropout), "dropout", "at least 0 and below 1"),
+        ]
+    }
+
+    /// Of the photos and the machine.
+    fn input_checks(&self) -> [Check; 8] {
+        [
+            (
+                (32..=1024).contains(&self.image_size),
+                "image-size",
+                "32 to 1024 pixels",
+            ),
+            ((1..=256).contains(&self.workers), "workers", "1 to 256"),
+            ((1..=1024).contains(&self.threads), "threads", "1 to 1024"),
+            (
+                fraction(self.val) && self.val > 0.0,
+                "val",
+                "above 0 and below 1",
+            ),
+            (fraction(self.test), "test", "at least 0 and below 1"),
+            (
+                self.val + self.test < 1.0,
+                "val",
+                "such that --val and --test sum to less than 1",
+            ),
+            (
+                (0.0..=1.0).contains(&self.max_bad),
+                "max-bad",
+                "from 0 to 1",
+            ),
+            (
+                at_least_zero(self.checkpoint_minutes),
+                "checkpoint-minutes",
+                "0 or more",
+            ),
+        ]
+    }
+}
