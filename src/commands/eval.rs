@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use tch::Device;
 
 use super::compute;
 use super::evaluation::{self, Measured, Photos, measure};
@@ -38,9 +39,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         max_regression: args.max_regression,
     };
     gates.check(&manifest.labels)?;
-    if let Some(folder) = &args.report {
-        Run::create(folder)?;
-    }
+    let _lock = args.report.as_deref().map(Run::create).transpose()?;
     if let Some(path) = &args.junit {
         files::check_writable(path)?;
     }
@@ -83,7 +82,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     if let Some(report) = &args.report {
         let context = evaluation::Context {
             title: facts::title(manifest, &source),
-            facts: facts(args, &source, manifest, &measured, took)?,
+            facts: facts(args, session.device(), &source, manifest, &measured, took),
             manifest,
             folder: &folder,
             split: split.as_ref(),
@@ -99,12 +98,12 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 
 fn facts(
     args: &EvalArgs,
+    device: Device,
     source: &Source,
     manifest: &Manifest,
     measured: &Measured,
     took: Duration,
-) -> Result<Vec<Fact>> {
-    let device = compute::device_name(compute::set_up(&args.compute)?);
+) -> Vec<Fact> {
     let threads = compute::threads(&args.compute);
     let mut facts = vec![
         fact("Model", shown(&args.model)),
@@ -114,10 +113,10 @@ fn facts(
     facts.extend([
         facts::measured_on(args.split.part(), measured.evaluation.n as usize),
         facts::duration("Measured in", took),
-        facts::processor(&device, threads),
+        facts::processor(&compute::device_name(device), threads),
         facts::date(SystemTime::now()),
     ]);
-    Ok(facts)
+    facts
 }
 
 /// Float32 unless asked otherwise, since a measurement should not depend on the processor.

@@ -176,6 +176,10 @@ impl Session {
         self.target
     }
 
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
     pub fn classes(&self) -> usize {
         self.classes
     }

@@ -1,7 +1,9 @@
 //! `flowers eval`, on a model that takes everything for a rose: each of its figures is known.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use flowers::bundle::Bundle;
 use flowers::weights::Values;
@@ -9,7 +11,7 @@ use resvg::usvg::roxmltree::Document;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Said, copy, model, names, photos, run, trained};
+use crate::support::{Said, copy, model, names, photos, run, start, trained, wait_until};
 
 const TESTED_ROSES: u64 = 2;
 
@@ -339,4 +341,25 @@ fn a_test_part_of_its_own_needs_no_split() {
     let warning = "not trained with the parts";
     assert!(said.stderr.contains(warning), "{}", said.stderr);
     eval(&folder, &parts, &["--split", "val"]).failed(3, &["--split all"]);
+}
+
+#[test]
+fn a_report_belongs_to_one_process_at_a_time() {
+    let folder = roses();
+    let (report, stderr) = (folder.path().join("report"), folder.path().join("stderr"));
+    let model = folder.path().join("rose.safetensors");
+    let mut arguments: Vec<OsString> = vec!["eval".into(), model.into(), photos().into()];
+    arguments.extend(["--report".into(), report.clone().into()]);
+    let mut first = start(&arguments, &stderr);
+    wait_until("a lock", || report.join("run.lock").exists());
+    let process = first.id().to_string();
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &process]).status();
+        assert!(sent.unwrap().success());
+    };
+    signal("-STOP");
+    run(&arguments).failed(4, &["report is in use by process"]);
+    signal("-CONT");
+    assert!(first.wait().unwrap().success());
+    assert!(report.join("report.html").exists() && !report.join("run.lock").exists());
 }
