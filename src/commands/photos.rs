@@ -59,8 +59,7 @@ pub fn of_part(
     }
     let message = format!(
         "{root} does not split into the parts that the model was trained with, so its {part} \
-         photos \
-         are not known: {remedy}"
+         photos are not known: {remedy}"
     );
     Err(Error::Data(message).into())
 }

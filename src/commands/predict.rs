@@ -88,7 +88,7 @@ type Found = Result<PathBuf, (PathBuf, String)>;
 /// The files as given, and the pictures inside folders in the order of their paths.
 fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
     let mut files: Vec<Found> = Vec::new();
-    let mut strangers = 0;
+    let mut skipped = 0;
     for path in given {
         if !path.is_dir() {
             files.push(Ok(path.clone()));
@@ -104,7 +104,7 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
                 Ok(entry) if is_picture(entry.path()).unwrap_or(true) => {
                     files.push(Ok(entry.into_path()));
                 }
-                Ok(_) => strangers += 1,
+                Ok(_) => skipped += 1,
                 // A link back to its own parent: its pictures are listed there.
                 Err(cause) if cause.loop_ancestor().is_some() => {}
                 Err(cause) => {
@@ -121,9 +121,9 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
             return Err(Error::Data(message).into());
         }
     }
-    if strangers > 0 {
+    if skipped > 0 {
         note(format_args!(
-            "files that are not images, skipped: {strangers}"
+            "files that are not images, skipped: {skipped}"
         ));
     }
     Ok(files)

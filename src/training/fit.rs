@@ -15,9 +15,10 @@ use super::optimizer::Optimizer;
 use super::recipe::{Frozen, Phase};
 use super::run::Run;
 use super::schedule::Schedule;
+use super::settings::Config;
 use super::tensors::{self, torch};
 use crate::data::folder::Photo;
-use crate::data::loader::{Loader, Transform, epoch_order};
+use crate::data::loader::{Batch, Loader, Transform, epoch_order};
 use crate::engine::{Normalise, NotFinite, Options, Session, compile, predictions};
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
@@ -119,20 +120,11 @@ fn train_epoch(
     let config = job.run.config();
     let epoch = state.history.len();
     let order = order(job.train, config.batch_size, config.seed, epoch);
-    let batches = order.len().div_ceil(config.batch_size);
-    let schedule = Schedule {
-        scheduler: config.scheduler,
-        peak: phase.learning_rate,
-        epochs: phase.epochs,
-        steps_per_epoch: batches,
-        warmup: config.warmup,
-        plateau: state.plateau,
-    };
+    let schedule = schedule(config, phase, state, order.len());
     let rest = order[(state.batch * config.batch_size).min(order.len())..].to_vec();
     let images = rest.len() as u64;
     let mut loader = loader(job, rest, Some(epoch as u64))?;
-    let class_weights = class_weights(job, network)?;
-    let normalise = Normalise::new(&job.run.manifest().preprocessing, network.device());
+    let step = Step::new(job, network)?;
     observer.hear(&Event::Training {
         epoch: epoch + 1,
         phase,
@@ -149,30 +141,11 @@ fn train_epoch(
     while let Some(batch) = loader.next() {
         let batch = batch?;
         learning_rate = schedule.learning_rate(optimizer.taken() as usize);
-        tch::manual_seed(step_seed(config.seed, epoch, state.batch));
-        let pixels = normalise.pixels(&batch.pixels, batch.size)?;
-        let labels = tensors::labels(&batch, network.device())?;
-        let logits = network.forward(&pixels, Mode::Train)?;
-        let smoothing = config.label_smoothing;
-        let loss = cross_entropy(&logits, &labels, class_weights.as_ref(), smoothing)?;
-        optimizer.step(&loss, learning_rate)?;
-        // Read after the step, so that a GPU has the whole step to do while it is waited for.
-        let value = torch(f64::try_from(&loss))?;
-        if !value.is_finite() {
-            let (epoch, batch) = (epoch + 1, state.batch + 1);
-            let what = format!("the loss became {value} in epoch {epoch}, batch {batch}");
-            return Err(diverged(job, &what));
-        }
-
-        let count = batch.labels.len() as u64;
-        state.running.loss += value * count as f64;
-        state.running.correct += correct(&logits, &labels)?;
-        state.running.seen += count;
-        state.batch += 1;
-        state.steps = optimizer.taken();
+        step.take(&batch, learning_rate, optimizer, state)?;
+        let count = batch.labels.len();
         loader.recycle(batch);
         observer.hear(&Event::Batch {
-            images: count as usize,
+            images: count,
             running: &state.running,
         })?;
 
@@ -192,6 +165,72 @@ fn train_epoch(
         elapsed: started.elapsed(),
         waited: loader.waited(),
     })
+}
+
+/// What every step of an epoch does.
+struct Step<'a> {
+    job: &'a Job<'a>,
+    network: &'a Network,
+    normalise: Normalise,
+    class_weights: Option<Tensor>,
+}
+
+impl<'a> Step<'a> {
+    fn new(job: &'a Job<'a>, network: &'a Network) -> Result<Self> {
+        Ok(Self {
+            job,
+            network,
+            normalise: Normalise::new(&job.run.manifest().preprocessing, network.device()),
+            class_weights: class_weights(job, network)?,
+        })
+    }
+
+    /// Learns from a batch, and adds it to the sums of the epoch.
+    ///
+    /// # Errors
+    /// [`Error::Gate`] when the loss is no number any more.
+    fn take(
+        &self,
+        batch: &Batch,
+        learning_rate: f64,
+        optimizer: &mut Optimizer,
+        state: &mut State,
+    ) -> Result<()> {
+        let config = self.job.run.config();
+        let epoch = state.history.len();
+        tch::manual_seed(step_seed(config.seed, epoch, state.batch));
+        let pixels = self.normalise.pixels(&batch.pixels, batch.size)?;
+        let labels = tensors::labels(batch, self.network.device())?;
+        let logits = self.network.forward(&pixels, Mode::Train)?;
+        let (weights, smoothing) = (self.class_weights.as_ref(), config.label_smoothing);
+        let loss = cross_entropy(&logits, &labels, weights, smoothing)?;
+        optimizer.step(&loss, learning_rate)?;
+        // Read after the step, so that a GPU has the whole step to do while it is waited for.
+        let value = torch(f64::try_from(&loss))?;
+        if !value.is_finite() {
+            let (epoch, batch) = (epoch + 1, state.batch + 1);
+            let what = format!("the loss became {value} in epoch {epoch}, batch {batch}");
+            return Err(diverged(self.job, &what));
+        }
+        let count = batch.labels.len() as u64;
+        state.running.loss += value * count as f64;
+        state.running.correct += correct(&logits, &labels)?;
+        state.running.seen += count;
+        state.batch += 1;
+        state.steps = optimizer.taken();
+        Ok(())
+    }
+}
+
+fn schedule(config: &Config, phase: &Phase, state: &State, images: usize) -> Schedule {
+    Schedule {
+        scheduler: config.scheduler,
+        peak: phase.learning_rate,
+        epochs: phase.epochs,
+        steps_per_epoch: images.div_ceil(config.batch_size),
+        warmup: config.warmup,
+        plateau: state.plateau,
+    }
 }
 
 /// Epochs that follow the current one, if none is stopped early.
