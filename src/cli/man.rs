@@ -10,7 +10,7 @@ Examples:
   flowers man ~/.local/share/man/man1
   man flowers-train")]
 pub struct ManArgs {
-    /// Folder to write to, one page for each command; made if missing
+    /// Folder to write to, one page for each command; created if missing
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
 }

@@ -54,7 +54,7 @@ pub enum Command {
     Export(export::ExportArgs),
     /// Serve a model over HTTP, with a web page to try it
     Serve(Box<serve::ServeArgs>),
-    /// Check or split a data set, or draw a sample one
+    /// Check or split a data set, or draw a sample data set
     #[command(subcommand)]
     Data(data::DataCommand),
     /// Describe a model file or an architecture

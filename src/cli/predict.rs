@@ -30,7 +30,7 @@ pub struct PredictArgs {
     /// Print one JSON object per image, each on its own line
     #[arg(long)]
     pub json: bool,
-    /// Print a CSV table: the file, label and confidence of each class, any error
+    /// Print a CSV table: the file, the most likely classes with their confidence, any error, any warnings
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
     /// Precision to compute in

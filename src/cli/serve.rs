@@ -14,7 +14,7 @@ use crate::values::{fraction, seed, whole};
 #[command(after_help = "\
 POST /predict takes a form with one or more images in the field `file`, or a single image as the \
 request body. GET / is a web page to try it. /openapi.json describes the other routes: /labels, \
-/healthz, /readyz, /metrics.
+/healthz, /readyz, /metrics, and /feedback with --collect.
 
 On SIGTERM or Ctrl-C, /readyz starts to fail, accepted requests are finished, and the exit code is 0. \
 On SIGHUP, or when the model file changes, the new model is loaded next to the old one, tested, and \
@@ -29,7 +29,7 @@ Examples:
   flowers serve run/model.safetensors
   curl -F file=@rose.jpg http://127.0.0.1:5000/predict
   flowers serve run/model.safetensors --host 0.0.0.0 --port 80 --api-key-file keys --log-format json
-  flowers serve run/model.safetensors --listen unix:/run/flowers.sock --base-path /flowers --trusted-proxy unix")]
+  flowers serve run/model.safetensors --listen unix:/run/f.sock --base-path /f --trusted-proxy unix")]
 pub struct ServeArgs {
     /// Model file, or the folder of a run
     #[arg(env = "FLOWERS_MODEL", value_parser = paths::model())]

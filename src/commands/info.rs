@@ -192,6 +192,7 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
         metric(key).map_or("unknown".into(), |value| format!("{value:.digits$}"))
     };
     let lines = [
+        ("test accuracy", tested(manifest)),
         ("file", shown(path)),
         ("sha256", sha256.into()),
         ("architecture", manifest.architecture.clone()),
@@ -207,7 +208,6 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
             ),
         ),
         ("weights", numbers(manifest)),
-        ("test accuracy", tested(manifest)),
         ("val accuracy", number("val_accuracy", 4)),
         ("best epoch", number("epoch", 0)),
         (

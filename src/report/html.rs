@@ -207,13 +207,15 @@ fn tiles(evaluation: &Evaluation) -> Vec<Tile> {
     };
     let interval = format!("95% interval {} to {}", percent(low), percent(high));
     let classes = format!("in {} classes", evaluation.labels.len());
-    vec![
-        tile("Accuracy", percent(evaluation.accuracy), &interval),
-        tile(
-            "Top-3 accuracy",
-            percent(evaluation.top3_accuracy),
-            "the class is among the first three",
-        ),
+    let top3 = tile(
+        "Top-3 accuracy",
+        percent(evaluation.top3_accuracy),
+        "the class is among the first three",
+    );
+    let mut tiles = vec![tile("Accuracy", percent(evaluation.accuracy), &interval)];
+    // Of three classes or fewer it is always 100%.
+    tiles.extend(Some(top3).filter(|_| evaluation.labels.len() > 3));
+    tiles.extend([
         tile(
             "Macro F1",
             format!("{:.3}", evaluation.macro_f1),
@@ -235,7 +237,8 @@ fn tiles(evaluation: &Evaluation) -> Vec<Tile> {
             "expected, over 15 bins",
         ),
         tile("Images", evaluation.n.to_string(), &classes),
-    ]
+    ]);
+    tiles
 }
 
 /// Actual class, predicted class, count.

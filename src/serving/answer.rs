@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::language;
 use super::refusal::Refusal;
+use crate::image::decode::Warning;
 use crate::metrics::Answer;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -10,18 +12,30 @@ pub struct Outcomes {
     pub predictions: Vec<Outcome>,
 }
 
+/// What a picture shows, and what is amiss with its file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    #[serde(flatten)]
+    pub answer: Answer,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+}
+
 /// The fate of one of several pictures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Outcome {
-    Answered(Answer),
+    Answered(Prediction),
     Refused { error: String },
 }
 
-impl From<Result<Answer, Refusal>> for Outcome {
-    fn from(result: Result<Answer, Refusal>) -> Self {
+impl Outcome {
+    pub fn of(result: Result<Prediction, Refusal>, in_chinese: bool) -> Self {
         match result {
-            Ok(answer) => Self::Answered(answer),
+            Ok(prediction) => Self::Answered(prediction),
+            Err(refusal) if in_chinese => Self::Refused {
+                error: language::in_chinese(&refusal),
+            },
             Err(refusal) => Self::Refused {
                 error: refusal.to_string(),
             },

@@ -119,7 +119,10 @@ impl Collection {
         model_sha256: &str,
     ) -> Result<bool, Refusal> {
         let (Some(extension), true) = (extension(photo), is_folder_name(label)) else {
-            return Err(Refusal::BadRequest("the photo can't be saved".into()));
+            return Err(Refusal::bad_request(
+                "the photo can't be saved",
+                "无法保存这张图片",
+            ));
         };
         let name = format!("{}.{extension}", hex(&sha256(&[photo])));
         let place = self.folder.join(label).join(&name);

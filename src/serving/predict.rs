@@ -15,12 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant as Moment, timeout_at};
 
-use super::answer::{Outcome, Outcomes};
+use super::answer::{Outcome, Outcomes, Prediction};
+use super::language::prefers_chinese;
 use super::model::Model;
 use super::queue::Place;
 use super::refusal::Refusal;
 use super::service::Service;
-use super::upload::{self, Upload};
+use super::upload::{self, Upload, too_many_pictures};
+use crate::image::decode::Warning;
 use crate::metrics::Answer;
 
 /// Tells which model answered: the SHA-256 of its file.
@@ -53,22 +55,25 @@ pub async fn predict(
     let top_k = match options {
         Ok(Query(Options { top_k })) if top_k > 0 => top_k,
         _ => {
-            return Err(Refusal::BadRequest(
-                "top_k must be a whole number of at least 1".into(),
+            return Err(Refusal::bad_request(
+                "top_k must be a whole number of at least 1",
+                "top_k 必须是不小于 1 的整数",
             ));
         }
     };
     let model = service.model()?;
+    let in_chinese = prefers_chinese(request.headers());
     let within = Deadline::of(&service);
     let upload = within.upload(request).await?;
     let several = upload.files.len() > 1;
     let answers = within.answers(&model, upload.files, top_k).await?;
     let mut response = if several {
-        let predictions = answers.into_iter().map(Outcome::from).collect();
+        let outcome = |result| Outcome::of(result, in_chinese);
+        let predictions = answers.into_iter().map(outcome).collect();
         Json(Outcomes { predictions }).into_response()
     } else {
-        let answer = answers.into_iter().next().ok_or(Refusal::NoFile)??;
-        Json(answer).into_response()
+        let prediction = answers.into_iter().next().ok_or(Refusal::NoFile)??;
+        Json(prediction).into_response()
     };
     sign(&mut response, &model);
     Ok(response)
@@ -90,23 +95,26 @@ pub async fn feedback(
     let model = service.model()?;
     let within = Deadline::of(&service);
     let Upload { files, label, .. } = within.upload(request).await?;
-    let label = label.ok_or_else(|| Refusal::BadRequest("the field `label` is missing".into()))?;
+    let missing = || Refusal::bad_request("the field `label` is missing", "缺少 label 字段");
+    let label = label.ok_or_else(missing)?;
     let labels = &model.manifest.labels;
     let Some(label) = labels.id(&label).and_then(|id| labels.name(id)) else {
-        let message = "the model has no such label; see /labels";
-        return Err(Refusal::BadRequest(message.into()));
+        return Err(Refusal::bad_request(
+            "the model has no such label; see /labels",
+            "模型没有这个标签；全部标签见 /labels",
+        ));
     };
     let label = label.to_owned();
     let [file] = <[Bytes; 1]>::try_from(files)
-        .map_err(|_| Refusal::BadRequest("send one picture at a time".into()))?;
+        .map_err(|_| Refusal::bad_request("send one picture at a time", "请每次只发送一张图片"))?;
     let answers = within.answers(&model, vec![file.clone()], 3).await?;
-    let answer = answers.into_iter().next().ok_or(Refusal::NoFile)??;
+    let prediction = answers.into_iter().next().ok_or(Refusal::NoFile)??;
     let sha256 = model.sha256.clone();
     let turn = within.turn(&service.storing).await?;
     let stored = spawn_blocking(move || {
         let _turn = turn;
         match &service.collection {
-            Some(collection) => collection.store(&file, &label, &answer, &sha256),
+            Some(collection) => collection.store(&file, &label, &prediction.answer, &sha256),
             None => Err(Refusal::NotFound),
         }
     });
@@ -165,11 +173,10 @@ impl<'a> Deadline<'a> {
         model: &Arc<Model>,
         files: Vec<Bytes>,
         top_k: usize,
-    ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
+    ) -> Result<Vec<Result<Prediction, Refusal>>, Refusal> {
         let most = self.service.queue.size();
         if files.len() > most {
-            let message = format!("more than {most} pictures: send them in several requests");
-            return Err(Refusal::BadRequest(message));
+            return Err(too_many_pictures(most));
         }
         let place = self.service.queue.enter(files.len())?;
         let each = files.into_iter();
@@ -187,23 +194,23 @@ impl<'a> Deadline<'a> {
         file: Bytes,
         top_k: usize,
         place: Arc<Place>,
-    ) -> Result<Answer, Refusal> {
-        let pixels = self.decode(model, file, Arc::clone(&place)).await?;
+    ) -> Result<Prediction, Refusal> {
+        let (pixels, warnings) = self.decode(model, file, Arc::clone(&place)).await?;
         let crew = &self.service.crew;
         let logits = crew.logits(Arc::clone(model), pixels, Some(place));
         let logits = logits.await?;
         let answer = Answer::of(&logits, &model.manifest.labels, top_k);
         self.service.metrics.answered(&answer);
-        Ok(answer)
+        Ok(Prediction { answer, warnings })
     }
 
-    /// 8-bit RGB (crop, crop, 3) of a picture.
+    /// 8-bit RGB (crop, crop, 3) of a picture, and what is amiss with it.
     async fn decode(
         &self,
         model: &Arc<Model>,
         file: Bytes,
         place: Arc<Place>,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<(Vec<u8>, Vec<Warning>), Refusal> {
         let turn = self.turn(&self.service.decoders).await?;
         let (service, model) = (Arc::clone(self.service), Arc::clone(model));
         let decoded = spawn_blocking(move || {
@@ -212,7 +219,7 @@ impl<'a> Deadline<'a> {
             let limits = service.settings.picture;
             let picture = model.manifest.preprocessing.read(&file, &limits);
             service.metrics.decoded(start.elapsed());
-            picture.map(|decoded| decoded.picture.into_raw())
+            picture.map(|decoded| (decoded.picture.into_raw(), decoded.warnings))
         });
         Ok(decoded.await.map_err(|_| unfinished())??)
     }
@@ -226,7 +233,7 @@ impl<'a> Deadline<'a> {
             biased;
             done = work => done,
             () = self.service.stop.over.cancelled() => {
-                Err(Refusal::Unavailable("the server is shutting down"))
+                Err(Refusal::ShuttingDown)
             }
         }
     }

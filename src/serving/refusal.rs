@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::language;
+use super::language::Message;
 use crate::image::DecodeError;
 
 /// An answer `{"error": ..}`.
@@ -17,13 +17,10 @@ pub enum Refusal {
     NoFile,
     #[error("No file provided: send the picture in the form field `file`; the form has {0}")]
     OtherFields(String),
-    #[error("{0}")]
-    BadRequest(String),
-    #[error("{english}")]
-    Picture {
-        english: String,
-        chinese: Option<String>,
-    },
+    #[error("{}", .0.english)]
+    BadRequest(Message),
+    #[error("{}", .0.english)]
+    Picture(Message),
     #[error("an API key is required: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")]
     NoKey,
     #[error(
@@ -37,7 +34,10 @@ pub enum Refusal {
     Method,
     #[error("the upload took too long")]
     SlowUpload,
-    #[error("larger than the limit of {limit} bytes: scale the picture down")]
+    #[error(
+        "the request exceeds the limit of {limit} bytes: scale the picture down, or send fewer at \
+         once"
+    )]
     TooLarge { limit: u64 },
     #[error(
         "send multipart/form-data with a field `file`, or the picture itself as image/jpeg, \
@@ -46,15 +46,14 @@ pub enum Refusal {
     MediaType,
     #[error("the Content-Encoding {0} is not supported: send the body with gzip or as it is")]
     Encoding(String),
-    #[error("{english}")]
-    TooManyPixels {
-        english: String,
-        chinese: Option<String>,
-    },
+    #[error("{}", .0.english)]
+    TooManyPixels(Message),
     #[error("too many pictures are waiting; try again in {retry_after} s")]
     Busy { retry_after: u64 },
-    #[error("{0}")]
-    Unavailable(&'static str),
+    #[error("the model is being loaded")]
+    Loading,
+    #[error("the server is shutting down")]
+    ShuttingDown,
     #[error("no result within {within:?}; try again later")]
     Deadline { within: Duration },
     #[error("the collection of photos is full")]
@@ -64,9 +63,13 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    pub fn bad_request(english: impl Into<String>, chinese: impl Into<String>) -> Self {
+        Self::BadRequest(Message::new(english, chinese))
+    }
+
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoFile | Self::OtherFields(_) | Self::BadRequest(_) | Self::Picture { .. } => {
+            Self::NoFile | Self::OtherFields(_) | Self::BadRequest(_) | Self::Picture(_) => {
                 StatusCode::BAD_REQUEST
             }
             Self::NoKey => StatusCode::UNAUTHORIZED,
@@ -76,9 +79,9 @@ impl Refusal {
             Self::SlowUpload => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyPixels { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyPixels(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Loading | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::CollectionFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -89,7 +92,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Busy { retry_after } => Some(*retry_after),
-            Self::Unavailable(_) => Some(1),
+            Self::Loading | Self::ShuttingDown => Some(1),
             _ => None,
         }
     }
@@ -97,17 +100,13 @@ impl Refusal {
 
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
-        let chinese = language::of_picture(&error);
-        let english = match error {
-            DecodeError::Empty => "the file is empty".into(),
-            _ => error.to_string(),
-        };
+        let message = Message::of(&error);
         match error {
             DecodeError::TooManyPixels { .. } | DecodeError::TooMuchMemory { .. } => {
-                Self::TooManyPixels { english, chinese }
+                Self::TooManyPixels(message)
             }
             DecodeError::TooManyBytes { limit } => Self::TooLarge { limit },
-            _ => Self::Picture { english, chinese },
+            _ => Self::Picture(message),
         }
     }
 }

@@ -71,6 +71,7 @@ pub fn app(service: &Arc<Service>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(service), admit))
         // Encodings that it does not know are for the handlers to refuse.
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(middleware::map_request(plainly_gzip))
         .layer(middleware::from_fn(language::translate));
     if !service.settings.cors_origins.is_empty() {
         router = router.layer(cors(&service.settings.cors_origins));
@@ -81,6 +82,18 @@ pub fn app(service: &Arc<Service>) -> Router {
             observe::observe,
         ))
         .with_state(Arc::clone(service))
+}
+
+/// Names of encodings are the same in any case, and `x-gzip` is `gzip` (RFC 9110, 8.4.1).
+async fn plainly_gzip(mut request: Request) -> Request {
+    if let Some(encoding) = request.headers_mut().get_mut(header::CONTENT_ENCODING)
+        && [&b"gzip"[..], b"x-gzip"]
+            .iter()
+            .any(|gzip| encoding.as_bytes().eq_ignore_ascii_case(gzip))
+    {
+        *encoding = HeaderValue::from_static("gzip");
+    }
+    request
 }
 
 /// The route of a path with or without a slash at its end, or `other`.
@@ -156,7 +169,7 @@ async fn labels(State(service): State<Arc<Service>>) -> Result<Response, Refusal
 
 async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Value>, Refusal> {
     if service.stop.is_draining() {
-        return Err(Refusal::Unavailable("the server is shutting down"));
+        return Err(Refusal::ShuttingDown);
     }
     service.model()?;
     Ok(Json(json!({"status": "ready"})))

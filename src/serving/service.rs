@@ -63,12 +63,10 @@ impl Service {
     /// The model to answer from.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] while there is none yet.
+    /// [`Refusal::Loading`] while there is none yet.
     pub fn model(&self) -> Result<Arc<Model>, Refusal> {
         let installed = self.model.read().unwrap_or_else(PoisonError::into_inner);
-        installed
-            .clone()
-            .ok_or(Refusal::Unavailable("the model is being loaded"))
+        installed.clone().ok_or(Refusal::Loading)
     }
 }
 

@@ -73,6 +73,13 @@ pub async fn read(request: Request, max_body: u64) -> Result<Upload, Refusal> {
     }
 }
 
+pub fn too_many_pictures(most: usize) -> Refusal {
+    Refusal::bad_request(
+        format!("more than {most} pictures: send them in several requests"),
+        format!("图片超过 {most} 张，请分几次发送"),
+    )
+}
+
 /// A body in one piece, or `None` when it is longer than the limit.
 ///
 /// A form too is parsed only when it has come: the parser looks for the end of a part's head from
@@ -80,8 +87,12 @@ pub async fn read(request: Request, max_body: u64) -> Result<Upload, Refusal> {
 async fn whole(mut body: Body, limit: usize) -> Result<Option<Bytes>, Refusal> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let broken =
-            |_| Refusal::BadRequest("the upload was cut off, or its encoding is damaged".into());
+        let broken = |_| {
+            Refusal::bad_request(
+                "the upload was cut off, or its encoding is damaged",
+                "上传中断，或其编码已损坏",
+            )
+        };
         let Ok(data) = frame.map_err(broken)?.into_data() else {
             continue;
         };
@@ -124,14 +135,14 @@ async fn form(request: Request) -> Result<Upload, Refusal> {
     while let Some(field) = form.next_field().await.map_err(broken)? {
         parts += 1;
         if parts > MAX_PARTS {
-            let message = format!("the form has more than {MAX_PARTS} parts");
-            return Err(Refusal::BadRequest(message));
+            return Err(Refusal::bad_request(
+                format!("the form has more than {MAX_PARTS} parts"),
+                format!("表单不能超过 {MAX_PARTS} 个部分"),
+            ));
         }
         match field.name() {
             Some("file") if upload.files.len() == MAX_FILES => {
-                let message =
-                    format!("more than {MAX_FILES} pictures: send them in several requests");
-                return Err(Refusal::BadRequest(message));
+                return Err(too_many_pictures(MAX_FILES));
             }
             Some("file") => {
                 // Browsers send an empty part without a name when no file was chosen.
@@ -159,19 +170,29 @@ async fn parser(request: Request) -> Result<Multipart, Refusal> {
     // Its length is known to be within ours.
     let extract = DefaultBodyLimit::disable().layer(extract);
     let Ok(form) = extract.oneshot(request).await;
-    form.map_err(|cause| Refusal::BadRequest(cause.body_text()))
+    form.map_err(|cause| Refusal::bad_request(cause.body_text(), "表单已损坏"))
 }
 
 async fn text(field: Field<'_>) -> Result<String, Refusal> {
     let bytes = field.bytes().await.map_err(broken)?;
     if bytes.len() > MAX_TEXT {
-        let message = format!("the field `label` has more than {MAX_TEXT} bytes");
-        return Err(Refusal::BadRequest(message));
+        return Err(Refusal::bad_request(
+            format!("the field `label` has more than {MAX_TEXT} bytes"),
+            format!("label 字段不能超过 {MAX_TEXT} 字节"),
+        ));
     }
     let text = String::from_utf8(bytes.into());
-    text.map_err(|_| Refusal::BadRequest("the field `label` is not UTF-8".into()))
+    text.map_err(|_| {
+        Refusal::bad_request(
+            "the field `label` is not UTF-8",
+            "label 字段不是 UTF-8 编码",
+        )
+    })
 }
 
 fn broken(error: MultipartError) -> Refusal {
-    Refusal::BadRequest(format!("the form is broken: {}", error.body_text()))
+    Refusal::bad_request(
+        format!("the form is broken: {}", error.body_text()),
+        "表单已损坏",
+    )
 }

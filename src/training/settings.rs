@@ -109,7 +109,7 @@ pub struct Settings {
 pub enum Precision {
     #[default]
     Float32,
-    /// Mixed precision: convolutions and activations in bfloat16; weights, normalization
+    /// Mixed precision: convolutions and activations in bfloat16; weights, normalisation
     /// statistics, the classifier and the loss in float32. Pays on GPUs since NVIDIA's Ampere and on
     /// CPUs with AMX or AVX512-BF16
     Bfloat16,

@@ -80,6 +80,11 @@ fn main() -> ExitCode {
                 browser,
                 a_label_can_be_corrected,
             ),
+            trial(
+                "a_replaced_model_brings_its_classes",
+                browser,
+                a_replaced_model_brings_its_classes,
+            ),
             trial("a_phone_is_wide_enough", browser, a_phone_is_wide_enough),
             trial("a_guess_is_called_one", browser, a_guess_is_called_one),
             trial("a_report_fits_a_phone", browser, a_report_fits_a_phone),
@@ -228,9 +233,17 @@ fn every_error_has_words() {
     browser.choose(&rose_path());
     browser.wait("document.querySelector('#class').innerText");
     assert_eq!(browser.text("#error"), "");
+    let fleeting = write("fleeting.jpg", &fs::read(rose_path()).unwrap());
+    browser.choose(&fleeting);
+    browser.wait("document.querySelector('#class').innerText");
+    fs::remove_file(&fleeting).unwrap();
+    browser.click("#identify");
+    browser.wait_text("#error", "changed or moved");
+    browser.choose(&rose_path());
+    browser.wait("document.querySelector('#class').innerText");
     server.stop();
     browser.click("#identify");
-    browser.wait("document.querySelector('#error').checkVisibility()");
+    browser.wait_text("#error", "could not be reached");
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
@@ -297,6 +310,22 @@ fn a_label_can_be_corrected() {
         browser.value("document.querySelector('#confirm').checkVisibility()"),
         false
     );
+}
+
+fn a_replaced_model_brings_its_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = folder.path().join("served.safetensors");
+    fs::copy(renamed(folder.path(), "daisy"), &served).unwrap();
+    let server = Server::of(&served, &[]);
+    let browser = page(&server, "en");
+    browser.choose(&rose_path());
+    browser.wait("document.querySelector('#kinds').textContent.includes('daisy')");
+    fs::rename(renamed(folder.path(), "peony"), &served).unwrap();
+    browser.wait(
+        "(document.querySelector('#identify').click(), \
+         document.querySelector('#kinds').textContent.includes('peony'))",
+    );
+    assert_eq!(browser.complaints(), [""; 0]);
 }
 
 fn a_phone_is_wide_enough() {

@@ -114,6 +114,7 @@ fn a_table_has_a_row_a_file() {
         "label_2",
         "confidence_2",
         "error",
+        "warnings",
     ];
     assert_eq!(table.headers().unwrap(), &head[..]);
     let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
@@ -127,7 +128,7 @@ fn a_table_has_a_row_a_file() {
     assert!(rows[1][5].starts_with("the file is empty"), "{:?}", rows[1]);
     predict(&[folder.path()], &["--csv", "--json"]).misused(&["--csv"]);
     let wide = predict(&[&photo("rose/rose-0001.jpg")], &["--csv", "--top-k", "99"]).done();
-    assert_eq!(wide.stdout.lines().next().unwrap().split(',').count(), 8);
+    assert_eq!(wide.stdout.lines().next().unwrap().split(',').count(), 9);
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Answers {
                 };
                 head.extend([format!("label{rank}"), format!("confidence{rank}")]);
             }
-            head.push("error".into());
+            head.extend(["error".into(), "warnings".into()]);
             answers.row(&head)?;
         }
         Ok(answers)
@@ -66,7 +66,8 @@ impl Answers {
             for guess in &answer.top_predictions {
                 row.extend([guess.class.clone(), format!("{:.6}", guess.confidence)]);
             }
-            row.push(String::new());
+            let warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
+            row.extend([String::new(), warnings.join("; ")]);
             return self.row(&row);
         }
         let others: Vec<String> = answer.top_predictions[1..]
@@ -96,7 +97,7 @@ impl Answers {
         if self.csv {
             let mut row = vec![path_text(file)];
             row.resize(1 + 2 * self.named, String::new());
-            row.push(why.into());
+            row.extend([why.into(), String::new()]);
             return self.row(&row);
         }
         self.output

@@ -68,6 +68,22 @@ fn several_pictures_have_an_outcome_each() {
 }
 
 #[test]
+fn a_damaged_picture_is_answered_with_a_warning() {
+    let server = Server::start(&[]);
+    let mut half = rose();
+    half.truncate(half.len() / 2);
+    half.extend([0xff, 0xd9]);
+    let answer = server.predict(&[&half]).good();
+    assert!(answer["class"].is_string(), "{answer}");
+    let warning = answer["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("end of the picture is missing"),
+        "{warning}"
+    );
+    assert_eq!(server.predict(&[&rose()]).good().get("warnings"), None);
+}
+
+#[test]
 fn top_k_is_how_many_classes_are_named() {
     let server = Server::start(&[]);
     for (query, named) in [("?top_k=1", 1), ("?top_k=2", 2), ("?top_k=99", 3), ("", 3)] {

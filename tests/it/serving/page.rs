@@ -82,8 +82,16 @@ fn refusals_are_in_chinese_for_who_asks() {
         assert_eq!(reply.header("content-type"), Some("application/json"));
         said("en-GB,zh;q=0.5", file).refused(status, english);
     }
-    // What has no translation, and what is none of our answers.
+    let post = |path: &str, form: Form| {
+        let request = Request::post(path).form(form);
+        request.header("Accept-Language", "zh").send(server.address)
+    };
     server.get("/nothing").refused(404, "not found");
-    let request = Request::get("/nothing").header("Accept-Language", "zh");
-    request.send(server.address).refused(404, "not found");
+    post("/nothing", Form::new()).refused(404, "没有这个地址");
+    post("/predict?top_k=0", Form::new()).refused(400, "top_k 必须");
+    let named = Form::new().part("name=\"photo\"; filename=\"a.png\"", &noise(8, 8));
+    post("/predict", named).refused(400, "表单里有 photo");
+    let both = post("/predict", Form::new().file(&noise(8, 8)).file(b"a rose"));
+    let refused = &both.good()["predictions"][1]["error"];
+    assert!(refused.as_str().unwrap().contains("不是图片"), "{refused}");
 }
