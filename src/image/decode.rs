@@ -255,7 +255,6 @@ fn decode_as(
         }
         Format::Other(format, name) => by_image(format, name, bytes, limits)?,
     };
-    // Turning copies, so what is turned is made small first.
     let mut picture = DynamicImage::from(picture);
     picture.apply_orientation(orientation);
     Ok(Decoded {

@@ -34,7 +34,7 @@ pub(super) fn decode(
     if outline.scans > MAX_SCANS {
         return Err(broken("JPEG", "more scans than any picture needs"));
     }
-    let fault = |fault| in_words(fault, limits);
+    let fault = |fault| in_words("JPEG", fault, limits);
     let jpeg = Decompressor::open(bytes, limits.coefficients()).map_err(fault)?;
     let (width, height) = jpeg.dimensions();
     limits.check_dimensions("JPEG", width, height)?;
@@ -99,19 +99,24 @@ fn warnings(damage: Damage, scans: usize) -> Result<Vec<Warning>, DecodeError> {
     Ok(warnings)
 }
 
-/// Decodes a strip or tile of a TIFF, whose directory says how its colours are stored.
+/// Decodes a strip or tile of a TIFF, whose directory says how its colours are stored and how many
+/// pixels it has across and down at most.
 pub(super) fn strip(
     bytes: &[u8],
     stored: Stored,
+    (across, down): (u32, u32),
     limits: &Limits,
 ) -> Result<RgbImage, DecodeError> {
-    let fault = |fault| in_words(fault, limits);
+    let fault = |fault| in_words("TIFF", fault, limits);
     if Outline::of(bytes).scans > MAX_SCANS {
         return Err(broken("TIFF", "more scans than any picture needs"));
     }
     let mut jpeg = Decompressor::open(bytes, limits.coefficients()).map_err(fault)?;
     let (width, height) = jpeg.dimensions();
     limits.check_dimensions("TIFF", width, height)?;
+    if width > across || height > down {
+        return Err(broken("TIFF", "its JPEGs are larger than their place"));
+    }
     if !jpeg.say_stored(stored) {
         return Err(broken("TIFF", "its JPEGs have another number of channels"));
     }
@@ -142,7 +147,7 @@ fn from_inks(mut samples: Samples, ink: fn(u8) -> u8) -> Result<RgbImage, Decode
     whole(samples)
 }
 
-fn in_words(Fault(text): Fault, limits: &Limits) -> DecodeError {
+fn in_words(name: &'static str, Fault(text): Fault, limits: &Limits) -> DecodeError {
     if text.starts_with("Insufficient memory") || text.starts_with("Backing store") {
         return DecodeError::TooMuchMemory {
             limit: limits.max_pixels,
@@ -168,7 +173,7 @@ fn in_words(Fault(text): Fault, limits: &Limits) -> DecodeError {
         _ if text.contains("uantization table") => "a table that its data need is missing",
         _ => "its structure makes no sense",
     };
-    broken("JPEG", reason)
+    broken(name, reason)
 }
 
 /// What a kind of JPEG is called that can't be read, by the last byte of its frame's marker.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use image::RgbImage;
 use image::metadata::Orientation;
-use tiff::decoder::{Decoder, DecodingResult};
+use tiff::decoder::{ChunkType, Decoder, DecodingResult};
 use tiff::tags::{CompressionMethod, PhotometricInterpretation, Tag};
 use tiff::{ColorType, TiffError};
 
@@ -16,6 +16,8 @@ use super::libjpeg::Stored;
 const PHOTOMETRIC: u16 = 262;
 const PALETTE: u16 = 3;
 const BLACK_IS_ZERO: u16 = 1;
+/// The version of the format that a camera's raw photo follows.
+const DNG_VERSION: Tag = Tag::Unknown(50706);
 const NAME: &str = "TIFF";
 
 type Reader<'a> = Decoder<Cursor<&'a [u8]>>;
@@ -37,6 +39,10 @@ pub(super) fn decode(
     bounds.intermediate_buffer_size = most;
     bounds.ifd_value_size = most;
     let mut reader = reader.with_limits(bounds);
+    if is_preview(&mut reader) {
+        return Err(unsupported("a camera's raw photo"));
+    }
+    check_chunks(&reader, (width, height), limits)?;
     let orientation = reader.find_tag_unsigned::<u8>(Tag::Orientation);
     let orientation = orientation.ok().flatten().and_then(Orientation::from_exif);
     let compression = reader
@@ -53,6 +59,34 @@ pub(super) fn decode(
         }
     };
     Ok((picture, orientation.unwrap_or(Orientation::NoTransforms)))
+}
+
+/// Whether the first picture stands for a larger one, which cameras store in their own ways.
+fn is_preview(reader: &mut Reader<'_>) -> bool {
+    let kind = reader.find_tag_unsigned::<u32>(Tag::NewSubfileType);
+    let reduced = kind.ok().flatten().is_some_and(|kind| kind & 1 == 1);
+    reduced || matches!(reader.find_tag(DNG_VERSION), Ok(Some(_)))
+}
+
+/// Refuses strips or tiles that are far larger than their picture: all of their pixels are decoded.
+fn check_chunks(
+    reader: &Reader<'_>,
+    (width, height): (u32, u32),
+    limits: &Limits,
+) -> Result<(), DecodeError> {
+    let (across, mut down) = reader.chunk_dimensions();
+    if reader.get_chunk_type() == ChunkType::Strip {
+        // The only strip may announce any number of rows.
+        down = down.min(height);
+    }
+    let padded = |side: u32, tile: u32| u64::from(side).next_multiple_of(u64::from(tile.max(1)));
+    let pixels = padded(width, across).saturating_mul(padded(height, down));
+    if pixels > limits.max_pixels.saturating_mul(2) {
+        return Err(DecodeError::TooMuchMemory {
+            limit: limits.max_pixels,
+        });
+    }
+    Ok(())
 }
 
 /// The bytes with the photometric interpretation of a palette picture changed to grey, and
@@ -261,8 +295,8 @@ fn from_jpegs(
         .get(..tables.len().saturating_sub(2))
         .unwrap_or_default();
     let (offsets, lengths) = match reader.get_chunk_type() {
-        tiff::decoder::ChunkType::Strip => (Tag::StripOffsets, Tag::StripByteCounts),
-        tiff::decoder::ChunkType::Tile => (Tag::TileOffsets, Tag::TileByteCounts),
+        ChunkType::Strip => (Tag::StripOffsets, Tag::StripByteCounts),
+        ChunkType::Tile => (Tag::TileOffsets, Tag::TileByteCounts),
     };
     let offsets = reader.get_tag_u64_vec(offsets).map_err(fault)?;
     let lengths = reader.get_tag_u64_vec(lengths).map_err(fault)?;
@@ -285,7 +319,7 @@ fn from_jpegs(
             true => Cow::from(data),
             false => [tables, data.get(2..).unwrap_or_default()].concat().into(),
         };
-        let part = super::jpeg::strip(&jpeg, stored, limits)?;
+        let part = super::jpeg::strip(&jpeg, stored, (across, down), limits)?;
         image::imageops::replace(&mut picture, &part, left.into(), top as i64);
     }
     Ok(picture)

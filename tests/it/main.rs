@@ -27,5 +27,6 @@ mod serving;
 mod shells;
 mod support;
 mod tidy;
+mod tiffs;
 mod training;
 mod weights;
