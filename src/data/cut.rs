@@ -110,32 +110,33 @@ fn families(photos: &[Photo], pool: &[usize]) -> Vec<Vec<usize>> {
 
 /// The photos of train, val and test when whole pieces are assigned: each to the first of test and
 /// val that has room for it, else to train. `sizes` are those of test and val; a part that would
-/// get nothing gets the smallest piece. `None` when there are not pieces enough for that.
+/// get nothing takes the smallest piece of another one, of train if that has several. `None` when
+/// there are not pieces enough for that.
 fn assigned(pieces: &[Vec<usize>], sizes: (usize, usize)) -> Option<[Vec<usize>; 3]> {
     let wanted = [(Part::Test, sizes.0), (Part::Val, sizes.1)];
-    let mut parts = [const { Vec::new() }; 3];
-    let mut train: Vec<&[usize]> = Vec::new();
+    let mut parts: [Vec<&[usize]>; 3] = [const { Vec::new() }; 3];
     for piece in pieces {
         let has_room = |(part, size): &&(Part, usize)| {
-            let part: &Vec<usize> = &parts[*part as usize];
-            part.len() + piece.len() <= *size
+            let taken = parts[*part as usize].iter().map(|piece| piece.len());
+            taken.sum::<usize>() + piece.len() <= *size
         };
-        match wanted.iter().find(has_room) {
-            Some((part, _)) => parts[*part as usize].extend(piece),
-            None => train.push(piece),
-        }
+        let part = wanted.iter().find(has_room);
+        let part = part.map_or(Part::Train, |&(part, _)| part);
+        parts[part as usize].push(piece);
     }
     for (part, size) in wanted {
         if size > 0 && parts[part as usize].is_empty() {
-            let (smallest, _) = train
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, piece)| piece.len())?;
-            parts[part as usize].extend(train.remove(smallest));
+            let giver = [Part::Train, Part::Test, Part::Val]
+                .into_iter()
+                .find(|&giver| parts[giver as usize].len() > 1)?;
+            let giver = &mut parts[giver as usize];
+            let sizes = giver.iter().enumerate();
+            let (smallest, _) = sizes.min_by_key(|(_, piece)| piece.len())?;
+            let piece = giver.remove(smallest);
+            parts[part as usize].push(piece);
         }
     }
-    parts[Part::Train as usize] = train.concat();
-    (!train.is_empty()).then_some(parts)
+    Some(parts.map(|pieces| pieces.concat()))
 }
 
 #[cfg(test)]
@@ -171,6 +172,9 @@ mod tests {
         // None has room, so test and val get the smallest ones.
         let least = [vec![0, 0, 0], vec![2, 2], vec![1, 1]];
         assert_eq!(parts(&[3, 2, 2], (1, 1)), Some(least));
+        // Train has nothing to spare, but test has.
+        let spared = [vec![0; 9], vec![1], vec![2, 3]];
+        assert_eq!(parts(&[9, 1, 1, 1], (3, 2)), Some(spared));
         assert_eq!(parts(&[9, 1], (1, 1)), None);
         assert_eq!(parts(&[9, 1], (0, 1)), Some([vec![0; 9], vec![1], vec![]]));
     }
