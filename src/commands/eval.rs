@@ -55,7 +55,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let folder = Folder::scan(&source, &options, &progress)?;
     let (places, split) = chosen(args, manifest, &folder)?;
     let stored = args.split_manifest.as_deref();
-    let seen = photos::seen(&args.model, stored, manifest, &folder, &places)?;
+    let seen = photos::seen(&args.model, stored, manifest, &folder, &places);
     let photos = photos::relabelled(&folder, manifest)?;
     let photos = Photos {
         all: &photos,
@@ -145,7 +145,8 @@ fn chosen(
     let remedy = "give --split-manifest RUN/split.json, or use --split all if the model was not \
                   trained on any of them";
     let split_manifest = args.split_manifest.as_deref();
-    photos::of_part(part, split_manifest, manifest, folder, remedy)
+    let model = (&*args.model, manifest);
+    photos::of_part(part, split_manifest, model, folder, remedy)
 }
 
 fn line(result: &GateResult) -> String {

@@ -1,7 +1,7 @@
 //! Which photos of a data set folder a command works on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,7 +21,7 @@ use crate::training::Config;
 const AT_ONCE: usize = 64;
 
 /// The photos of a part, and the split they come from: that of the manifest given, the one that
-/// the model was trained with, made again, or the folder's own parts.
+/// the model was trained with, or the folder's own parts.
 ///
 /// # Errors
 /// [`Error::Data`] when the part can't be told, with the command's `remedy`, or when the manifest
@@ -29,7 +29,7 @@ const AT_ONCE: usize = 64;
 pub fn of_part(
     part: Part,
     split_manifest: Option<&Path>,
-    manifest: &Manifest,
+    (model, manifest): (&Path, &Manifest),
     folder: &Folder,
     remedy: &str,
 ) -> Result<(Vec<usize>, Option<Split>)> {
@@ -45,7 +45,7 @@ pub fn of_part(
         }
         return Ok((split.part(part).to_vec(), Some(split)));
     }
-    if let Some(split) = split_of_training(manifest, folder)? {
+    if let Some(split) = split_of_training(model, manifest, folder) {
         return Ok((split.part(part).to_vec(), Some(split)));
     }
     let places = own_part(part, folder);
@@ -66,68 +66,61 @@ pub fn of_part(
 
 /// The photos to calibrate with: what the model was trained on where the folder tells, else the
 /// folder's own training part, else all.
-///
-/// # Errors
-/// Those of hashing the split.
-pub fn to_calibrate(manifest: &Manifest, folder: &Folder) -> Result<Vec<usize>> {
-    if let Some(split) = split_of_training(manifest, folder)? {
-        return Ok(split.train);
+pub fn to_calibrate(model: &Path, manifest: &Manifest, folder: &Folder) -> Vec<usize> {
+    if let Some(split) = split_of_training(model, manifest, folder) {
+        return split.train;
     }
     let own = own_part(Part::Train, folder);
-    Ok(match own.is_empty() {
+    match own.is_empty() {
         true => (0..folder.photos.len()).collect(),
         false => own,
-    })
+    }
 }
 
 /// How many of the photos the model knows from its training; `None` when nothing tells: neither
 /// the split in use, nor the folder when it is split again, nor a split manifest, be it that of
 /// `--split-manifest` or the one beside the model.
-///
-/// # Errors
-/// Those of hashing the split.
 pub fn seen(
     model: &Path,
     split_manifest: Option<&Path>,
     manifest: &Manifest,
     folder: &Folder,
     places: &[usize],
-) -> Result<Option<Seen>> {
-    let stored = split_manifest
-        .map(Path::to_path_buf)
-        .into_iter()
-        .chain([model.with_file_name("split.json")]);
-    let mut known = None;
-    for path in stored.filter(|path| path.is_file()) {
-        let split = data::Manifest::read(&path);
-        known = split.ok().filter(|split| is_of_training(split, manifest));
-        if known.is_some() {
-            break;
-        }
-    }
-    let known = match known {
-        None => split_of_training(manifest, folder)?.map(|split| split.manifest),
-        known => known,
+) -> Option<Seen> {
+    let stored = split_manifest.map(Path::to_path_buf);
+    let known = stored.into_iter().chain([beside(model)]).find_map(|path| {
+        let split = data::Manifest::read(&path).ok()?;
+        is_of_training(&split, manifest).then_some(split)
+    });
+    let split = known.or_else(|| made_again(manifest, folder).map(|split| split.manifest))?;
+    let count = |part| {
+        let hashes: BTreeSet<_> = split.part(part).iter().map(|entry| entry.sha256).collect();
+        let of_part = |place: &&usize| hashes.contains(&folder.photos[**place].hash);
+        places.iter().filter(of_part).count()
     };
-    Ok(known.map(|split| {
-        let count = |part| {
-            let hashes: BTreeSet<_> = split.part(part).iter().map(|entry| entry.sha256).collect();
-            let of_part = |place: &&usize| hashes.contains(&folder.photos[**place].hash);
-            places.iter().filter(of_part).count()
-        };
-        Seen {
-            trained: count(Part::Train),
-            selected: count(Part::Val),
-        }
-    }))
+    Some(Seen {
+        trained: count(Part::Train),
+        selected: count(Part::Val),
+    })
 }
 
-/// The split that the model was trained with, if the folder splits into it.
-fn split_of_training(manifest: &Manifest, folder: &Folder) -> Result<Option<Split>> {
-    match Split::make(folder, &split_options(manifest)) {
-        Ok(split) if is_of_training(&split.manifest, manifest) => Ok(Some(split)),
-        _ => Ok(None),
-    }
+/// The split that the model was trained with: the folder's when it is split again, else, as its
+/// photos may have other names by now, that of the manifest beside the model.
+fn split_of_training(model: &Path, manifest: &Manifest, folder: &Folder) -> Option<Split> {
+    made_again(manifest, folder).or_else(|| {
+        let split = Split::load(&beside(model), folder).ok()?;
+        is_of_training(&split.manifest, manifest).then_some(split)
+    })
+}
+
+fn made_again(manifest: &Manifest, folder: &Folder) -> Option<Split> {
+    let split = Split::make(folder, &split_options(manifest)).ok()?;
+    is_of_training(&split.manifest, manifest).then_some(split)
+}
+
+/// Where a run keeps the split of its model.
+fn beside(model: &Path) -> PathBuf {
+    model.with_file_name("split.json")
 }
 
 fn is_of_training(split: &data::Manifest, manifest: &Manifest) -> bool {

@@ -233,7 +233,7 @@ impl Work<'_> {
     /// Calibration pictures of a data set folder.
     fn sample(&self, data: &Path) -> Result<Vec<u8>> {
         let folder = self.scan(data)?;
-        let places = photos::to_calibrate(self.manifest, &folder)?;
+        let places = photos::to_calibrate(&self.args.model, self.manifest, &folder);
         let wanted = self.args.samples.unwrap_or(SAMPLES) as usize;
         let places = photos::stratified(&folder.photos, &places, wanted);
         self.pictures(&folder.photos, &places)

@@ -316,6 +316,24 @@ fn another_folder_is_not_taken_for_the_one_trained_on() {
 }
 
 #[test]
+fn photos_that_were_renamed_are_found_by_the_split_beside_the_model() {
+    let folder = roses();
+    let set = set(&folder);
+    fs::rename(set.join("rose/rose-0001.jpg"), set.join("rose/first.jpg")).unwrap();
+    fs::rename(
+        set.join("tulip/tulip-0002.jpg"),
+        set.join("tulip/second.jpg"),
+    )
+    .unwrap();
+    let run_of = |model: &Path| run([Path::new("eval"), model, &set, Path::new("--json")]);
+    let said = run_of(&trained().join("model.safetensors")).done();
+    assert_eq!(said.json()[0]["n"], 6);
+    assert_eq!(said.json()[0]["trained_on"], 0);
+    // Nothing is beside this one.
+    run_of(&folder.path().join("rose.safetensors")).failed(3, &["--split-manifest"]);
+}
+
+#[test]
 fn a_test_part_of_its_own_needs_no_split() {
     let folder = roses();
     let parts = folder.path().join("parts");

@@ -50,7 +50,8 @@ impl Work<'_> {
         let folder = self.scan(data)?;
         let remedy = "give the folder that the model was trained on, or put photos that it was not \
                       trained on into DIR/test/<class>";
-        let (places, _) = photos::of_part(Part::Test, None, self.manifest, &folder, remedy)?;
+        let model = (&*self.args.model, self.manifest);
+        let (places, _) = photos::of_part(Part::Test, None, model, &folder, remedy)?;
         if places.is_empty() {
             let message = "there are no photos to evaluate on: the test part is empty";
             return Err(Error::Data(message.into()).into());
