@@ -67,6 +67,17 @@ pub fn shown(path: impl AsRef<Path>) -> String {
     line
 }
 
+/// A path as one word of a shell.
+pub fn quoted(path: impl AsRef<Path>) -> String {
+    let text = shown(path);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// The first few of a list on one line, and how many more there are.
 pub fn some(items: impl IntoIterator<Item = String>) -> String {
     const FEW: usize = 5;

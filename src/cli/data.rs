@@ -1,6 +1,6 @@
 //! Arguments of `flowers data`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -102,7 +102,7 @@ pub struct SampleArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct SourceArgs {
     /// Data set folder, with a subfolder for each class, or with train, val and test folders that
-    /// hold those
+    /// hold those; or a CSV file of labels
     #[arg(value_name = "DATA")]
     pub data: Option<PathBuf>,
     /// Folder of the photos to train on, with a subfolder for each class; in place of DATA
@@ -123,18 +123,16 @@ pub struct SourceArgs {
 impl SourceArgs {
     /// What the arguments name; `None` when they name nothing.
     pub fn source(&self) -> Option<Source> {
-        if let Some(table) = &self.labels {
-            let beside = || match table.parent() {
-                Some(parent) if parent != Path::new("") => parent.to_path_buf(),
-                _ => ".".into(),
-            };
-            return Some(Source::Listed {
-                root: self.data.clone().unwrap_or_else(beside),
-                table: table.clone(),
-            });
-        }
-        if let Some(data) = &self.data {
-            return Some(Source::Folder(data.clone()));
+        match (&self.data, &self.labels) {
+            (Some(root), Some(table)) => {
+                return Some(Source::Listed {
+                    root: root.clone(),
+                    table: table.clone(),
+                });
+            }
+            (Some(data), None) => return Some(Source::from(&**data)),
+            (None, Some(table)) => return Some(Source::listed(table)),
+            (None, None) => {}
         }
         let parts = [
             (Part::Train, &self.train_dir),

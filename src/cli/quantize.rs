@@ -32,7 +32,7 @@ pub struct QuantizeArgs {
     /// How to quantize
     #[arg(long, value_enum, default_value_t = Method::Static)]
     pub method: Method,
-    /// Data set folder to measure activation ranges on; required by static
+    /// Data set folder or CSV file of labels to measure activation ranges on; required by static
     #[arg(long, value_name = "DATA")]
     pub calibration: Option<PathBuf>,
     /// Number of photos to calibrate with [default: 300]
@@ -41,7 +41,7 @@ pub struct QuantizeArgs {
     /// How to choose the range of an activation from its values [default: mse]
     #[arg(long, value_enum, requires = "calibration")]
     pub observer: Option<Observer>,
-    /// Data set folder to compare accuracy and speed of both models on
+    /// Data set folder or CSV file of labels to compare accuracy and speed of both models on
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,
     /// Largest tolerated drop in accuracy; the most sensitive layers stay float to meet it

@@ -87,14 +87,11 @@ fn refusal(folder: &Path, cause: &io::Error) -> String {
     };
     match cause.kind() {
         io::ErrorKind::NotFound => format!("there is no folder {place}"),
-        io::ErrorKind::NotADirectory if ends("csv") => {
-            format!("{place} is no folder: give a file of labels as --labels {place}")
-        }
         io::ErrorKind::NotADirectory if ends("zip") => {
-            format!("{place} is no folder: unpack it and give the folder")
+            format!("{place} is not a folder: unpack it and give the folder")
         }
         io::ErrorKind::NotADirectory => {
-            format!("{place} is no folder: give the folder that holds the class folders")
+            format!("{place} is not a folder: give the folder that holds the class folders")
         }
         _ => format!("can't read the folder {place}: {cause}"),
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf, absolute};
 use serde::{Deserialize, Serialize};
 
 use super::folder::Part;
-use crate::error::shown;
+use crate::error::{quoted, shown};
 
 /// What a command line names as its data set. Serialised, paths may be any bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,18 @@ pub struct PartFolder {
 }
 
 impl Source {
+    /// A file of labels whose paths start from where it is.
+    pub fn listed(table: &Path) -> Self {
+        let root = match table.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        Self::Listed {
+            root: root.into(),
+            table: table.into(),
+        }
+    }
+
     /// The folders that photos are read from.
     pub fn folders(&self) -> Vec<&Path> {
         match self {
@@ -76,6 +88,12 @@ impl Source {
         })
     }
 
+    /// The command that looks for problems, as one line for a shell.
+    pub fn check(&self) -> String {
+        let words: Vec<String> = self.arguments().iter().map(quoted).collect();
+        format!("flowers data check {}", words.join(" "))
+    }
+
     /// The arguments that name it on a command line.
     pub fn arguments(&self) -> Vec<OsString> {
         match self {
@@ -93,8 +111,15 @@ impl Source {
 }
 
 impl From<&Path> for Source {
-    fn from(folder: &Path) -> Self {
-        Self::Folder(folder.into())
+    /// A folder, or what a CSV file lists.
+    fn from(path: &Path) -> Self {
+        let is_table = path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+        match is_table && !path.is_dir() {
+            true => Self::listed(path),
+            false => Self::Folder(path.into()),
+        }
     }
 }
 
@@ -170,5 +195,8 @@ mod tests {
         assert_eq!(parts().to_string(), "photos/a/train and photos/b");
         let arguments = ["--train-dir", "photos/a/train", "--test-dir", "photos/b"];
         assert_eq!(parts().arguments(), arguments);
+        let table = Source::from(Path::new("my photos/labels.CSV"));
+        let check = "flowers data check 'my photos' --labels 'my photos/labels.CSV'";
+        assert_eq!(table.check(), check);
     }
 }

@@ -12,7 +12,7 @@ use super::optimizer::Optimizer;
 use super::settings::Config;
 use crate::bundle::{Bundle, Manifest};
 use crate::data::Source;
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, quoted, shown};
 use crate::files;
 use crate::metrics::Evaluation;
 
@@ -133,12 +133,12 @@ impl Run {
     fn refused(&self, refused: Refused) -> Error {
         Error::Usage(match refused {
             Refused::Settled(why) if self.model().is_file() => {
-                let command: Vec<String> = self.again().iter().map(|word| quoted(word)).collect();
+                let command: Vec<String> = self.again().iter().map(quoted).collect();
                 format!(
                     "--epochs: {why}; train on from its model in a new run: {} --weights {} \
                      --epochs N",
                     command.join(" "),
-                    quoted(&shown(self.model()))
+                    quoted(self.model())
                 )
             }
             Refused::Settled(why) | Refused::TooFew(why) => format!("--epochs: {why}"),
@@ -221,7 +221,7 @@ impl Run {
         match error.downcast_ref() {
             Some(Error::Interrupted(_)) => Error::Interrupted(format!(
                 "interrupted, progress saved; continue with: flowers train --resume {}",
-                quoted(&shown(&self.folder))
+                quoted(&self.folder)
             ))
             .into(),
             _ => error,
@@ -286,15 +286,5 @@ impl Run {
 fn set_epochs(manifest: &mut Manifest, epochs: usize) {
     if let Some(recipe) = &mut manifest.recipe {
         recipe["epochs"] = epochs.into();
-    }
-}
-
-/// Text as one word of a shell.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if text.chars().all(is_plain) {
-        text.into()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }

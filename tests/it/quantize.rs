@@ -256,6 +256,23 @@ fn senseless_calls_are_refused() {
 }
 
 #[test]
+fn photos_may_be_listed_in_a_file_of_labels() {
+    let (folder, out) = place();
+    let mut table = String::from("file,label\n");
+    for class in names(photos()) {
+        for name in names(&photos().join(&class)) {
+            let path = photos().join(&class).join(name);
+            table.push_str(&format!("{},{class}\n", path.display()));
+        }
+    }
+    let labels = folder.path().join("labels.csv");
+    fs::write(&labels, table).unwrap();
+    let options = ["--calibration", labels.to_str().unwrap(), "--samples", "4"];
+    quantize(&model(), &out, &options).done();
+    assert!(out.exists());
+}
+
+#[test]
 fn outputs_are_kept_and_int8_is_not_quantized_again() {
     let (folder, out) = place();
     let dynamic = ["--method", "dynamic"];
