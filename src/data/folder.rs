@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::content::{self, Hash};
+use super::distinct::Distinct;
 use super::layout::{self, Found};
 use super::listing::by_bytes;
 use super::source::Source;
@@ -161,7 +162,7 @@ impl Folder {
         });
         match folder.faults().into_iter().chain(too_many).next() {
             Some(fault) => {
-                let message = format!("{fault} (`flowers data check {source}` tells more)");
+                let message = format!("{fault} (`{}` tells more)", source.check());
                 Err(Error::Data(message).into())
             }
             None => Ok(folder),
@@ -176,7 +177,7 @@ impl Folder {
     /// is not.
     ///
     /// # Errors
-    /// [`Error::Data`] when there is no such folder, no class in it, a class name that is no
+    /// [`Error::Data`] when there is no such folder, no class in it, a class name that is not
     /// UTF-8, folders that may be parts or classes, or a file of labels that can't be used.
     pub fn index(source: &Source, limits: &Limits, progress: &dyn Progress) -> Result<Self> {
         let tree = layout::walk(source)?;
@@ -229,17 +230,31 @@ impl Folder {
         shown(path.strip_prefix(&self.root).unwrap_or(path))
     }
 
-    /// Why the data set is of no use at all, a line each: no photo, or parts with differing
-    /// classes.
+    /// Why the data set is of no use at all, a line each: no photo, parts with differing classes,
+    /// or a part to evaluate on without photos.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
         if self.photos.is_empty() && self.unreadable.is_empty() {
-            faults.push(format!(
-                "{} holds no photos: its class folders are empty",
-                self.source
-            ));
+            let why = match self.passed_over.others.len() {
+                0 => "its class folders are empty".to_owned(),
+                1 => "its only file is not an image".to_owned(),
+                n => format!("none of its {n} files is an image"),
+            };
+            return vec![format!("no photos in {}: {why}", self.source)];
         }
-        faults.extend(self.differing_classes());
+        let mut faults: Vec<String> = self.differing_classes().into_iter().collect();
+        if let Layout::Parts(parts) = &self.layout {
+            let distinct = Distinct::of(&self.photos);
+            let is_empty = |part: &&Part| !distinct.has(&self.photos, **part);
+            // Without photos to train on, a data set may still be evaluated on.
+            let evaluated = parts.keys().filter(|part| **part != Part::Train);
+            faults.extend(evaluated.filter(is_empty).map(|part| {
+                format!(
+                    "the {part} part of {} has no usable photos of its own: add some, or leave \
+                     the part out",
+                    self.source
+                )
+            }));
+        }
         faults
     }
 
@@ -258,9 +273,14 @@ impl Folder {
         };
         Some(format!(
             "{bad} of {total} photos in {} {what}, and at most {} are tolerated: convert or remove \
-             them, or raise --max-bad",
+             them{}",
             self.source,
             allowed.min(total.saturating_sub(1)),
+            if bad < total {
+                ", or raise --max-bad"
+            } else {
+                ""
+            }
         ))
     }
 
@@ -330,9 +350,8 @@ fn examine(found: Found, listed: bool, limits: &Limits) -> Examined {
         reason,
     };
     match is_picture(&found.path) {
-        Ok(false) if !listed => return Examined::NoPicture(found.path),
-        Err(cause) => return Examined::Unreadable(amiss(format!("can't be read: {cause}"))),
-        Ok(_) => {}
+        Ok(false) | Err(_) if !listed => return Examined::NoPicture(found.path),
+        _ => {}
     }
     let bytes = match read_bytes(&found.path, limits) {
         Ok(bytes) => bytes,

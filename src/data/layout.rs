@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::folder::{Layout, Part, PassedOver, Unreadable};
 use super::hidden::is_hidden;
@@ -49,6 +49,8 @@ struct Gathered {
     classes: Vec<ClassFolder>,
     /// The names of each part's classes; empty where there are no parts.
     parts: BTreeMap<Part, BTreeSet<String>>,
+    /// Where the first class folder should be.
+    place: Option<PathBuf>,
     beside: Vec<PathBuf>,
     hidden: Vec<PathBuf>,
 }
@@ -56,7 +58,7 @@ struct Gathered {
 /// Finds the classes and files of a data set.
 ///
 /// # Errors
-/// [`Error::Data`] when there is no such folder, no class in it, a class name that is no UTF-8,
+/// [`Error::Data`] when there is no such folder, no class in it, a class name that is not UTF-8,
 /// a mixture of layouts, or a file of labels that can't be used.
 pub(super) fn walk(source: &Source) -> Result<Tree> {
     match source {
@@ -69,6 +71,7 @@ pub(super) fn walk(source: &Source) -> Result<Tree> {
             let mut gathered = Gathered::default();
             for PartFolder { part, path } in parts {
                 let trains = parts.iter().any(|other| other.part == Part::Train);
+                shape::refuse_split(*part, path)?;
                 gathered.add_part(*part, path, trains)?;
             }
             gathered.tree(source)
@@ -82,10 +85,8 @@ impl Gathered {
         let folders = self.list(root)?;
         match shape::of(root, &folders)? {
             Shape::Classes => {
-                for path in folders {
-                    let name = class_name(&path)?;
-                    self.add_class(path, name, None);
-                }
+                self.place = Some(root.into());
+                self.add_classes(folders, None)?;
             }
             Shape::Parts(parts) => {
                 let trains = parts.iter().any(|&(part, _)| part == Part::Train);
@@ -99,7 +100,7 @@ impl Gathered {
                     for path in self.list(&class)? {
                         let part = path
                             .file_name()
-                            .and_then(|name| parts::named(name.to_str()?));
+                            .and_then(|name| parts::meant(name.to_str()?));
                         self.add_class(path, name.clone(), part);
                     }
                 }
@@ -116,21 +117,29 @@ impl Gathered {
         } else {
             folder.to_path_buf()
         };
+        if inner != folder {
+            self.list(folder)?;
+        }
         let classes = self.list(&inner)?;
         if classes.is_empty() && Listing::of(&inner)?.holds_pictures() {
             let place = shown(&inner);
             let message = format!(
                 "{place} is taken for the {part} part of the data set, but holds photos and no \
                  class folders: put the photos of each class into {place}/<class>/, or list them in \
-                 a CSV file for --labels, with {}",
+                 a CSV file, with {}, and give that file as DATA",
                 listed::EXPECTED
             );
             return Err(Error::Data(message).into());
         }
         self.parts.entry(part).or_default();
-        for path in classes {
+        self.place.get_or_insert(inner);
+        self.add_classes(classes, Some(part))
+    }
+
+    fn add_classes(&mut self, folders: Vec<PathBuf>, part: Option<Part>) -> Result<()> {
+        for path in folders {
             let name = class_name(&path)?;
-            self.add_class(path, name, Some(part));
+            self.add_class(path, name, part);
         }
         Ok(())
     }
@@ -168,7 +177,7 @@ impl Gathered {
         let table = self.beside.iter().find(is_table)?;
         let columns = listed::columns(table)?;
         Some(format!(
-            "if {place} holds the labels, use --labels {place}; it needs {}, and has {columns}",
+            "if {place} holds the labels, give that file as DATA; it needs {}, and has {columns}",
             listed::EXPECTED,
             place = shown(table)
         ))
@@ -178,9 +187,8 @@ impl Gathered {
         let pictures = self.beside.iter().any(|path| named_as_picture(path));
         let photos = if pictures { "photos but " } else { "" };
         let mut message = format!(
-            "{source} holds {photos}no class folders: put the photos of each class into \
-             {}/<class>/",
-            source.folders().first().map(shown).unwrap_or_default()
+            "{photos}no class folders in {source}: put the photos of each class into {}/<class>/",
+            self.place.as_ref().map(shown).unwrap_or_default()
         );
         if let Some(advice) = self.advice() {
             message.push_str(&format!("; {advice}"));
@@ -201,7 +209,7 @@ impl Gathered {
         let (loose, others) = self
             .beside
             .into_iter()
-            .partition(|path| is_picture(path).unwrap_or(true));
+            .partition(|path| is_picture(path).unwrap_or_else(|_| named_as_picture(path)));
         let mut tree = Tree {
             labels: Labels::new(names)?,
             layout: match self.parts.is_empty() {
@@ -230,6 +238,7 @@ impl Tree {
         let Some(class) = self.labels.id(&folder.name) else {
             return;
         };
+        let home = folder.path.canonicalize().unwrap_or_default();
         let mut hidden = Vec::new();
         let entries = WalkDir::new(&folder.path).follow_links(true).into_iter();
         let entries = entries.filter_entry(|entry| {
@@ -237,7 +246,7 @@ impl Tree {
             if !kept {
                 hidden.push(entry.path().to_path_buf());
             }
-            kept
+            kept && !leads_back(entry, &home)
         });
         for entry in entries {
             match entry {
@@ -272,14 +281,26 @@ impl Tree {
     }
 }
 
+/// Whether an entry is a link to a class folder itself or to what that is in.
+fn leads_back(entry: &DirEntry, home: &Path) -> bool {
+    let target = || entry.path().canonicalize();
+    entry.depth() > 0
+        && entry.path_is_symlink()
+        && entry.file_type().is_dir()
+        && target().is_ok_and(|target| home.starts_with(target))
+}
+
 /// The photos that a file of labels lists.
 fn from_table(root: &Path, table: &Path) -> Result<Tree> {
-    let rows = listed::read(table, root)?;
-    let names: BTreeSet<String> = rows
-        .iter()
-        .map(|row| normalized(&row.label).into_owned())
-        .collect();
+    let mut rows = listed::read(table, root)?;
+    let names: BTreeSet<String> = rows.iter().map(|row| row.label.clone()).collect();
     let labels = Labels::new(names.clone())?;
+    let ids: BTreeMap<&str, usize> = labels.names().iter().map(|name| &**name).zip(0..).collect();
+    if rows.iter().any(|row| row.part.is_some()) {
+        for row in &mut rows {
+            row.part.get_or_insert(Part::Train);
+        }
+    }
     let parts: BTreeSet<Part> = rows.iter().filter_map(|row| row.part).collect();
     let layout = if parts.is_empty() {
         Layout::Classes
@@ -293,7 +314,7 @@ fn from_table(root: &Path, table: &Path) -> Result<Tree> {
     };
     let found = |row: listed::Row| {
         Some(Found {
-            class: labels.id(&row.label)?,
+            class: *ids.get(&*row.label)?,
             path: row.file,
             part: row.part,
         })
@@ -308,8 +329,9 @@ fn from_table(root: &Path, table: &Path) -> Result<Tree> {
         .collect();
     if missing.len() == files.len() {
         let message = format!(
-            "none of the {} files listed in {} exists, e.g. {}: paths are relative to {}; give the \
-             folder that they are relative to as DATA",
+            "none of the {} files listed in {} exists, e.g. {}: paths are relative to {}; move the \
+             CSV file to where they start from, or give that folder as DATA and the file as \
+             --labels",
             files.len(),
             shown(table),
             missing.first().map(shown).unwrap_or_default(),
@@ -333,7 +355,7 @@ fn class_name(path: &Path) -> Result<String> {
         Some(name) => Ok(normalized(name).into_owned()),
         None => {
             let message =
-                format!("the name of the class folder {path:?} is no UTF-8: rename the folder");
+                format!("the name of the class folder {path:?} is not UTF-8: rename the folder");
             Err(Error::Data(message).into())
         }
     }

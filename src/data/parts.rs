@@ -1,5 +1,7 @@
 //! Which part of a split data set a folder's name stands for.
 
+use std::collections::BTreeSet;
+
 use super::folder::Part;
 
 /// Names of the parts, and beginnings and ends of words that mean them.
@@ -27,10 +29,23 @@ pub(super) fn named(name: &str) -> Option<Part> {
 
 /// The one part that a word of the name stands for, as in `seg_train`, `01_TestSet`, `val2017`.
 pub(super) fn meant(name: &str) -> Option<Part> {
-    only(words(name).iter().filter_map(|word| {
-        let stem = |ending: &&str| word.strip_suffix(ending).and_then(named);
-        named(word).or_else(|| FOLLOWED_BY.iter().find_map(stem))
-    }))
+    only(words(name).iter().filter_map(|word| meant_by(word)))
+}
+
+fn meant_by(word: &str) -> Option<Part> {
+    let stem = |ending: &&str| word.strip_suffix(ending).and_then(named);
+    named(word).or_else(|| FOLLOWED_BY.iter().find_map(stem))
+}
+
+/// Whether each name has words of its own beside those of parts, as `train station` and
+/// `crash test` have, and `seg_train` and `seg_test` have not.
+pub(super) fn are_of_things(names: impl IntoIterator<Item = String>) -> bool {
+    let mut known = BTreeSet::new();
+    names.into_iter().all(|name| {
+        let mut words = words(&name);
+        words.retain(|word| meant_by(word).is_none() && !FOLLOWED_BY.contains(&word.as_str()));
+        !words.is_empty() && words.into_iter().all(|word| known.insert(word))
+    })
 }
 
 /// The one part whose name is anywhere in this one. A guess, to be made where it is known that
@@ -104,6 +119,21 @@ mod tests {
             "",
         ] {
             assert_eq!(meant(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn things_have_words_of_their_own() {
+        let of_things = |names: &[&str]| are_of_things(names.iter().map(ToString::to_string));
+        assert!(of_things(&["freight_train", "passenger_train"]));
+        assert!(of_things(&["train station", "crash test"]));
+        for parts in [
+            ["seg_train", "seg_test"],
+            ["train_images", "test_photos"],
+            ["train", "test_jpg"],
+            ["train_jpg", "test_jpg_additional"],
+        ] {
+            assert!(!of_things(&parts), "{parts:?}");
         }
     }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::folder::Part;
 use super::listing::{Listing, name};
 use super::parts;
-use crate::error::{Error, Result, shown, some};
+use crate::error::{Error, Result, quoted, shown, some};
+use crate::image::kind::named_as_picture;
 use crate::labels::normalized;
 
 /// What the folders at the top of a data set are.
@@ -22,40 +23,39 @@ pub(super) enum Shape {
 /// Tells what `folders`, those at the top of `root`, are.
 ///
 /// A class may well be called `train`, beside `car` and `plane`. Folders are parts when all of
-/// their names say so, or when they hold nothing but folders of the same names.
+/// their names say so, or when their names hint at it and they hold folders of the same names.
 ///
 /// # Errors
 /// [`Error::Data`] for what looks like parts of which nobody knows which is which, for two folders
-/// of the same part, and for parts beside classes.
+/// of the same part, and for parts beside classes or beside photos of no part.
 pub(super) fn of(root: &Path, folders: &[PathBuf]) -> Result<Shape> {
-    if folders.is_empty() {
-        return Ok(Shape::Classes);
+    let top = Top::of(root, folders)?;
+    let shape = top.shape()?;
+    if shape == Shape::Classes {
+        top.refuse_unclear()?;
     }
-    if let Some(parts) = all(folders, parts::named) {
-        return distinct(root, parts);
-    }
-    match all(folders, parts::meant) {
-        Some(parts) if trains(&parts) && parts.len() > 1 => return distinct(root, parts),
-        _ => refuse_mixture(root, folders)?,
-    }
-    let mut listings = Vec::new();
-    for folder in folders {
-        let listing = Listing::of(folder)?;
-        if listing.holds_pictures() || listing.folders.is_empty() {
-            return Ok(Shape::Classes);
+    Ok(shape)
+}
+
+/// Refuses a folder that is given as a part and has parts of its own.
+///
+/// # Errors
+/// [`Error::Data`], also for what is refused as a data set.
+pub(super) fn refuse_split(part: Part, folder: &Path) -> Result<()> {
+    let inner = unwrapped(folder)?;
+    let folders = Listing::of(&inner)?.folders;
+    let place = shown(&inner);
+    let message = match Top::of(&inner, &folders)?.shape()? {
+        Shape::Classes => return Ok(()),
+        Shape::Parts(parts) => format!(
+            "{place} has parts of its own ({}): give it as DATA, or one of them as --{part}-dir",
+            some(parts.iter().map(|(_, folder)| name(folder)))
+        ),
+        Shape::PartsOfClasses => {
+            format!("the classes in {place} have parts of their own: give it as DATA")
         }
-        listings.push(listing);
-    }
-    if listings.len() > 1 && are_parts_of_classes(&listings) {
-        return Ok(Shape::PartsOfClasses);
-    }
-    let Some(names) = same_folders(folders)? else {
-        return Ok(Shape::Classes);
     };
-    match all(folders, parts::hinted) {
-        Some(parts) if trains(&parts) && twice(&parts).is_none() => Ok(Shape::Parts(parts)),
-        _ => Err(unclear(root, folders, names)),
-    }
+    Err(Error::Data(message).into())
 }
 
 /// The folder that holds a part's classes: an archive often wraps it in another of its kind.
@@ -125,82 +125,195 @@ fn distinct(root: &Path, parts: Vec<(Part, PathBuf)>) -> Result<Shape> {
     Ok(Shape::Parts(parts))
 }
 
-/// Refuses folders of which some are parts by their names, hold folders as parts do, and stand
-/// beside others.
-fn refuse_mixture(root: &Path, folders: &[PathBuf]) -> Result<()> {
-    let mut parts = Vec::new();
-    for folder in folders {
-        if let Some(part) = part_of(folder, parts::meant)
-            && !Listing::of(folder)?.folders.is_empty()
-        {
-            parts.push((part, folder.clone()));
+/// The folders at the top of a data set, and what they hold.
+struct Top<'a> {
+    root: &'a Path,
+    folders: &'a [PathBuf],
+    listings: Vec<Listing>,
+}
+
+impl<'a> Top<'a> {
+    fn of(root: &'a Path, folders: &'a [PathBuf]) -> Result<Self> {
+        let listings = folders.iter().map(|folder| Listing::of(folder));
+        Ok(Self {
+            root,
+            folders,
+            listings: listings.collect::<Result<_>>()?,
+        })
+    }
+
+    fn shape(&self) -> Result<Shape> {
+        if self.folders.is_empty() {
+            return Ok(Shape::Classes);
         }
+        if let Some(parts) = all(self.folders, parts::named) {
+            return distinct(self.root, parts);
+        }
+        if let Some(parts) = all(self.folders, parts::meant)
+            && trains(&parts)
+            && parts.len() > 1
+            && !self.are_things()
+        {
+            return distinct(self.root, parts);
+        }
+        self.refuse_mixture()?;
+        if self.are_parts_of_classes() {
+            self.refuse_strays()?;
+            return Ok(Shape::PartsOfClasses);
+        }
+        Ok(match self.hinted()? {
+            Some(parts) => Shape::Parts(parts),
+            None => Shape::Classes,
+        })
     }
-    parts.sort();
-    let sure = |(_, folder): &(Part, PathBuf)| part_of(folder, parts::named).is_some();
-    let several = trains(&parts) && parts.iter().any(|(part, _)| *part != Part::Train);
-    if !several && !parts.iter().any(sure) {
-        return Ok(());
-    }
-    let is_part = |folder: &&PathBuf| parts.iter().any(|(_, part)| part == *folder);
-    let other = folders.iter().find(|folder| !is_part(folder));
-    let (Some((_, part)), Some(other)) = (parts.first(), other) else {
-        return Ok(());
-    };
-    let options = parts
-        .iter()
-        .map(|(part, folder)| format!("--{part}-dir {}", shown(folder)));
-    let message = format!(
-        "{} mixes two layouts: {} looks like a part of a split data set and {} like a class; move \
-         one of them out or rename it, or name the parts: {}",
-        shown(root),
-        name(part),
-        name(other),
-        options.collect::<Vec<_>>().join(" ")
-    );
-    Err(Error::Data(message).into())
-}
 
-/// Whether every class comes with parts of its own.
-fn are_parts_of_classes(classes: &[Listing]) -> bool {
-    let mut parts = BTreeSet::new();
-    for folder in classes.iter().flat_map(|class| &class.folders) {
-        match part_of(folder, parts::named) {
-            Some(part) => parts.insert(part),
-            None => return false,
-        };
+    /// Whether the folders hold photos and are named after things, as `freight_train` is.
+    fn are_things(&self) -> bool {
+        let names = self.folders.iter().map(|folder| name(folder));
+        self.listings.iter().all(Listing::holds_pictures) && parts::are_of_things(names)
     }
-    parts.contains(&Part::Train) && parts.len() > 1
-}
 
-/// The names of the folders in each of the folders, when there are several and they are the same.
-fn same_folders(folders: &[PathBuf]) -> Result<Option<BTreeSet<String>>> {
-    let mut names: Option<BTreeSet<String>> = None;
-    for folder in folders {
-        let inner = Listing::of(&unwrapped(folder)?)?.folders;
-        let inner = inner
+    /// The parts that the names hint at, when the folders share some of their subfolders.
+    fn hinted(&self) -> Result<Option<Vec<(Part, PathBuf)>>> {
+        let hold_folders = self
+            .listings
             .iter()
-            .map(|path| normalized(&name(path)).into_owned())
-            .collect();
-        if names.get_or_insert_with(|| BTreeSet::clone(&inner)) != &inner {
+            .all(|folder| !folder.folders.is_empty());
+        let Some(parts) = all(self.folders, parts::hinted) else {
+            return Ok(None);
+        };
+        let told_apart = trains(&parts) && parts.len() > 1 && twice(&parts).is_none();
+        if !hold_folders || !told_apart || shared(&self.subfolders()?).is_empty() {
             return Ok(None);
         }
+        Ok(Some(parts))
     }
-    Ok(names.filter(|names| names.len() > 1 && folders.len() > 1))
+
+    /// Refuses folders of which some are parts by their names, hold folders as parts do, and stand
+    /// beside others.
+    fn refuse_mixture(&self) -> Result<()> {
+        let mut parts = Vec::new();
+        let mut others = Vec::new();
+        for (folder, listing) in self.folders.iter().zip(&self.listings) {
+            match part_of(folder, parts::meant) {
+                Some(part) if !listing.folders.is_empty() => parts.push((part, folder, listing)),
+                _ => others.push((folder, listing)),
+            }
+        }
+        parts.sort_by_key(|&(part, folder, _)| (part, folder));
+        let (Some((_, part, _)), Some((other, _))) = (parts.first(), others.first()) else {
+            return Ok(());
+        };
+        let training = parts.iter().find(|(part, ..)| *part == Part::Train);
+        let sure =
+            |(_, folder, _): &(Part, &PathBuf, &Listing)| part_of(folder, parts::named).is_some();
+        let looks_split = training.is_some_and(|(_, _, listing)| {
+            parts.iter().any(|(part, ..)| *part != Part::Train)
+                || !listing.holds_pictures()
+                    && others.iter().all(|(_, other)| other.folders.is_empty())
+        });
+        if !looks_split && !parts.iter().any(sure) {
+            return Ok(());
+        }
+        let options = parts
+            .iter()
+            .map(|(part, folder, _)| format!("--{part}-dir {}", quoted(folder)));
+        let message = format!(
+            "{} mixes two layouts: {} looks like a part of a split data set and {} like a class; \
+             move one of them out or rename it, or name the parts: {}",
+            shown(self.root),
+            name(part),
+            name(other),
+            options.collect::<Vec<_>>().join(" ")
+        );
+        Err(Error::Data(message).into())
+    }
+
+    /// Whether a class among others has parts of its own.
+    fn are_parts_of_classes(&self) -> bool {
+        let filled = |listing: &&Listing| listing.holds_pictures() || !listing.folders.is_empty();
+        let is_split = |listing: &Listing| {
+            let folders = listing.folders.iter();
+            let parts = folders.filter_map(|folder| part_of(folder, parts::meant));
+            let parts: BTreeSet<Part> = parts.collect();
+            parts.contains(&Part::Train) && parts.len() > 1
+        };
+        self.listings.iter().filter(filled).count() > 1 && self.listings.iter().any(is_split)
+    }
+
+    /// Refuses what is in no part where classes have parts of their own.
+    fn refuse_strays(&self) -> Result<()> {
+        let is_part = |folder: &&PathBuf| part_of(folder, parts::meant).is_some();
+        let (mut parts, mut strays) = (Vec::new(), Vec::new());
+        for (class, listing) in self.folders.iter().zip(&self.listings) {
+            let (known, unknown): (Vec<_>, Vec<_>) = listing.folders.iter().partition(is_part);
+            let pictures = listing.files.iter().filter(|file| named_as_picture(file));
+            match known.is_empty() {
+                true => strays.push(class),
+                false => strays.extend(unknown.into_iter().chain(pictures)),
+            }
+            parts.extend(known);
+        }
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let below = |path: &PathBuf| shown(path.strip_prefix(self.root).unwrap_or(path));
+        let message = format!(
+            "{}: its classes have parts of their own ({}), to which these don't belong: {}; move \
+             them into a part or out of the data set",
+            shown(self.root),
+            some(parts.into_iter().map(below)),
+            some(strays.into_iter().map(below))
+        );
+        Err(Error::Data(message).into())
+    }
+
+    /// Refuses folders that hold nothing but folders, which are the same in all or in most.
+    fn refuse_unclear(&self) -> Result<()> {
+        let is_class = |folder: &Listing| folder.holds_pictures() || folder.folders.is_empty();
+        if self.folders.len() < 2 || self.listings.iter().any(is_class) {
+            return Ok(());
+        }
+        let subfolders = self.subfolders()?;
+        let shared = shared(&subfolders);
+        let fewest = subfolders.iter().map(BTreeSet::len).min().unwrap_or(0);
+        // Classes are often more than parts, and may well have some subfolders in common.
+        let mostly = self.folders.len() <= Part::ALL.len() && 2 * shared.len() > fewest;
+        if shared.len() < 2 || !(mostly || subfolders.iter().all(|names| *names == shared)) {
+            return Ok(());
+        }
+        let path = |at: usize| self.folders.get(at).map(quoted).unwrap_or_default();
+        let message = format!(
+            "{}: the folders {} share subfolders ({}), as the parts of a split data set do, but \
+             their names don't say which is which. Name the parts, e.g. --train-dir {} --test-dir \
+             {}; if they are classes, move their photos directly into them; if each is a data set \
+             of its own, give one of them",
+            shown(self.root),
+            some(self.folders.iter().map(|folder| name(folder))),
+            some(shared),
+            path(0),
+            path(1)
+        );
+        Err(Error::Data(message).into())
+    }
+
+    /// The names of the folders in each of the folders.
+    fn subfolders(&self) -> Result<Vec<BTreeSet<String>>> {
+        let names = |folder: &PathBuf| {
+            let inner = Listing::of(&unwrapped(folder)?)?.folders;
+            let names = inner
+                .iter()
+                .map(|path| normalized(&name(path)).into_owned());
+            Ok(names.collect())
+        };
+        self.folders.iter().map(names).collect()
+    }
 }
 
-fn unclear(root: &Path, folders: &[PathBuf], names: BTreeSet<String>) -> anyhow::Error {
-    let path = |at: usize| folders.get(at).map(shown).unwrap_or_default();
-    let message = format!(
-        "{}: the folders {} have the same subfolders ({}), like the parts of a split data set, but \
-         their names don't say which is which. Name the parts, e.g. --train-dir {} --test-dir {}; \
-         if they are classes, move their photos directly into them; if each is a data set of its \
-         own, give one of them",
-        shown(root),
-        some(folders.iter().map(|folder| name(folder))),
-        some(names),
-        path(0),
-        path(1)
-    );
-    Error::Data(message).into()
+/// The names that are in all of the sets.
+fn shared(sets: &[BTreeSet<String>]) -> BTreeSet<String> {
+    let all = |a: BTreeSet<String>, b: &BTreeSet<String>| &a & b;
+    let mut sets = sets.iter();
+    let first = sets.next().cloned().unwrap_or_default();
+    sets.fold(first, all)
 }

@@ -5,7 +5,9 @@ mod folder;
 mod layout;
 mod loader;
 mod near;
+mod parts;
 mod split;
+mod table;
 
 use std::path::{Path, PathBuf};
 

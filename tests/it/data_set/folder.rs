@@ -174,6 +174,8 @@ fn links_are_followed_and_loops_are_not() {
     symlink(set.path("rose"), set.path("rose/loop")).unwrap();
     symlink(set.path("nowhere.png"), set.path("daisy/dangling.png")).unwrap();
     symlink(set.path("nowhere.txt"), set.path("daisy/dangling.txt")).unwrap();
+    symlink(set.path("nowhere"), set.path("README")).unwrap();
+    symlink(set.root(), set.path("rose/all")).unwrap();
     let folder = set.index();
     let names = set.names(&folder);
     assert_eq!(folder.labels.names(), ["daisy", "rose", "violet"]);
@@ -182,6 +184,11 @@ fn links_are_followed_and_loops_are_not() {
     assert_eq!(names.len(), 12);
     assert_eq!(folder.unreadable.len(), 1);
     assert!(folder.unreadable[0].reason.contains("leads nowhere"));
+    let others = ["README", "daisy/dangling.txt"].map(|name| set.root().join(name));
+    assert_eq!(
+        (folder.passed_over.others, folder.loose),
+        (others.into(), vec![])
+    );
 }
 
 #[cfg(unix)]
@@ -224,7 +231,10 @@ fn what_is_no_data_set_is_one_clear_line() {
     let set = Set::new();
     refused(set.scan(), 3, &["no class folders", "<class>"]);
     std::fs::create_dir(set.root().join("rose")).unwrap();
-    refused(set.scan(), 3, &["no photos"]);
+    refused(set.scan(), 3, &["no photos", "class folders are empty"]);
+    set.file("rose/1.npy", b"array");
+    set.file("rose/2.npy", b"array");
+    refused(set.scan(), 3, &["none of its 2 files is an image"]);
     let gone = set.root().join("gone");
     refused(
         Folder::scan(&(*gone).into(), &ScanOptions::default(), &Silent),
@@ -235,7 +245,7 @@ fn what_is_no_data_set_is_one_clear_line() {
     refused(
         Folder::scan(&(*file).into(), &ScanOptions::default(), &Silent),
         3,
-        &["is no folder"],
+        &["is not a folder"],
     );
 }
 

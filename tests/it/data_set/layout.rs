@@ -82,7 +82,7 @@ fn parts_are_known_by_many_names() {
 #[test]
 fn parts_that_nobody_can_tell_are_refused() {
     let words = [
-        "the same subfolders (a, b)",
+        "share subfolders (a, b)",
         "--train-dir",
         "--test-dir",
         "first",
@@ -102,7 +102,7 @@ fn parts_that_nobody_can_tell_are_refused() {
     refused(
         flat.scan(),
         3,
-        &["no class folders", "trainset", "--labels"],
+        &["no class folders", "trainset", "CSV file"],
     );
 }
 
@@ -221,7 +221,7 @@ fn photos_beside_a_table_say_what_is_expected() {
     set.file("labels.csv", b"id,breed\n1,pug\n");
     let words = [
         "photos but no class folders",
-        "--labels",
+        "labels.csv",
         "file, label",
         "id, breed",
     ];
@@ -230,10 +230,12 @@ fn photos_beside_a_table_say_what_is_expected() {
     let set = Set::new();
     set.photo("images/1.png", 1);
     set.file("labels.csv", b"file,label\n");
-    assert!(set.index().advice.unwrap().contains("--labels"));
-    let table = set.path("labels.csv");
-    let as_folder = Folder::scan(&(*table).into(), &ScanOptions::default(), &Silent);
-    refused(as_folder, 3, &["is no folder", "--labels"]);
+    assert!(
+        set.index()
+            .advice
+            .unwrap()
+            .contains("give that file as DATA")
+    );
 }
 
 #[test]
@@ -264,7 +266,7 @@ fn a_file_of_labels_is_a_layout() {
     // Some without a part, one that isn't there, and one that is listed twice.
     let rows = "images/0.png,a,test\nimages/1.png,a,\nimages/1.png,a,\nimages/7.png,b,\n";
     let folder = scanned(&labelled(rows)).unwrap();
-    let split = BTreeMap::from([(None, 1), (Some(Part::Test), 1)]);
+    let split = BTreeMap::from([(Some(Part::Train), 1), (Some(Part::Test), 1)]);
     assert_eq!(counts(&folder), split);
     assert!(folder.unreadable[0].reason.contains("No such file"));
 

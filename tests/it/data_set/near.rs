@@ -49,7 +49,7 @@ fn thumbnails_in_other_parts_and_classes_are_reported_with_their_originals() {
     let split = Split::make(&folder, &SplitOptions::default()).unwrap();
     let warnings = split.warnings(&folder).join("\n");
     assert!(
-        warnings.contains("1 training photos look the same"),
+        warnings.contains("1 training photo looks the same"),
         "{warnings}"
     );
     assert!(warnings.contains("leak_small.jpg ~ "), "{warnings}");
