@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::error::{Error, Result, shown};
+use crate::names::plain;
 
 /// The classes of a data set or model. A class's id is its place among the sorted names.
 ///
@@ -48,9 +49,7 @@ impl Labels {
     pub fn lookalikes(&self) -> Vec<Vec<&str>> {
         let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for name in &self.0 {
-            let letters = name.chars().filter(|c| c.is_alphanumeric());
-            let key = letters.flat_map(char::to_lowercase).collect();
-            alike.entry(key).or_default().push(name);
+            alike.entry(plain(name)).or_default().push(name);
         }
         alike.remove("");
         alike

@@ -21,14 +21,20 @@ mod table;
 mod train;
 mod watch;
 
+use rayon::ThreadPoolBuilder;
+
 use crate::cli::{Cli, Command};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Runs a command with its results on standard output.
 ///
 /// # Errors
-/// Those of the command; [`crate::error::exit_code`] turns them into an exit code.
+/// [`Error::Environment`] when no threads can be started, and those of the command; [`crate::error::exit_code`] turns them into an exit code.
 pub fn run(cli: Cli) -> Result<()> {
+    // Started unasked, threads that can't be had end the program.
+    ThreadPoolBuilder::new()
+        .build_global()
+        .map_err(|cause| Error::Environment(format!("can't start threads: {cause}")))?;
     match cli.command {
         Command::Train(args) => train::run(*args),
         Command::Eval(args) => eval::run(&args),

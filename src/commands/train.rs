@@ -375,6 +375,22 @@ fn warnings(origin: &Start, folder: &Folder, split: &Split) -> Vec<String> {
             first.reason
         ));
     }
+    let check = folder.source.check();
+    if let Some(first) = folder.damaged.first() {
+        warnings.push(format!(
+            "damaged photos, used as far as they go: {}, e.g. {} ({}); `{check}` lists them",
+            folder.damaged.len(),
+            folder.shown(&first.path),
+            first.reason
+        ));
+    }
+    if let Some(first) = folder.loose.first() {
+        warnings.push(format!(
+            "photos outside the class folders, not used: {}, e.g. {}; `{check}` lists them",
+            folder.loose.len(),
+            folder.shown(first)
+        ));
+    }
     warnings
 }
 

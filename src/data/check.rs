@@ -233,7 +233,7 @@ fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
         ),
         warning(
             "leak",
-            "photos that a part for evaluation has too, left out where they are trained on",
+            "photos that are also in val or test; the other copy is left out",
             leaks,
         ),
         warning(

@@ -206,11 +206,14 @@ impl Split {
         });
         let twins = self.twins(folder);
         if !twins.is_empty() {
-            let count = twins.len();
+            let look = match twins.len() {
+                1 => "1 training photo looks".to_owned(),
+                count => format!("{count} training photos look"),
+            };
             let pairs = twins.iter().map(|&pair| similar::pair(folder, pair));
             lines.push(format!(
-                "{count} training photos look the same as one in val or test, so the accuracy will \
-                 look better than it is: {}",
+                "{look} the same as one in val or test, so the accuracy will look better than it \
+                 is: {}",
                 some(pairs)
             ));
         }
@@ -270,7 +273,7 @@ pub(super) fn obstacles(
     let counts = distinct.counts(&folder.photos, folder.labels.len());
     let own = |count: &[usize; 4]| count[Part::Train as usize] + count[3];
     if counts.iter().map(own).sum::<usize>() == 0 {
-        obstacles.push(format!("{root} has no photos to train on"));
+        obstacles.push(format!("no photos to train on in {root}"));
         return obstacles;
     }
     let needed = Cuts::of(folder, distinct, options).needed();
@@ -297,7 +300,7 @@ pub(super) fn obstacles(
 /// A file of a manifest that no photo was found for, and why if it is there.
 fn lost(folder: &Folder, file: &str) -> String {
     let mut unreadable = folder.unreadable.iter();
-    match unreadable.find(|found| folder.shown(&found.path) == file) {
+    match unreadable.find(|found| normalized(&folder.shown(&found.path)) == file) {
         Some(found) => format!("{} ({})", shown(file), found.reason),
         None => shown(file),
     }

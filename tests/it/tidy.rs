@@ -18,7 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["models"],
     &["graph", "image", "metrics"],
     &["weights"],
-    &["labels", "files", "progress", "memory", "names", "values"],
+    &["labels", "files", "progress", "memory", "values"],
+    &["names"],
     &["error"],
 ];
 

@@ -38,7 +38,7 @@ fn keep(class: &Path, n: usize) {
 fn sets_without_enough_photos() {
     let empty = tempfile::tempdir().unwrap();
     fs::create_dir(empty.path().join("set")).unwrap();
-    refused(&empty, &["set holds no class folders", "<class>/"]);
+    refused(&empty, &["no class folders in", "/set", "<class>/"]);
 
     let nowhere = tempfile::tempdir().unwrap();
     refused(&nowhere, &["there is no folder", "set"]);
@@ -48,7 +48,7 @@ fn sets_without_enough_photos() {
             keep(&set.join(class), 0);
         }
     });
-    refused(&hollow, &["holds no photos"]);
+    refused(&hollow, &["no photos in"]);
 
     let one = spoilt(|set| {
         fs::remove_dir_all(set.join("rose")).unwrap();
@@ -94,6 +94,24 @@ fn broken_files_are_named_counted_and_fatal_above_the_limit() {
         "{}",
         said.stderr
     );
+}
+
+#[test]
+fn training_tells_of_photos_that_are_damaged_or_outside_the_classes() {
+    let folder = spoilt(|set| {
+        let half = Path::new(GOLDEN).with_file_name("faults/small_half_with_eoi.jpg");
+        fs::copy(half, set.join("rose/half.jpg")).unwrap();
+        fs::copy(set.join("rose/rose-0001.jpg"), set.join("cover.jpg")).unwrap();
+    });
+    let set = folder.path().join("set");
+    let said = train(&set, &folder.path().join("run"), &["--epochs", "1"]).done();
+    for words in [
+        "damaged photos, used as far as they go: 1, e.g. rose/half.jpg (the end",
+        "photos outside the class folders, not used: 1, e.g. cover.jpg",
+        "`flowers data check ",
+    ] {
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
 }
 
 /// The header of a picture of 60000 x 60000 pixels, and nothing else.
@@ -264,7 +282,7 @@ fn a_file_of_labels_is_trained_on_and_evaluated() {
     });
     refused(
         &folder,
-        &["only one class, images", "--labels", "file, label"],
+        &["only one class, images", "labels.csv", "file, label"],
     );
     let path = |name: &str| folder.path().join(name).into_os_string();
     let labels = [OsString::from("--labels"), path("set/labels.csv")];
