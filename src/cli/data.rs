@@ -115,7 +115,8 @@ pub struct SourceArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "labels"])]
     pub test_dir: Option<PathBuf>,
     /// CSV file with a line for each photo and the columns file, label and, if the photos are
-    /// split, split (train, val or test); files are looked for in DATA, or beside the CSV file
+    /// split, split (train, val or test; train where it is empty); files are looked for in DATA, or
+    /// beside the CSV file
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 }
