@@ -78,8 +78,8 @@ $(REAL)/mobilenet_v2-b0353104.pth:
 # What is C is watched with SANITIZER=address, which needs a nightly Rust and clang; stable Rust
 # will do without.
 ifdef SANITIZER
-fuzz: export CC := clang
-fuzz: export CFLAGS := -g -fno-omit-frame-pointer -fsanitize=$(SANITIZER),fuzzer-no-link
+fuzz: export CC := $(abspath tests/fuzz/clang.sh)
+fuzz: export SANITIZER := $(SANITIZER)
 fuzz: export RUSTUP_TOOLCHAIN := nightly
 endif
 

@@ -29,7 +29,8 @@ use crate::error::{Error, Result};
 /// Runs a command with its results on standard output.
 ///
 /// # Errors
-/// [`Error::Environment`] when no threads can be started, and those of the command; [`crate::error::exit_code`] turns them into an exit code.
+/// [`Error::Environment`] when no threads can be started, and those of the command;
+/// [`crate::error::exit_code`] turns them into an exit code.
 pub fn run(cli: Cli) -> Result<()> {
     // Started unasked, threads that can't be had end the program.
     ThreadPoolBuilder::new()
