@@ -1,7 +1,8 @@
 //! Memory of the process: an allocator that keeps large buffers, and how much is in use.
 
-/// jemalloc for this program and for libtorch, where it replaces the system's allocator.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+/// jemalloc for this program and for libtorch, where it replaces the system's allocator. Sanitizers of
+/// a fuzzing build bring an allocator of their own.
+#[cfg(all(target_os = "linux", target_env = "gnu", not(fuzzing)))]
 mod allocator {
     use std::ffi::{CStr, CString, c_uint, c_void};
     use std::ptr::{from_mut, null_mut};
@@ -65,14 +66,14 @@ mod allocator {
 
 /// Gives memory back that is free since a model was loaded: its copies on the way.
 pub fn release_unused() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(fuzzing)))]
     allocator::purge();
 }
 
 /// Lets the calling thread share its free memory with the others that called this, and give it back
 /// after ten seconds: for work whose size outsiders choose. Other threads keep what they once had.
 pub fn share_and_return() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(fuzzing)))]
     allocator::use_returning();
 }
 
