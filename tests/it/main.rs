@@ -11,6 +11,7 @@ mod evaluation;
 mod export;
 mod formats;
 mod golden;
+mod heif;
 mod http;
 mod images;
 mod info;
