@@ -8,7 +8,6 @@ use flowers::image::decode::decode_for;
 
 use crate::images::difference;
 
-/// Libraries differ in how they bring chroma back to full size.
 fn read_as_pillow_reads_it(name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/heif");
     let bytes = fs::read(folder.join(name)).unwrap();
