@@ -335,8 +335,6 @@ fn in_words(error: TiffError, limits: &Limits) -> DecodeError {
             unsupported(match method {
                 CompressionMethod::Huffman | CompressionMethod::Fax3 => "a TIFF of fax Group 3",
                 CompressionMethod::JPEG => "a TIFF of the old kind of JPEGs",
-                CompressionMethod::ZSTD => "a TIFF compressed by ZSTD",
-                CompressionMethod::WebP => "a TIFF of WebP strips",
                 _ => "a TIFF of unusual compression",
             })
         }

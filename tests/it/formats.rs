@@ -85,7 +85,7 @@ const APART: [(&str, Apart, &str); 23] = [
 
 /// Formats and compressions that are left out as a whole.
 fn left_out(name: &str) -> bool {
-    name.ends_with(".avif") || name.ends_with("_zstd.tif")
+    name.ends_with(".avif")
 }
 
 struct Golden(ZipArchive<Cursor<Vec<u8>>>);
