@@ -48,7 +48,7 @@ pub struct Agreement {
     pub same_label: usize,
     /// Pictures that get another one, though the model is surer of its own than the tolerance.
     pub mislabelled: usize,
-    /// Of logits, or of probabilities.
+    /// Of logits, or of the logarithms of probabilities.
     pub largest_difference: f32,
     /// What the difference may be.
     pub tolerance: f32,
@@ -106,15 +106,19 @@ impl Format {
                     preprocessing: &bundle.manifest.preprocessing,
                     options,
                 };
-                let (expected, found) = model
+                let (mut expected, mut found) = model
                     .both(&*runtime, pictures, progress)?
                     .map_err(|cause| refused(name, cause))?;
+                if options.softmax {
+                    to_logarithms(&mut expected);
+                    to_logarithms(&mut found);
+                }
                 let share = match bundle.manifest.quantization {
                     Some(_) => INT8_TOLERANCE,
                     None => FLOAT_TOLERANCE,
                 };
                 let classes = model.session.classes();
-                let tolerance = share * scale(&expected, options.softmax);
+                let tolerance = share * scale(&expected, classes);
                 let agreement = Agreement::of(&expected, &found, classes, tolerance);
                 (name, Verdict::Scores(agreement))
             }
@@ -136,11 +140,28 @@ impl Format {
     }
 }
 
-/// What differences are measured against: the largest score. Logits that are all small count as 1,
-/// as they are sums of larger numbers; probabilities of many classes are small and exact.
-fn scale(scores: &[f32], are_probabilities: bool) -> f32 {
-    let least = if are_probabilities { 0.0 } else { 1.0 };
-    scores.iter().fold(least, |most, x| most.max(x.abs()))
+/// Probabilities become logits again, up to a constant: those of many classes are all small, so that
+/// by themselves a network that answers the same to everything would hardly differ.
+fn to_logarithms(probabilities: &mut [f32]) {
+    for p in probabilities {
+        // What a softmax in float32 rounds to 0 may be any small number.
+        *p = if p.is_nan() {
+            f32::NAN
+        } else {
+            p.max(1e-30).ln()
+        };
+    }
+}
+
+/// What differences are measured against: how far scores lie from their mean in a picture. What is
+/// less than 1 counts as 1, as logits are sums of larger numbers.
+fn scale(scores: &[f32], classes: usize) -> f32 {
+    let farthest = |row: &[f32]| {
+        let mean = row.iter().sum::<f32>() / row.len() as f32;
+        row.iter()
+            .fold(1.0, |most: f32, x| most.max((x - mean).abs()))
+    };
+    scores.chunks(classes).map(farthest).fold(1.0, f32::max)
 }
 
 /// The engine with the model as `flowers predict` runs it, in float32 or int8.
@@ -270,11 +291,21 @@ mod tests {
     #[test]
     fn an_answer_that_is_the_same_for_every_class_is_refused() {
         let logits: Vec<f32> = (0..102).map(|class| (class as f32).sin()).collect();
-        let probabilities: Vec<f32> = softmax(&logits).into_iter().map(|p| p as f32).collect();
-        let uniform = [1.0 / 102.0; 102];
-        let tolerance = INT8_TOLERANCE * scale(&probabilities, true);
-        assert!(!Agreement::of(&probabilities, &uniform, 102, tolerance).passed());
-        assert!(Agreement::of(&probabilities, &probabilities, 102, tolerance).passed());
+        let softmax = |logits: &[f32]| {
+            let mut scores: Vec<f32> = softmax(logits).into_iter().map(|p| p as f32).collect();
+            to_logarithms(&mut scores);
+            scores
+        };
+        let expected = softmax(&logits);
+        let compared = |found: &[f32]| {
+            let tolerance = INT8_TOLERANCE * scale(&expected, 102);
+            Agreement::of(&expected, found, 102, tolerance)
+        };
+        assert!(!compared(&softmax(&[0.0; 102])).passed());
+        assert!(compared(&expected).passed());
+        // Probabilities that do not sum to 1.
+        let doubled: Vec<f32> = expected.iter().map(|x| x + 2f32.ln()).collect();
+        assert!(!compared(&doubled).passed());
     }
 
     #[test]
