@@ -7,8 +7,8 @@ libtorch=$1
 flowers=$2
 
 # On an AMD EPYC (Zen 4): processor seconds of the build, and of the tour.
-build=640
-tour=270
+build=570
+tour=310
 
 cores=$(getconf _NPROCESSORS_ONLN)
 # More cores than these wait for the longest crates.
