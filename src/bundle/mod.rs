@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, shown};
-use crate::graph::{Graph, Quantization};
+use crate::graph::{Graph, InferenceGraph, Quantization};
 use crate::image::Preprocessing;
 use crate::labels::Labels;
 use crate::models::{self, Head};
@@ -157,6 +157,18 @@ impl Manifest {
 }
 
 impl Bundle {
+    /// The network for inference.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an architecture that is not known, or weights that do not fit it.
+    pub fn into_network(self) -> Result<InferenceGraph> {
+        let graph = self.manifest.graph()?;
+        match &self.manifest.quantization {
+            Some(quantization) => InferenceGraph::int8(&graph, self.weights, quantization),
+            None => InferenceGraph::float(&graph, &self.weights),
+        }
+    }
+
     /// Reads a model file, and gives the SHA-256 of its bytes in hex beside it.
     ///
     /// # Errors

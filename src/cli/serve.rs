@@ -6,8 +6,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 use super::paths;
-use crate::engine::Precision;
-use crate::training::DeviceChoice;
+use crate::device::DeviceChoice;
+use crate::inference::Precision;
 use crate::values::{fraction, seed, whole};
 
 #[derive(Debug, Args)]

@@ -1,13 +1,11 @@
-//! Sets libtorch up: threads, device, and the compiled model.
-
-use tch::Device;
+//! Threads, device, and the loaded model of a command.
 
 use super::output::note;
 use crate::bundle::Bundle;
 use crate::cli::Compute;
-use crate::engine::{self, Kernels, Options, Precision, Session};
+use crate::device::{Device, DeviceChoice};
 use crate::error::Result;
-use crate::training::{self, DeviceChoice};
+use crate::inference::{self, Backend, Kernels, Options, Precision};
 
 /// Applies the arguments and gives the device.
 ///
@@ -23,31 +21,23 @@ pub fn threads(args: &Compute) -> usize {
     args.threads.map_or(cores, usize::from)
 }
 
-/// A device as PyTorch names it, e.g. `cuda:0`.
-pub fn device_name(device: Device) -> String {
-    match device {
-        Device::Cuda(place) => format!("cuda:{place}"),
-        other => format!("{other:?}").to_lowercase(),
-    }
-}
-
 /// As [`set_up`], with a number of threads.
 pub fn with_threads(device: DeviceChoice, threads: usize) -> Result<Device> {
-    engine::use_threads(threads);
-    training::resolve_device(device)
+    inference::set_threads(threads);
+    inference::resolve_device(device)
 }
 
-/// A model compiled for the device of the arguments; says in which precision.
+/// A model loaded on the device of the arguments; says in which precision.
 ///
 /// # Errors
-/// Those of [`set_up`] and [`Session::new`].
-pub fn session(args: &Compute, bundle: Bundle, precision: Precision) -> Result<Session> {
+/// Those of [`set_up`] and [`inference::load_bundle`].
+pub fn load(args: &Compute, bundle: Bundle, precision: Precision) -> Result<Box<dyn Backend>> {
     let options = Options {
         device: set_up(args)?,
         precision,
         kernels: Kernels::Auto,
     };
-    let session = Session::new(bundle, &options)?;
-    note(format_args!("precision: {}", session.target()));
-    Ok(session)
+    let backend = inference::load_bundle(bundle, &options)?;
+    note(format_args!("precision: {}", backend.execution()));
+    Ok(backend)
 }

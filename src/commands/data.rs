@@ -7,11 +7,11 @@ use super::progress::Bar;
 use super::table::table;
 use crate::cli::data::{CheckArgs, DataCommand, SampleArgs, SplitArgs};
 use crate::data::check::{self, Class, Report, Severity};
-use crate::data::sample::{self, SampleSet};
 use crate::data::{Folder, ScanOptions, Split, SplitOptions};
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
 use crate::progress::Progress;
+use crate::sample::{self, SampleSet};
 use crate::values::plural;
 
 /// Runs a `flowers data` verb with its results on standard output.

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use tch::Device;
 
 use super::compute;
 use super::evaluation::{self, Measured, Photos, measure};
@@ -16,9 +15,10 @@ use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::eval::EvalArgs;
 use crate::data::{Folder, ScanOptions, Source, Split};
-use crate::engine::Precision;
+use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::files;
+use crate::inference::Precision;
 use crate::metrics::junit::junit;
 use crate::metrics::{Evaluation, GateResult, Gates};
 use crate::report::Fact;
@@ -44,8 +44,8 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         files::check_writable(path)?;
     }
     let precision = precision(args, manifest);
-    let session =
-        compute::session(&args.compute, bundle, precision).with_context(|| shown(&args.model))?;
+    let backend =
+        compute::load(&args.compute, bundle, precision).with_context(|| shown(&args.model))?;
 
     let progress = Bar::new();
     let options = ScanOptions {
@@ -65,7 +65,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     };
     let stop = stop_flag()?;
     let started = Instant::now();
-    let measured = measure(&session, manifest, photos, &stop, &progress)?;
+    let measured = measure(&*backend, manifest, photos, &stop, &progress)?;
     let took = started.elapsed();
 
     let results = gates.judge(&measured.evaluation)?;
@@ -82,7 +82,14 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     if let Some(report) = &args.report {
         let context = evaluation::Context {
             title: facts::title(manifest, &source),
-            facts: facts(args, session.device(), &source, manifest, &measured, took),
+            facts: facts(
+                args,
+                backend.execution().device,
+                &source,
+                manifest,
+                &measured,
+                took,
+            ),
             manifest,
             folder: &folder,
             split: split.as_ref(),
@@ -113,7 +120,7 @@ fn facts(
     facts.extend([
         facts::measured_on(args.split.part(), measured.evaluation.n as usize),
         facts::duration("Measured in", took),
-        facts::processor(&compute::device_name(device), threads),
+        facts::processor(device, threads),
         facts::date(SystemTime::now()),
     ]);
     facts

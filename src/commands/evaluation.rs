@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicBool;
 use crate::bundle::Manifest;
 use crate::data::loader::Transform;
 use crate::data::{Folder, Loader, Photo, Split};
-use crate::engine::{Session, predictions};
 use crate::error::{Result, shown};
+use crate::evaluation::predictions;
 use crate::files;
 use crate::image::{Limits, decode};
+use crate::inference::Backend;
 use crate::metrics::calibration::bins;
 use crate::metrics::{Epoch, Evaluation, GateResult, Mistake, Predictions};
 use crate::progress::Progress;
@@ -70,14 +71,14 @@ pub struct Photos<'a> {
 /// [`crate::error::Error::Data`] when there is no photo or one has become unreadable,
 /// [`crate::error::Error::Interrupted`] when `stop` is set.
 pub fn measure(
-    session: &Session,
+    backend: &dyn Backend,
     manifest: &Manifest,
     photos: Photos<'_>,
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Measured> {
     progress.begin("evaluating", photos.places.len() as u64);
-    let predictions = predicted(session, manifest, &photos, stop, progress)?;
+    let predictions = predicted(backend, manifest, &photos, stop, progress)?;
     progress.finish();
     let trained_on = photos.seen.map(|seen| seen.trained as u64);
     Ok(Measured {
@@ -97,7 +98,7 @@ pub fn measure(
 /// # Errors
 /// As [`measure`].
 pub fn predicted(
-    session: &Session,
+    backend: &dyn Backend,
     manifest: &Manifest,
     photos: &Photos<'_>,
     stop: &AtomicBool,
@@ -110,7 +111,7 @@ pub fn predicted(
         progress.advance(images as u64);
         Ok(())
     };
-    predictions(session, &mut loader, &manifest.labels, stop, &mut each)
+    predictions(backend, &mut loader, &manifest.labels, stop, &mut each)
 }
 
 impl Measured {

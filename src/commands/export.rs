@@ -11,12 +11,13 @@ use super::output::{Output, path_text};
 use super::progress::Bar;
 use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
-use crate::data::{Folder, ScanOptions, Source, sample};
+use crate::data::{Folder, ScanOptions, Source};
 use crate::error::{Error, Result, shown};
 use crate::export::{self, Choice, Format, Options, Verdict, Verified};
 use crate::files;
 use crate::image::decode::{DecodeError, read_bytes};
 use crate::image::{Limits, Preprocessing};
+use crate::sample;
 
 /// Pictures to verify on: drawn ones, or photos from all over a folder.
 const DRAWN: usize = 16;
@@ -50,7 +51,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         if args.no_verify {
             return Ok(None);
         }
-        let pictures = match format.wants_pictures() {
+        let pictures = match format.needs_images() {
             true => pictures(args, &bundle.manifest.preprocessing)?,
             false => Vec::new(),
         };

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::bundle::Manifest;
 use crate::data::{Part, Source};
-use crate::engine::cpu;
+use crate::device::Device;
 use crate::error::shown;
+use crate::inference::cpu;
 use crate::report::Fact;
 
 /// A heading that names the data set, such as `resnet18 on photos`.
@@ -48,13 +49,13 @@ pub fn measured_on(part: Option<Part>, photos: usize) -> Fact {
 }
 
 /// The processor, how many of its threads computed, and the device when that is another.
-pub fn processor(device: &str, threads: usize) -> Fact {
+pub fn processor(device: Device, threads: usize) -> Fact {
     let threads = match threads {
         1 => "1 thread".into(),
         n => format!("{n} threads"),
     };
     let elsewhere = match device {
-        "cpu" => String::new(),
+        Device::Cpu => String::new(),
         device => format!(", computed on {device}"),
     };
     fact(

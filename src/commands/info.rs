@@ -12,6 +12,7 @@ use crate::bundle::{self, Bundle, Manifest};
 use crate::cli::info::InfoArgs;
 use crate::error::{Result, shown};
 use crate::graph::Graph;
+use crate::inference::BACKENDS;
 use crate::models::{ARCHITECTURES, Architecture, Options};
 use crate::names::unknown;
 use crate::training::recipe::RECIPES;
@@ -23,6 +24,9 @@ use crate::training::recipe::RECIPES;
 /// [`crate::error::Error::Data`] for a broken model file.
 pub fn run(args: &InfoArgs) -> Result<()> {
     let mut output = Output::stdout(args.json);
+    if args.backends {
+        return backends(&mut output);
+    }
     let Some(subject) = &args.subject else {
         return overview(&mut output);
     };
@@ -36,6 +40,27 @@ pub fn run(args: &InfoArgs) -> Result<()> {
     }
     let names = ARCHITECTURES.iter().map(|known| known.name);
     Err(unknown("model file or architecture", &shown(subject), names).into())
+}
+
+fn backends(output: &mut Output<'_>) -> Result<()> {
+    let mut rows = vec![["backend", "here", ""].map(String::from).to_vec()];
+    let mut list = Vec::new();
+    for backend in BACKENDS {
+        let status = (backend.status)();
+        let (usable, found) = match status {
+            Ok(found) => (true, found),
+            Err(cause) => (false, format!("not usable: {cause:#}")),
+        };
+        list.push(json!({
+            "name": backend.name,
+            "summary": backend.summary,
+            "usable": usable,
+            "status": found,
+        }));
+        rows.push(vec![backend.name.into(), found, backend.summary.into()]);
+    }
+    output.json(&list)?;
+    output.text(table(&rows).trim_end())
 }
 
 fn overview(output: &mut Output<'_>) -> Result<()> {

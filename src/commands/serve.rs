@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::http::HeaderValue;
-use tch::Device;
 use tokio::runtime;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::serve::{LogFormat, Place, ServeArgs};
-use crate::engine::{Kernels, Options};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::image::Limits;
+use crate::inference::{Kernels, Options, resolve_device};
 use crate::memory;
 use crate::serving::client::{Trusted, TrustedName};
 use crate::serving::collect::Bounds;
@@ -19,7 +19,6 @@ use crate::serving::listener::Listener;
 use crate::serving::serve;
 use crate::serving::service::decoders;
 use crate::serving::settings::{Connections, Settings};
-use crate::training::resolve_device;
 
 /// Where Cloud Run and others tell the port.
 const PORT: &str = "PORT";
@@ -68,7 +67,7 @@ fn settings(args: &ServeArgs) -> Result<Settings> {
     let device = resolve_device(args.device)?;
     Ok(Settings {
         model: args.model.clone(),
-        engine: Options {
+        inference: Options {
             device,
             precision: args.precision,
             kernels: Kernels::Auto,

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
-use tch::Device;
 
 use super::compute;
 use super::evaluation::{Context, Measured, Photos, Seen, measure};
@@ -18,11 +17,12 @@ use super::watch::Watch;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::train::TrainArgs;
 use crate::data::{self, Folder, Part, ScanOptions, Source, Split};
-use crate::engine::{Cpu, Options, Session};
+use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::graph::Graph;
 use crate::image::Limits;
+use crate::inference::{self, Cpu, Options};
 use crate::metrics::Evaluation;
 use crate::report::{Fact, curves_png};
 use crate::training::observe::{Csv, Log, Observer, TensorBoard};
@@ -239,7 +239,7 @@ fn measured(
 ) -> Result<(Measured, Part)> {
     let (bundle, _) = Bundle::read(&run.model())?;
     let manifest = &bundle.manifest.clone();
-    let session = Session::new(bundle, &Options::float32(device))?;
+    let backend = inference::load_bundle(bundle, &Options::float32(device))?;
     let part = if split.test.is_empty() {
         Part::Val
     } else {
@@ -258,7 +258,7 @@ fn measured(
             },
         }),
     };
-    let measured = measure(&session, manifest, photos, stop, &Bar::new())
+    let measured = measure(&*backend, manifest, photos, stop, &Bar::new())
         .map_err(|error| run.explain_interruption(error))?;
     if part == Part::Test {
         run.record_test(&measured.evaluation)?;
@@ -436,7 +436,7 @@ fn facts(
             "Trained in",
             Duration::try_from_secs_f64(trained).unwrap_or_default(),
         ),
-        facts::processor(&compute::device_name(device), config.threads),
+        facts::processor(device, config.threads),
         facts::date(SystemTime::now()),
     ]);
     facts

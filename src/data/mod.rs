@@ -1,4 +1,4 @@
-//! Photos as a data set: index, checks, split manifest, loader and sample set.
+//! Photos as a data set: index, checks, split manifest, loader.
 
 pub mod check;
 pub mod content;
@@ -12,7 +12,6 @@ mod listing;
 pub mod loader;
 pub mod manifest;
 mod parts;
-pub mod sample;
 mod shape;
 pub mod similar;
 pub mod source;

@@ -1,8 +1,8 @@
-//! Shape inference: what an operator makes of its inputs' shapes.
+//! Shape inference: the output shape of an operator, from its inputs' shapes.
 
 use super::op::{Op, Pool2d};
 
-/// The output shape of an operator for one picture.
+/// The output shape of an operator for one image.
 ///
 /// # Errors
 /// A sentence that says what does not fit.
@@ -86,11 +86,11 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
         Op::Dropout { probability } if !(0.0..1.0).contains(probability) => {
             Err(format!("a dropout of {probability} is not in [0, 1)"))
         }
-        Op::ToPlanes => match feature_map(inputs[0])? {
+        Op::PixelsToFloat => match feature_map(inputs[0])? {
             [height, width, 3] => Ok(vec![3, height, width]),
-            _ => Err(format!("takes RGB pictures, got shape {:?}", inputs[0])),
+            _ => Err(format!("takes RGB images, got shape {:?}", inputs[0])),
         },
-        Op::Affine { .. } => match feature_map(inputs[0])? {
+        Op::Normalize { .. } => match feature_map(inputs[0])? {
             [3, ..] => Ok(inputs[0].to_vec()),
             [channels, ..] => Err(format!("takes 3 channels, got {channels}")),
         },

@@ -153,10 +153,10 @@ mod tests {
             |evaluation| evaluation.macro_f1 = 1.5,
             |evaluation| evaluation.confusion = vec![vec![3]],
         ];
-        for spoil in breaks {
-            let mut spoiled = evaluation();
-            spoil(&mut spoiled);
-            let json = serde_json::to_vec(&spoiled).unwrap();
+        for damage in breaks {
+            let mut damaged = evaluation();
+            damage(&mut damaged);
+            let json = serde_json::to_vec(&damaged).unwrap();
             let error = Evaluation::from_json(&json).unwrap_err();
             assert_eq!(crate::error::exit_code(&error), 3);
         }

@@ -11,7 +11,7 @@ pub use head::Head;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::image::Preprocessing;
-use crate::names::unknown;
+use crate::names::{self, Named};
 use pretrained::{Publisher, Source};
 
 /// One architecture of the registry.
@@ -153,10 +153,13 @@ pub const ARCHITECTURES: &[Architecture] = &[
 /// # Errors
 /// [`crate::error::Error::Usage`] with the nearest one and all that there are.
 pub fn find(name: &str) -> Result<&'static Architecture> {
-    ARCHITECTURES
-        .iter()
-        .find(|architecture| architecture.name == name)
-        .ok_or_else(|| unknown("architecture", name, ARCHITECTURES.iter().map(|a| a.name)).into())
+    names::find("architecture", ARCHITECTURES, name)
+}
+
+impl Named for Architecture {
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 impl Architecture {
@@ -219,12 +222,8 @@ mod tests {
             let graph = architecture.graph(&architecture.imagenet()).unwrap();
             let head = graph.layer(architecture.head).unwrap();
             let name = architecture.name;
-            assert_eq!(
-                graph.nodes()[graph.output()].name,
-                architecture.head,
-                "{name}"
-            );
-            let backbone = graph.nodes()[..head].iter();
+            assert_eq!(graph[graph.output()].name, architecture.head, "{name}");
+            let backbone = graph.nodes()[..head.index()].iter();
             assert!(
                 backbone
                     .clone()

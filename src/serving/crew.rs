@@ -17,8 +17,8 @@ use super::metrics::Metrics;
 use super::model::Model;
 use super::queue::{Place, Queue};
 use super::refusal::Refusal;
-use crate::engine;
 use crate::error::{Error, Result};
+use crate::inference;
 
 /// A picture to be computed.
 struct Job {
@@ -65,7 +65,7 @@ impl Crew {
         for role in roles {
             let (line, metrics) = (Arc::clone(&crew.0), Arc::clone(metrics));
             let work = move || {
-                engine::use_threads(if role == Role::Team { threads } else { 1 });
+                inference::set_threads(if role == Role::Team { threads } else { 1 });
                 while let Some(batch) = line.take(role) {
                     compute(batch, &metrics);
                     line.done(role);

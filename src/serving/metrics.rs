@@ -224,7 +224,7 @@ impl Metrics {
         self.model.clear();
         let info = ModelInfo {
             architecture: model.manifest.architecture.clone(),
-            precision: model.target.arithmetic.to_string(),
+            precision: model.execution.arithmetic.to_string(),
             sha256: model.sha256.clone(),
         };
         self.model.get_or_create(&info).set(1);

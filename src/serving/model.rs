@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use anyhow::Context;
 
 use crate::bundle::{Bundle, Manifest};
-use crate::engine::{self, Pictures, Session, Target};
 use crate::error::{Error, Result, shown};
+use crate::inference::{self, Backend, Execution, Images};
 use crate::metrics::softmax;
 
 /// How far apart the probabilities of a picture alone and among others may be. Rounding of
@@ -16,11 +16,11 @@ const TOLERANCE: f64 = 0.1;
 
 /// A model file, compiled. Requests keep the one they began with while another is installed.
 pub struct Model {
-    session: Session,
+    backend: Box<dyn Backend>,
     pub manifest: Manifest,
     /// Of the file, in hex.
     pub sha256: String,
-    pub target: Target,
+    pub execution: Execution,
     max_batch: usize,
     warm: OnceLock<()>,
 }
@@ -29,27 +29,27 @@ impl Model {
     /// Reads, compiles and tests a model on the calling thread, with so many threads of libtorch.
     ///
     /// # Errors
-    /// Those of [`Bundle::read`] and [`Session::new`]; [`Error::Data`] when it fails its test.
+    /// Those of [`Bundle::read`] and [`inference::load_bundle`]; [`Error::Data`] when it fails its test.
     pub fn load(
         path: &Path,
-        options: &engine::Options,
+        options: &inference::Options,
         threads: usize,
         max_batch: usize,
     ) -> Result<Self> {
-        engine::use_threads(threads);
+        inference::set_threads(threads);
         let (bundle, sha256) = Bundle::read(path)?;
         let manifest = bundle.manifest.clone();
-        let session = Session::new(bundle, options).with_context(|| shown(path))?;
+        let backend = inference::load_bundle(bundle, options).with_context(|| shown(path))?;
         let model = Self {
-            target: session.target(),
-            session,
+            execution: backend.execution(),
+            backend,
             manifest,
             sha256,
             max_batch,
             warm: OnceLock::new(),
         };
         for threads in [1, threads] {
-            engine::use_threads(threads);
+            inference::set_threads(threads);
             model.test(max_batch).with_context(|| shown(path))?;
         }
         Ok(model)
@@ -58,19 +58,19 @@ impl Model {
     /// Logits `(n, classes)`, row-major, of 8-bit RGB pictures `(n, crop, crop, 3)`.
     ///
     /// # Errors
-    /// As [`Session::logits`].
+    /// As [`Backend::logits`].
     pub fn logits(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        self.session.logits(Pictures::Rgb8(pixels))
+        self.backend.logits(Images::Rgb8(pixels))
     }
 
     /// Makes a GPU's kernels ready on the calling thread, which keeps them for itself: the one that
     /// computes for clients.
     ///
     /// # Errors
-    /// As [`Session::logits`].
+    /// As [`Backend::logits`].
     pub fn warm_up(&self) -> Result<()> {
         match self.warm.set(()) {
-            Ok(()) => self.session.warm_up(self.max_batch),
+            Ok(()) => self.backend.warm_up(self.max_batch),
             Err(()) => Ok(()),
         }
     }

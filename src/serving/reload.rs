@@ -34,7 +34,7 @@ pub async fn install(service: &Arc<Service>) -> Result<()> {
         let answer = service.crew.logits(Arc::clone(&model), drawn, None).await;
         answer.map_err(|refusal| Error::Data(refusal.to_string()))?;
     }
-    info!(sha256 = model.sha256, computing = %model.target, "model installed");
+    info!(sha256 = model.sha256, computing = %model.execution, "model installed");
     service.install(model);
     spawn_blocking(memory::release_unused);
     Ok(())
@@ -46,7 +46,7 @@ async fn load(service: &Arc<Service>) -> Result<Arc<Model>> {
         let settings = &service.settings;
         let model = Model::load(
             &settings.model,
-            &settings.engine,
+            &settings.inference,
             settings.threads,
             settings.max_batch,
         )?;

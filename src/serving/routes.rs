@@ -159,7 +159,7 @@ async fn labels(State(service): State<Arc<Service>>) -> Result<Response, Refusal
         "model": {
             "sha256": model.sha256,
             "architecture": model.manifest.architecture,
-            "precision": model.target.arithmetic.to_string(),
+            "precision": model.execution.arithmetic.to_string(),
         },
     }))
     .into_response();

@@ -8,12 +8,12 @@ use axum::http::HeaderValue;
 use super::client::Trusted;
 use super::collect::Bounds;
 use super::keys::Keys;
-use crate::engine;
 use crate::image::Limits;
+use crate::inference;
 
 pub struct Settings {
     pub model: PathBuf,
-    pub engine: engine::Options,
+    pub inference: inference::Options,
     /// Threads that the model computes with.
     pub threads: usize,
     /// Path before every route: empty, or `/` and more without one at the end.

@@ -19,10 +19,13 @@ use super::settings::Config;
 use super::tensors::{self, torch};
 use crate::data::folder::Photo;
 use crate::data::loader::{Batch, Loader, Transform, epoch_order};
-use crate::engine::{Normalise, NotFinite, Options, Session, compile, predictions};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, NonFinite, Result, shown};
+use crate::evaluation::predictions;
+use crate::graph::{InferenceGraph, NodeId};
 use crate::image::Limits;
+use crate::inference::{self, Options};
 use crate::metrics::{Epoch, Evaluation};
+use crate::torch::Normalise;
 use crate::weights::StateDict;
 
 /// What to train on, and who may stop it.
@@ -247,15 +250,15 @@ fn validate(
 ) -> Result<(Evaluation, Duration)> {
     let mut loader = loader(job, job.val.to_vec(), None)?;
     let preprocessing = &job.run.manifest().preprocessing;
-    let compiled = compile::Network::of_float(network.graph(), &network.state_dict()?)?;
+    let folded = InferenceGraph::float(network.graph(), &network.state_dict()?)?;
     let options = Options::float32(network.device());
-    let session = Session::of_network(&compiled, preprocessing, &options, &[])?;
+    let backend = inference::load(&folded, preprocessing, &options)?;
     observer.hear(&Event::Validating {
         images: job.val.len(),
     })?;
     let labels = &job.run.manifest().labels;
     let mut each = |images| observer.hear(&Event::Validated { images });
-    let predictions = predictions(&session, &mut loader, labels, job.stop, &mut each)?;
+    let predictions = predictions(&*backend, &mut loader, labels, job.stop, &mut each)?;
     Ok((Evaluation::of(&predictions)?, loader.waited()))
 }
 
@@ -278,7 +281,7 @@ fn spoiled<T>(
     network: &Network,
     optimizer: &Optimizer,
 ) -> Result<T> {
-    if error.is::<NotFinite>() {
+    if error.is::<NonFinite>() {
         let epoch = state.history.len() + 1;
         let what = format!("the scores in the validation of epoch {epoch} were not finite");
         return Err(diverged(job, &what));
@@ -326,10 +329,10 @@ fn order(photos: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<us
     order
 }
 
-/// Place of the first node that a phase trains.
-fn first_trained(phase: &Phase, network: &Network, head: &str) -> Result<usize> {
+/// The first node that a phase trains.
+fn first_trained(phase: &Phase, network: &Network, head: &str) -> Result<NodeId> {
     let layer = match &phase.frozen {
-        Frozen::Nothing => return Ok(0),
+        Frozen::Nothing => return Ok(network.graph().input()),
         Frozen::Backbone => head,
         Frozen::Until(layer) => layer,
     };
@@ -351,7 +354,7 @@ fn class_weights(job: &Job<'_>, network: &Network) -> Result<Option<Tensor>> {
     let share = job.train.len() as f32 / counts.len() as f32;
     let weights: Vec<f32> = counts.iter().map(|&n| share / n.max(1) as f32).collect();
     let weights = torch(Tensor::f_from_slice(&weights))?;
-    torch(weights.f_to_device(network.device())).map(Some)
+    torch(weights.f_to_device(network.device().into())).map(Some)
 }
 
 fn cross_entropy(

@@ -2,7 +2,6 @@
 
 mod check;
 mod checkpoint;
-mod device;
 mod extend;
 mod fit;
 mod lock;
@@ -17,11 +16,10 @@ mod start;
 mod tensors;
 
 pub use checkpoint::{Checkpoint, Header, State};
-pub use device::resolve as resolve_device;
 pub use fit::{Job, fit};
 pub use network::{Mode, Network};
 pub use optimizer::{Algorithm, Optimizer};
 pub use run::Run;
 pub use schedule::{Plateau, Schedule, Scheduler};
-pub use settings::{Config, DeviceChoice, Precision, Settings};
+pub use settings::{Config, Precision, Settings};
 pub use start::Start;

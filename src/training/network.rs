@@ -1,12 +1,13 @@
 //! Runs any graph over libtorch tensors, with or without autograd.
 
 use anyhow::Context;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::settings::Precision;
 use super::tensors::{self, channels_last, torch};
-use crate::error::{Error, Result, shown};
-use crate::graph::{Activation, Conv2d, Graph, Node, Op, Padding, Role};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::graph::{Activation, Conv2d, Graph, Node, NodeId, Op, Padding, Role};
 use crate::weights::StateDict;
 
 /// A graph with its parameters on a device. Feature maps and convolution weights are kept in
@@ -15,10 +16,10 @@ pub struct Network {
     graph: Graph,
     /// The tensors of each node, in the order of its slots.
     tensors: Vec<Vec<Tensor>>,
-    /// Place of the last node that reads each node's value.
-    last_use: Vec<usize>,
-    /// Nodes before this place are frozen: no gradient, running statistics as they are.
-    thawed_from: usize,
+    /// The last node that reads each node's value; `None` for the output.
+    last_use: Vec<Option<NodeId>>,
+    /// Nodes before this one are frozen: no gradient, running statistics as they are.
+    unfrozen_from: NodeId,
     device: Device,
     precision: Precision,
 }
@@ -41,39 +42,31 @@ impl Network {
     pub fn new(graph: Graph, weights: &StateDict, device: Device) -> Result<Self> {
         let mut held: Vec<Vec<Tensor>> = graph.nodes().iter().map(|_| Vec::new()).collect();
         for parameter in graph.parameters() {
-            let stored = weights.get(&parameter.name).ok_or_else(|| {
-                Error::Data(format!("the weights lack {}", shown(&parameter.name)))
-            })?;
-            if stored.shape != parameter.shape {
-                let message = format!(
-                    "{} has shape {:?}, the network needs {:?}",
-                    parameter.name, stored.shape, parameter.shape
-                );
-                return Err(Error::Data(message).into());
-            }
+            let stored = weights.tensor(&parameter.name, &parameter.shape)?;
             if parameter.role != Role::BatchesTracked && stored.as_f32().is_none() {
                 let message = format!("{} holds integers, not numbers to learn", parameter.name);
                 return Err(Error::Data(message).into());
             }
-            let tensor = tensors::to_device(stored, device)?;
-            held[parameter.node].push(tensor);
+            let tensor = tensors::to_device(stored, device.into())?;
+            held[parameter.node.index()].push(tensor);
         }
-        let mut last_use: Vec<usize> = (0..held.len()).collect();
-        for (place, node) in graph.nodes().iter().enumerate() {
+        let mut last_use: Vec<Option<NodeId>> = graph.ids().map(Some).collect();
+        for (id, node) in graph.iter() {
             for &input in &node.inputs {
-                last_use[input] = place;
+                last_use[input.index()] = Some(id);
             }
         }
-        last_use[graph.output()] = usize::MAX;
+        last_use[graph.output().index()] = None;
+        let input = graph.input();
         let mut network = Self {
             graph,
             tensors: held,
             last_use,
-            thawed_from: 0,
+            unfrozen_from: input,
             device,
             precision: Precision::Float32,
         };
-        network.freeze_until(0)?;
+        network.freeze_until(input)?;
         Ok(network)
     }
 
@@ -92,14 +85,14 @@ impl Network {
         self.device
     }
 
-    /// Freezes every node before `place`: its parameters get no gradient and its normalisation
-    /// keeps its running statistics. Thaws the rest.
-    pub fn freeze_until(&mut self, place: usize) -> Result<()> {
-        self.thawed_from = place;
-        for (node, tensors) in self.tensors.iter().enumerate() {
-            for (slot, tensor) in self.graph.nodes()[node].op.slots().iter().zip(tensors) {
+    /// Freezes every node before `first`: its parameters get no gradient and its normalisation
+    /// keeps its running statistics. Unfreezes the rest.
+    pub fn freeze_until(&mut self, first: NodeId) -> Result<()> {
+        self.unfrozen_from = first;
+        for ((id, node), tensors) in self.graph.iter().zip(&self.tensors) {
+            for (slot, tensor) in node.op.slots().iter().zip(tensors) {
                 if slot.role.is_learned() {
-                    torch(tensor.f_set_requires_grad(node >= place).map(drop))?;
+                    torch(tensor.f_set_requires_grad(id >= first).map(drop))?;
                 }
             }
         }
@@ -109,7 +102,7 @@ impl Network {
     /// The tensors that an optimizer moves, with their `state_dict` names and roles.
     pub fn trainable(&self) -> Vec<(String, Role, Tensor)> {
         self.named()
-            .filter(|(node, _, role, _)| role.is_learned() && *node >= self.thawed_from)
+            .filter(|(node, _, role, _)| role.is_learned() && *node >= self.unfrozen_from)
             .map(|(_, name, role, tensor)| (name, role, tensor.shallow_clone()))
             .collect()
     }
@@ -132,10 +125,10 @@ impl Network {
             .collect()
     }
 
-    /// Every tensor with the place of its node, its name, and its role.
-    fn named(&self) -> impl Iterator<Item = (usize, String, Role, &Tensor)> {
+    /// Every tensor with its node, its name, and its role.
+    fn named(&self) -> impl Iterator<Item = (NodeId, String, Role, &Tensor)> {
         self.graph.parameters().scan(0, |slot, parameter| {
-            let tensors = &self.tensors[parameter.node];
+            let tensors = &self.tensors[parameter.node.index()];
             let tensor = &tensors[*slot];
             *slot = (*slot + 1) % tensors.len();
             Some((parameter.node, parameter.name, parameter.role, tensor))
@@ -149,8 +142,8 @@ impl Network {
     pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor> {
         let nodes = self.graph.nodes();
         let mut values: Vec<Option<Tensor>> = nodes.iter().map(|_| None).collect();
-        for (place, node) in nodes.iter().enumerate() {
-            let mode = if place < self.thawed_from {
+        for (id, node) in self.graph.iter() {
+            let mode = if id < self.unfrozen_from {
                 Mode::Evaluate
             } else {
                 mode
@@ -158,30 +151,32 @@ impl Network {
             let mut inputs = Vec::with_capacity(node.inputs.len());
             for (slot, &input) in node.inputs.iter().enumerate() {
                 let again = node.inputs[slot + 1..].contains(&input);
-                let value = if self.last_use[input] == place && !again {
-                    values[input].take()
+                let value = if self.last_use[input.index()] == Some(id) && !again {
+                    values[input.index()].take()
                 } else {
-                    values[input].as_ref().map(Tensor::shallow_clone)
+                    values[input.index()].as_ref().map(Tensor::shallow_clone)
                 };
                 inputs.push(value.context("a graph's inputs come before their use")?);
             }
             let run = || match node.op {
-                Op::Input => torch(pixels.f_to_device(self.device)).and_then(|x| channels_last(&x)),
-                _ => self.apply(place, node, inputs, mode),
+                Op::Input => {
+                    torch(pixels.f_to_device(self.device.into())).and_then(|x| channels_last(&x))
+                }
+                _ => self.apply(id, node, inputs, mode),
             };
             let value = match mode {
                 Mode::Train => run(),
                 Mode::Evaluate => tch::no_grad(run),
             };
-            values[place] = Some(value.with_context(|| node.name.clone())?);
+            values[id.index()] = Some(value.with_context(|| node.name.clone())?);
         }
-        values[self.graph.output()]
+        values[self.graph.output().index()]
             .take()
             .context("a graph's output is one of its nodes")
     }
 
-    fn apply(&self, place: usize, node: &Node, x: Vec<Tensor>, mode: Mode) -> Result<Tensor> {
-        let tensors = &self.tensors[place];
+    fn apply(&self, id: NodeId, node: &Node, x: Vec<Tensor>, mode: Mode) -> Result<Tensor> {
+        let tensors = &self.tensors[id.index()];
         let training = mode == Mode::Train;
         let mut first = x
             .first()
@@ -242,7 +237,7 @@ impl Network {
             Op::Flatten => first.f_flatten(1, -1),
             Op::Dropout { probability } => first.f_dropout(*probability, training),
             Op::Softmax => first.f_softmax(-1, Kind::Float),
-            Op::Input | Op::ToPlanes | Op::Affine { .. } => {
+            Op::Input | Op::PixelsToFloat | Op::Normalize { .. } => {
                 anyhow::bail!("{} is nothing to be trained", node.op.name())
             }
         };
@@ -255,7 +250,7 @@ impl Network {
         x: &mut Tensor,
         kind: Activation,
     ) -> Result<Tensor, tch::TchError> {
-        let producer = &self.graph.nodes()[node.inputs[0]].op;
+        let producer = &self.graph[node.inputs[0]].op;
         let in_place = self.is_only_use(node.inputs[0])
             && matches!(producer, Op::BatchNorm2d(_) | Op::Add | Op::Linear(_));
         match kind {
@@ -275,10 +270,10 @@ impl Network {
         let input = node.inputs[0];
         input != node.inputs[1]
             && self.is_only_use(input)
-            && matches!(self.graph.nodes()[input].op, Op::BatchNorm2d(_))
+            && matches!(self.graph[input].op, Op::BatchNorm2d(_))
     }
 
-    fn is_only_use(&self, value: usize) -> bool {
+    fn is_only_use(&self, value: NodeId) -> bool {
         let uses = self.graph.nodes().iter().flat_map(|node| &node.inputs);
         uses.filter(|&&input| input == value).count() == 1
     }

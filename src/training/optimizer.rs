@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tch::{CModule, IValue, Tensor};
 
 use super::tensors::{to_device, to_host, torch};
-use crate::engine::torchscript::Module;
 use crate::error::{Error, Result};
 use crate::graph::Role;
+use crate::inference::torchscript::archive::Module;
 use crate::weights::StateDict;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

@@ -4,7 +4,7 @@ use super::schedule::Scheduler;
 use super::settings::Config;
 use crate::error::Result;
 use crate::image::augment::Augmentations;
-use crate::names::unknown;
+use crate::names::{self, Named};
 
 /// A named way to fine-tune.
 pub struct Recipe {
@@ -116,10 +116,13 @@ fn one_phase(config: &Config) -> Vec<Phase> {
 /// # Errors
 /// [`crate::error::Error::Usage`] with the nearest one and all that there are.
 pub fn find(name: &str) -> Result<&'static Recipe> {
-    RECIPES
-        .iter()
-        .find(|recipe| recipe.name == name)
-        .ok_or_else(|| unknown("recipe", name, RECIPES.iter().map(|recipe| recipe.name)).into())
+    names::find("recipe", RECIPES, name)
+}
+
+impl Named for Recipe {
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 impl Config {

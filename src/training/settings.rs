@@ -7,6 +7,7 @@ use super::optimizer::Algorithm;
 use super::recipe::{self, Recipe};
 use super::schedule::Scheduler;
 use crate::data::SplitOptions;
+use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::models::{self, Architecture, Head};
 use crate::values::{count, number, seed};
@@ -123,16 +124,6 @@ impl Precision {
             Self::Bfloat16 => tch::Kind::BFloat16,
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum DeviceChoice {
-    /// CUDA or an Apple GPU if available, else the CPU
-    Auto,
-    Cpu,
-    Cuda,
-    Mps,
 }
 
 /// A complete, checked configuration. As TOML it is a `--config` file that repeats the run.

@@ -228,7 +228,8 @@ fn fitted(
         };
         weights.extend(tensor.map(|tensor| (name, tensor)));
     }
-    let unexpected = stored.into_keys().filter(|name| !in_head(name)).collect();
+    let unexpected = stored.into_iter().map(|(name, _)| name);
+    let unexpected = unexpected.filter(|name| !in_head(name)).collect();
     let kinds = [
         ("missing", missing),
         ("unexpected", unexpected),

@@ -1,11 +1,12 @@
 //! Networks and optimizers against PyTorch: golden values by `tests/golden/models.py`.
 
+use flowers::device::Device;
 use flowers::graph::{Graph, Role};
 use flowers::models::{self, Options};
 use flowers::training::{Algorithm, Mode, Network, Optimizer};
 use flowers::weights::{StateDict, Tensor, Values};
 use serde_json::Value;
-use tch::{Device, Kind};
+use tch::Kind;
 
 use crate::golden::{TOLERANCE, difference, pictures, uniform};
 

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use flowers::data::sample::{SampleSet, write};
 use flowers::progress::Silent;
+use flowers::sample::{SampleSet, write};
 use flowers::weights::safetensors;
 use serde_json::Value;
 

@@ -89,9 +89,9 @@ fn photos_that_look_the_same_are_in_one_part() {
 
 #[test]
 fn drawn_pictures_are_told_apart() {
-    use flowers::data::sample::{SampleSet, write};
     use flowers::data::{Folder, ScanOptions};
     use flowers::progress::Silent;
+    use flowers::sample::{SampleSet, write};
     let place = tempfile::tempdir().unwrap();
     let set = SampleSet {
         classes: 10,

@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 
+use flowers::device::Device;
 use flowers::training::{Algorithm, Mode, Network, Optimizer, Precision};
 use flowers::weights::StateDict;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use super::model_bytes;
 use crate::networks::{SIZE, graph, weights};
@@ -19,7 +20,7 @@ fn stepped(precision: Precision) -> (Vec<f32>, StateDict) {
         .with_precision(precision);
     tch::manual_seed(3);
     let side = SIZE as i64;
-    let pixels = Tensor::randn([8, 3, side, side], (Kind::Float, Device::Cpu));
+    let pixels = Tensor::randn([8, 3, side, side], (Kind::Float, tch::Device::Cpu));
     let labels = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 5, 6, 7]);
     let logits = network.forward(&pixels, Mode::Train).unwrap();
     assert_eq!(logits.kind(), Kind::Float);

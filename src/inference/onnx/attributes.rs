@@ -1,9 +1,9 @@
-//! Attributes of a node, of which none may be passed over.
+//! Attributes of a node, every one of which has to be understood.
 
 use anyhow::{bail, ensure};
 
+use super::proto::{Attribute, Node};
 use crate::error::Result;
-use crate::export::onnx::proto::{Attribute, Node};
 
 /// ONNX's numbers for kinds of attributes.
 const FLOAT: i32 = 1;
@@ -49,7 +49,7 @@ impl<'a> Attributes<'a> {
 
     fn take(&mut self, name: &str, kind: i32) -> Result<Option<&'a Attribute>> {
         let found = self.0.iter().position(|attribute| attribute.name == name);
-        let found = found.map(|place| self.0.remove(place));
+        let found = found.map(|index| self.0.remove(index));
         if let Some(attribute) = found {
             let found = attribute.kind;
             ensure!(found == kind, "{name} is of kind {found}, not {kind}");

@@ -1,29 +1,28 @@
-//! Runs an ONNX model node by node, as the specification words each operator: it shares nothing
-//! with the writer but the layout of the file.
-
-mod attributes;
-mod operators;
+//! An ONNX model in memory, run node by node.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
 use prost::Message;
 use tch::{Kind, Tensor};
 
 use super::OPSETS;
+use super::operators;
 use super::proto::{Graph, Initializer, Model, Node, ValueInfo};
-use crate::engine::{Pictures, torch};
+use crate::device::Device;
 use crate::error::Result;
-use crate::export::Runtime;
+use crate::inference::{Arithmetic, Backend, Execution, Images};
+use crate::torch::torch;
 
 type Values = HashMap<String, Tensor>;
 
 /// A model of one input and one output, on the CPU.
-pub(super) struct Interpreter {
+pub struct Interpreter {
     opset: i64,
     /// What depends on the input, each with the values that nobody reads after it.
     nodes: Vec<(Node, Vec<String>)>,
-    constants: Values,
+    constants: Mutex<Values>,
     input: Declared,
     output: Declared,
 }
@@ -41,7 +40,7 @@ impl Interpreter {
     ///
     /// # Errors
     /// For a model that is broken or beyond this interpreter, naming the node.
-    pub(super) fn read(file: &[u8]) -> Result<Self> {
+    pub fn read(file: &[u8]) -> Result<Self> {
         let model = Model::decode(file)?;
         let opset = match &*model.opset_import {
             [set] if set.domain.is_empty() && OPSETS.contains(&set.version) => set.version,
@@ -63,7 +62,7 @@ impl Interpreter {
         Ok(Self {
             opset,
             nodes: with_last_reads(nodes, &output.name),
-            constants,
+            constants: Mutex::new(constants),
             input,
             output,
         })
@@ -71,10 +70,13 @@ impl Interpreter {
 
     fn run(&self, x: Tensor) -> Result<Tensor> {
         self.input.check(&x)?;
-        let constants = self.constants.iter();
+        let constants = self.constants.lock();
+        let constants = constants.unwrap_or_else(PoisonError::into_inner);
         let mut values: Values = constants
+            .iter()
             .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
             .collect();
+        drop(constants);
         define(&mut values, &self.input.name, x)?;
         for (node, read_last) in &self.nodes {
             step(node, self.opset, &mut values)?;
@@ -90,24 +92,40 @@ impl Interpreter {
     }
 }
 
-impl Runtime for Interpreter {
-    fn scores(&self, pictures: Pictures<'_>, size: usize) -> Result<Vec<f32>> {
-        let side = size as i64;
-        let x = match pictures {
-            Pictures::Rgb8(pixels) => Tensor::from_slice(pixels).f_reshape([-1, side, side, 3]),
-            Pictures::Normalised(planes) => {
-                Tensor::from_slice(planes).f_reshape([-1, 3, side, side])
-            }
+impl Backend for Interpreter {
+    fn logits(&self, images: Images<'_>) -> Result<Vec<f32>> {
+        let side = self.image_size() as i64;
+        let x = match images {
+            Images::Rgb8(pixels) => Tensor::from_slice(pixels).f_reshape([-1, side, side, 3]),
+            Images::Normalised(planes) => Tensor::from_slice(planes).f_reshape([-1, 3, side, side]),
         };
         let scores = tch::no_grad(|| self.run(torch(x)?))?;
         Ok(Vec::try_from(torch(scores.f_reshape([-1]))?)?)
+    }
+
+    fn classes(&self) -> usize {
+        self.output.length(1)
+    }
+
+    fn image_size(&self) -> usize {
+        // Channels come first or last.
+        self.input.length(2)
+    }
+
+    fn execution(&self) -> Execution {
+        Execution {
+            device: Device::Cpu,
+            arithmetic: Arithmetic::Float32,
+            native: true,
+            fused: false,
+        }
     }
 }
 
 impl Declared {
     fn of(info: &ValueInfo) -> Result<Self> {
         let tensor = info.kind.as_ref().and_then(|kind| kind.tensor.as_ref());
-        let tensor = tensor.with_context(|| format!("{} is no tensor", info.name))?;
+        let tensor = tensor.with_context(|| format!("{} is not a tensor", info.name))?;
         let shape = tensor.shape.as_ref();
         let shape = shape.with_context(|| format!("{} has no shape", info.name))?;
         Ok(Self {
@@ -115,6 +133,12 @@ impl Declared {
             kind: operators::kind(tensor.element.into())?,
             shape: shape.dim.iter().map(|length| length.value).collect(),
         })
+    }
+
+    /// The length of a dimension, 0 where it is left open or missing.
+    fn length(&self, dimension: usize) -> usize {
+        let length = self.shape.get(dimension).copied().flatten();
+        length.and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
     }
 
     fn check(&self, tensor: &Tensor) -> Result<()> {
@@ -155,7 +179,7 @@ fn constant(initializer: &Initializer) -> Result<Tensor> {
     });
     ensure!(
         bytes == Some(raw_data.len()),
-        "{} bytes are no {kind:?} {dims:?}",
+        "{} bytes do not fit {kind:?} {dims:?}",
         raw_data.len()
     );
     torch(Tensor::f_from_data_size(raw_data, dims, kind))
@@ -163,17 +187,17 @@ fn constant(initializer: &Initializer) -> Result<Tensor> {
 
 /// Computes a node, and keeps its outputs.
 fn step(node: &Node, opset: i64, values: &mut Values) -> Result<()> {
-    let place = || format!("{} {}", node.op_type, node.name);
-    let input = |name: &String| {
-        let value = values.get(name);
-        value.with_context(|| format!("{} reads {name} before it is there", place()))
+    let name = || format!("{} {}", node.op_type, node.name);
+    let input = |value: &String| {
+        let found = values.get(value);
+        found.with_context(|| format!("{} reads {value} before it is computed", name()))
     };
     let inputs: Vec<&Tensor> = node.input.iter().map(input).collect::<Result<_>>()?;
-    let outputs = operators::run(node, opset, &inputs).with_context(place)?;
+    let outputs = operators::run(node, opset, &inputs).with_context(name)?;
     ensure!(
         outputs.len() == node.output.len(),
         "{} has {} outputs",
-        place(),
+        name(),
         node.output.len()
     );
     for (name, output) in node.output.iter().zip(outputs) {
@@ -201,6 +225,3 @@ fn with_last_reads(nodes: Vec<Node>, output: &str) -> Vec<(Node, Vec<String>)> {
     annotated.reverse();
     annotated
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,12 +1,12 @@
-//! The engine against the training network, which computes each operator on its own.
+//! Backends against the training network, which computes each operator on its own.
 
-use flowers::engine::{Kernels, Options, Pictures, Precision, Session, compile::Network};
+use flowers::device::Device;
 use flowers::graph::passes::{for_inference, fuse};
-use flowers::graph::{Activation, Builder, Conv2d, Graph, Op};
+use flowers::graph::{Activation, Builder, Conv2d, Graph, InferenceGraph, Op};
 use flowers::image::Preprocessing;
+use flowers::inference::{self, Images, Kernels, Options, Precision};
 use flowers::models::ARCHITECTURES;
 use flowers::training;
-use tch::Device;
 
 use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, weights};
 
@@ -14,12 +14,12 @@ use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, weights};
 const FAMILIES: [&str; 4] = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0"];
 
 fn logits(graph: &Graph, options: Options, n: usize) -> Vec<f32> {
-    let network = Network::of_float(graph, &weights(graph)).unwrap();
+    let network = InferenceGraph::float(graph, &weights(graph)).unwrap();
     let preprocessing = Preprocessing::imagenet(SIZE as u32);
-    let session = Session::of_network(&network, &preprocessing, &options, &[]).unwrap();
+    let backend = inference::load(&network, &preprocessing, &options).unwrap();
     let fused = cfg!(target_arch = "x86_64") && options.kernels == Kernels::Auto;
-    assert_eq!(session.target().fused, fused);
-    session.logits(Pictures::Rgb8(&pictures(n, SIZE))).unwrap()
+    assert_eq!(backend.execution().fused, fused);
+    backend.logits(Images::Rgb8(&pictures(n, SIZE))).unwrap()
 }
 
 /// Logits of the training network for the same pictures.
@@ -69,12 +69,12 @@ fn every_architecture_compiled_both_ways_agrees_with_its_operators() {
 fn integer_kernels_give_what_rounded_floats_give() {
     for architecture in FAMILIES {
         let graph = graph(architecture);
-        let network = quantized(&Network::of_float(&graph, &weights(&graph)).unwrap());
+        let network = quantized(&InferenceGraph::float(&graph, &weights(&graph)).unwrap());
         let preprocessing = Preprocessing::imagenet(SIZE as u32);
         let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
             let options = options(Precision::Auto, kernels);
-            let session = Session::of_network(&network, &preprocessing, &options, &[]).unwrap();
-            session.logits(Pictures::Rgb8(&pictures(27, SIZE))).unwrap()
+            let backend = inference::load(&network, &preprocessing, &options).unwrap();
+            backend.logits(Images::Rgb8(&pictures(27, SIZE))).unwrap()
         });
         let apart = difference(&fused, &plain);
         assert!(apart < 0.05, "{architecture}: {apart}");
@@ -94,7 +94,7 @@ fn memory_does_not_grow_over_a_hundred_thousand_predictions() {
     if std::env::var_os(ALONE).is_some() {
         return a_hundred_thousand_predictions();
     }
-    let name = "engine::memory_does_not_grow_over_a_hundred_thousand_predictions";
+    let name = "inference::memory_does_not_grow_over_a_hundred_thousand_predictions";
     let alone = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name])
         .env(ALONE, "1")
@@ -124,19 +124,19 @@ fn small() -> Graph {
 #[test]
 fn what_is_convolved_is_not_overwritten() {
     let graph = small();
-    let float = Network::of_float(&graph, &weights(&graph)).unwrap();
+    let float = InferenceGraph::float(&graph, &weights(&graph)).unwrap();
     for network in [quantized(&float), float] {
         let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
             let options = options(
-                match network.quantization {
+                match network.quantized() {
                     Some(_) => Precision::Int8,
                     None => Precision::Float32,
                 },
                 kernels,
             );
             let preprocessing = preprocessing(&network);
-            let session = Session::of_network(&network, &preprocessing, &options, &[]).unwrap();
-            session.logits(Pictures::Rgb8(&pictures(2, 12))).unwrap()
+            let backend = inference::load(&network, &preprocessing, &options).unwrap();
+            backend.logits(Images::Rgb8(&pictures(2, 12))).unwrap()
         });
         let apart = difference(&fused, &plain);
         assert!(apart < 0.05, "{apart}");
@@ -146,18 +146,17 @@ fn what_is_convolved_is_not_overwritten() {
 #[cfg(target_os = "linux")]
 fn a_hundred_thousand_predictions() {
     let graph = small();
-    let float = Network::of_float(&graph, &weights(&graph)).unwrap();
+    let float = InferenceGraph::float(&graph, &weights(&graph)).unwrap();
     for network in [quantized(&float), float] {
         let options = options(Precision::Auto, Kernels::Auto);
-        let session =
-            Session::of_network(&network, &preprocessing(&network), &options, &[]).unwrap();
+        let backend = inference::load(&network, &preprocessing(&network), &options).unwrap();
         let batches = [pictures(1, 12), pictures(11, 12)];
         let resident = || flowers::memory::resident().unwrap();
         let mut before = u64::MAX;
         for round in 0..50_000 {
             // Batches of one and of many take turns, as a server's do.
             let batch = &batches[usize::from(round % 10 == 0)];
-            session.logits(Pictures::Rgb8(batch)).unwrap();
+            backend.logits(Images::Rgb8(batch)).unwrap();
             if round == 5_000 {
                 before = resident();
             }

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use flowers::data::sample::{KINDS, SampleSet, draw, write};
 use flowers::error::exit_code;
 use flowers::progress::{Progress, Silent};
+use flowers::sample::{KINDS, SampleSet, draw, write};
 use image::RgbImage;
 use rayon::prelude::*;
 

@@ -18,6 +18,9 @@ pub struct Module<'a> {
     pub attributes: Vec<(String, Cow<'a, Tensor>)>,
     /// Methods in TorchScript's own syntax, indented by two spaces.
     pub methods: String,
+    /// Statements, indented by four spaces, that change the attributes once the module is loaded:
+    /// the method `prepare`, which a module without any lacks.
+    pub prepare: String,
     /// Files beside the code, which `torch.jit.load` gives back by name.
     pub extra: Vec<(String, Vec<u8>)>,
 }
@@ -31,15 +34,15 @@ impl<'a> Module<'a> {
         }
     }
 
-    /// The same code without its tensors, and these. The method `fill` takes them as a list: no
-    /// archive holds their bytes a second and third time while it is read.
-    pub fn hollow(self) -> (Module<'static>, Vec<Cow<'a, Tensor>>) {
+    /// The same code without its tensors, and the tensors. The method `fill` takes them as a list, so
+    /// that their bytes are not in memory once more as an archive.
+    pub fn without_tensors(self) -> (Module<'static>, Vec<Cow<'a, Tensor>>) {
         let mut methods = self.methods;
         methods.push_str("  def fill(self: __torch__.Net, w: List[Tensor]) -> NoneType:\n");
         let mut attributes = Vec::new();
         let mut tensors = Vec::new();
-        for (place, (name, tensor)) in self.attributes.into_iter().enumerate() {
-            methods.push_str(&format!("    self.{name} = w[{place}]\n"));
+        for (index, (name, tensor)) in self.attributes.into_iter().enumerate() {
+            methods.push_str(&format!("    self.{name} = w[{index}]\n"));
             attributes.push((name, Cow::Owned(Tensor::f32([0], Vec::new()))));
             tensors.push(tensor);
         }
@@ -47,13 +50,10 @@ impl<'a> Module<'a> {
         let module = Module {
             attributes,
             methods,
+            prepare: self.prepare,
             extra: self.extra,
         };
         (module, tensors)
-    }
-
-    pub fn has_method(&self, name: &str) -> bool {
-        self.methods.contains(&format!("  def {name}("))
     }
 
     /// The archive in memory. The same module gives the same bytes.
@@ -93,6 +93,11 @@ impl<'a> Module<'a> {
         }
         code.push_str(self.methods.trim_matches('\n'));
         code.push('\n');
+        if !self.prepare.is_empty() {
+            code.push_str("  def prepare(self: __torch__.Net) -> NoneType:\n");
+            code.push_str(&self.prepare);
+            code.push_str("    return None\n");
+        }
         code
     }
 

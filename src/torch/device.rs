@@ -1,11 +1,19 @@
-//! Chooses where to compute.
+//! Devices and threads of libtorch.
 
-use tch::Device;
-
-use super::settings::DeviceChoice;
+use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 
-/// The device a choice stands for.
+impl From<Device> for tch::Device {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Cpu => Self::Cpu,
+            Device::Cuda(index) => Self::Cuda(index),
+            Device::Mps => Self::Mps,
+        }
+    }
+}
+
+/// The device of a choice.
 ///
 /// # Errors
 /// [`Error::Environment`] when this machine or this libtorch lacks it.
@@ -28,4 +36,11 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device> {
             Err(Error::Environment("there is no Apple GPU; use --device cpu".into()).into())
         }
     }
+}
+
+/// Sets how many threads compute each operator that the calling thread runs.
+pub fn set_threads(threads: usize) {
+    // A thread's first call takes over what any thread set last.
+    tch::get_num_threads();
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }

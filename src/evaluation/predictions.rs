@@ -2,20 +2,20 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::session::{Pictures, Session};
 use crate::data::loader::Loader;
 use crate::error::{Error, Result};
+use crate::inference::{Backend, Images};
 use crate::labels::Labels;
 use crate::metrics::Predictions;
 
-/// Predictions for every photo that a loader gives, in its order. `each` hears of the photos of
-/// a batch when they are done.
+/// Predictions for every photo that a loader gives, in its order. `each` is called with the number of
+/// photos of every batch.
 ///
 /// # Errors
 /// [`Error::Interrupted`] when `stop` is set; [`Error::Data`] for a photo that can't be read any
-/// more or scores that are not numbers.
+/// more or scores that are not finite.
 pub fn predictions(
-    session: &Session,
+    backend: &dyn Backend,
     loader: &mut Loader,
     labels: &Labels,
     stop: &AtomicBool,
@@ -24,7 +24,7 @@ pub fn predictions(
     let mut predictions = Predictions::new(labels.clone());
     while let Some(batch) = loader.next() {
         let batch = batch?;
-        let rows = session.logits(Pictures::Rgb8(&batch.pixels))?;
+        let rows = backend.logits(Images::Rgb8(&batch.pixels))?;
         for (&label, row) in batch.labels.iter().zip(rows.chunks(labels.len().max(1))) {
             predictions.push(label as usize, row)?;
         }

@@ -1,8 +1,9 @@
-//! Normalises pictures on the device that computes: a quarter of the bytes have to get there.
+//! Normalises images on the device that computes, so that a quarter of the bytes are copied there.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::tensors::torch;
+use crate::device::Device;
 use crate::error::Result;
 use crate::image::Preprocessing;
 
@@ -11,7 +12,7 @@ pub struct Normalise {
     /// Per channel, in the scale 0 to 1, as is the next.
     mean: [f32; 3],
     std: [f32; 3],
-    device: Device,
+    device: tch::Device,
 }
 
 impl Normalise {
@@ -19,7 +20,7 @@ impl Normalise {
         Self {
             mean: preprocessing.mean,
             std: preprocessing.std,
-            device,
+            device: device.into(),
         }
     }
 

@@ -4,9 +4,9 @@ use anyhow::{bail, ensure};
 use tch::{Kind, Tensor};
 
 use super::attributes::Attributes;
-use crate::engine::torch;
+use super::proto::Node;
 use crate::error::Result;
-use crate::export::onnx::proto::Node;
+use crate::torch::torch;
 
 /// The opset that brought HardSwish.
 const HARD_SWISH: i64 = 14;
@@ -114,7 +114,10 @@ fn conv(
 /// Feature maps `(n, c, h, w)` in a frame: above, to the left, below and to the right.
 fn padded(x: &Tensor, pads: Option<[i64; 4]>, value: f64) -> Result<Tensor> {
     let shape = x.size();
-    ensure!(shape.len() == 4, "{shape:?} are no feature maps");
+    ensure!(
+        shape.len() == 4,
+        "{shape:?} is not the shape of feature maps"
+    );
     let [top, left, bottom, right] = pads.unwrap_or_default();
     torch(x.f_pad([left, right, top, bottom], "constant", value))
 }

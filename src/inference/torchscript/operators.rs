@@ -2,11 +2,12 @@
 
 use std::sync::OnceLock;
 
-use tch::{Device, IValue};
+use tch::IValue;
 
-use super::cpu::bfloat16_is_within_limit;
+use super::archive::Module;
 use super::loaded::Loaded;
-use super::torchscript::Module;
+use crate::device::Device;
+use crate::inference::cpu::bfloat16_is_within_limit;
 
 /// Whether this libtorch has oneDNN's fused operators: it can compile code that names them.
 pub(super) fn has_fused() -> bool {

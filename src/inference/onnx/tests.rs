@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use prost::Message;
+
+use super::proto::{Graph, Model, Node, ValueInfo};
 use super::*;
+use crate::inference::{Backend, Images};
 
 const SIZE: usize = 6;
 const PICTURES: usize = 2;
@@ -35,11 +39,11 @@ fn scores(name: &str, file: &[u8]) -> Result<Vec<f32>> {
     let values = (0..PICTURES * 3 * SIZE * SIZE).map(|at| (at * 37 % 251) as u8);
     let pixels: Vec<u8> = values.collect();
     let planes: Vec<f32> = pixels.iter().map(|&x| f32::from(x) / 64.0 - 2.0).collect();
-    let pictures = match name {
-        "pixels" => Pictures::Rgb8(&pixels),
-        _ => Pictures::Normalised(&planes),
+    let images = match name {
+        "pixels" => Images::Rgb8(&pixels),
+        _ => Images::Normalised(&planes),
     };
-    Interpreter::read(file)?.scores(pictures, SIZE)
+    Interpreter::read(file)?.logits(images)
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn what_it_does_not_know_is_refused_by_name() {
     let message = refused("add_11", |model| {
         model.graph.as_mut().unwrap().initializer[0].raw_data.pop();
     });
-    assert!(message.contains("11 bytes are no Float"), "{message}");
+    assert!(message.contains("11 bytes do not fit Float"), "{message}");
 }
 
 #[test]

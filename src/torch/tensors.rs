@@ -20,7 +20,10 @@ pub fn of_host(tensor: &weights::Tensor) -> Result<Tensor> {
 }
 
 /// Appends the elements of a float32 tensor, row-major.
-pub(super) fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Environment`] when memory runs out.
+pub fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
     let here = torch(
         tensor
             .f_to_device(Device::Cpu)

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
-use tch::{CModule, Device, IValue, TchError, Tensor};
+use tch::{CModule, IValue, TchError, Tensor};
 
-use super::session::Pictures;
-use super::tensors::{append, of_host, torch};
-use super::torchscript::Module;
+use super::archive::Module;
+use crate::device::Device;
 use crate::error::Result;
+use crate::inference::Images;
+use crate::torch::{append, of_host, torch};
 use crate::weights;
 
 /// A module that libtorch can run, on several threads at a time.
@@ -26,10 +27,11 @@ impl Loaded {
     /// Loads a module that was just written, and lets it prepare its weights.
     ///
     /// # Errors
-    /// When libtorch knows an operator of it not, or memory runs out.
+    /// When libtorch lacks one of its operators, or memory runs out.
     pub fn compile(module: Module<'_>, device: Device) -> Result<Self> {
-        let prepares = module.has_method("prepare");
-        let (module, tensors) = module.hollow();
+        let prepares = !module.prepare.is_empty();
+        let device = tch::Device::from(device);
+        let (module, tensors) = module.without_tensors();
         let mut archive = Cursor::new(module.to_bytes()?);
         let loaded = Self(torch(CModule::load_data_on_device(&mut archive, device))?);
         let there = |tensor: &Cow<'_, weights::Tensor>| torch(of_host(tensor)?.f_to_device(device));
@@ -57,18 +59,16 @@ impl Loaded {
         as_written(|| self.0.method_ts(method, &[x]))
     }
 
-    /// Runs `forward` on a batch: uint8 (n, size, size, 3), or float32 planes (n, 3, size, size). Gives float32
-    /// row-major `(n, classes)`.
+    /// Runs `forward` on a batch: uint8 `(n, size, size, 3)`, or float32 planes `(n, 3, size, size)`.
+    /// Gives float32 row-major `(n, classes)`.
     ///
     /// # Errors
-    /// When libtorch can't run it on such pictures.
-    pub fn forward(&self, pictures: Pictures<'_>, size: usize) -> Result<Vec<f32>> {
+    /// When libtorch can't run it on such images.
+    pub fn forward(&self, images: Images<'_>, size: usize) -> Result<Vec<f32>> {
         let side = size as i64;
-        let x = match pictures {
-            Pictures::Rgb8(pixels) => Tensor::from_slice(pixels).f_reshape([-1, side, side, 3]),
-            Pictures::Normalised(planes) => {
-                Tensor::from_slice(planes).f_reshape([-1, 3, side, side])
-            }
+        let x = match images {
+            Images::Rgb8(pixels) => Tensor::from_slice(pixels).f_reshape([-1, side, side, 3]),
+            Images::Normalised(planes) => Tensor::from_slice(planes).f_reshape([-1, 3, side, side]),
         };
         let x = torch(x)?;
         let mut scores = Vec::new();
