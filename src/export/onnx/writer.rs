@@ -46,9 +46,28 @@ impl<'a> Writer<'a> {
         Ok((self.nodes, self.initializers))
     }
 
+    /// Writes a node, and rounds its value as the network is quantized.
     fn node(&mut self, id: NodeId) -> Result<()> {
-        let network = self.network;
-        let node = &network.graph()[id];
+        let value = self.operator(id)?;
+        let node = &self.network.graph()[id];
+        let own = self.network.qparams(id);
+        let qparams = match node.op {
+            // The largest integer is that of the largest number.
+            Op::MaxPool2d(_) => self.input_qparams(id).or(own),
+            _ => own,
+        };
+        let value = match qparams {
+            Some(qparams) => self.rounded(&node.name, &value, qparams)?,
+            None => value,
+        };
+        self.values.push(value);
+        self.qparams.push(qparams);
+        Ok(())
+    }
+
+    /// Writes a node's operators; gives the name of its float value.
+    fn operator(&mut self, id: NodeId) -> Result<String> {
+        let node = &self.network.graph()[id];
         let name = node.name.as_str();
         let inputs: Vec<String> = node
             .inputs
@@ -56,7 +75,8 @@ impl<'a> Writer<'a> {
             .map(|&input| self.values[input.index()].clone())
             .collect();
         let all: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        let value = match &node.op {
+        let over_channels = || vec![Attribute::int("axis", 1)];
+        Ok(match &node.op {
             Op::Input => INPUT.into(),
             Op::PixelsToFloat => {
                 let to_float = Attribute::int("to", FLOAT.into());
@@ -91,36 +111,11 @@ impl<'a> Writer<'a> {
             Op::GlobalAvgPool => self.push("GlobalAveragePool", name.into(), &all, vec![]),
             Op::Add => self.push("Add", name.into(), &all, vec![]),
             Op::Mul => self.push("Mul", name.into(), &all, vec![]),
-            Op::Concat => {
-                let channels = Attribute::int("axis", 1);
-                self.push("Concat", name.into(), &all, vec![channels])
-            }
-            Op::Flatten => self.push(
-                "Flatten",
-                name.into(),
-                &all,
-                vec![Attribute::int("axis", 1)],
-            ),
-            Op::Softmax => self.push(
-                "Softmax",
-                name.into(),
-                &all,
-                vec![Attribute::int("axis", 1)],
-            ),
+            Op::Concat => self.push("Concat", name.into(), &all, over_channels()),
+            Op::Flatten => self.push("Flatten", name.into(), &all, over_channels()),
+            Op::Softmax => self.push("Softmax", name.into(), &all, over_channels()),
             Op::Dropout { .. } => inputs[0].clone(),
-        };
-        let qparams = match node.op {
-            // The largest integer is that of the largest number.
-            Op::MaxPool2d(_) => self.input_qparams(id).or(network.qparams(id)),
-            _ => network.qparams(id),
-        };
-        let value = match qparams {
-            Some(qparams) => self.rounded(name, &value, qparams)?,
-            None => value,
-        };
-        self.values.push(value);
-        self.qparams.push(qparams);
-        Ok(())
+        })
     }
 
     fn convolution(&mut self, id: NodeId, conv: &Conv2d, inputs: &[&str]) -> Result<String> {
