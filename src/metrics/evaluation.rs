@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::accuracy::{cross_entropy, top_k_accuracy, wilson_interval};
 use super::calibration::{bins, expected_calibration_error};
 use super::confusion::confusion_matrix;
+use super::per_class::{ClassMetrics, macro_mean, per_class, weighted_mean};
 use super::predictions::Predictions;
-use super::report::{ClassMetrics, classification_report, macro_mean, per_class, weighted_mean};
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 
@@ -103,11 +103,6 @@ impl Evaluation {
         } else {
             None
         }
-    }
-
-    /// The table of scikit-learn's `classification_report`; see [`classification_report`].
-    pub fn classification_report(&self, digits: usize) -> String {
-        classification_report(self, digits)
     }
 }
 

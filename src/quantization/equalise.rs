@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::calibrate::Statistics;
-use super::scheme::float_weight;
+use super::weights::float_weight;
 use crate::error::Result;
 use crate::graph::{Activation, Conv2d, InferenceGraph, NodeId, Op};
 

@@ -6,10 +6,10 @@ use super::bias;
 use super::calibrate::{Calibration, Statistics};
 use super::equalise::{equalise, is_depthwise};
 use super::observer::{Histogram, Observer};
-use super::weights;
+use super::weights::{self, float_weight};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Graph, InferenceGraph, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters, Weight,
+    Graph, InferenceGraph, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters,
 };
 use crate::image::Preprocessing;
 
@@ -143,20 +143,6 @@ impl Layer {
             bias,
         })
     }
-}
-
-/// Shape and values of a layer's float weight.
-///
-/// # Errors
-/// [`Error::Data`] when it is missing or int8.
-pub(super) fn float_weight(network: &InferenceGraph, id: NodeId) -> Result<(&[usize], &[f32])> {
-    if let Weight::Float(tensor) = network.weight(id)?
-        && let Some(values) = tensor.as_f32()
-    {
-        return Ok((&tensor.shape, values));
-    }
-    let name = &network.graph()[id].name;
-    Err(Error::Data(format!("the weight of {name} is not float32")).into())
 }
 
 /// The quantization parameters of the measured values.

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::error::Result;
-use crate::graph::Int8Weight;
+use crate::error::{Error, Result};
+use crate::graph::{InferenceGraph, Int8Weight, NodeId, Weight};
 
 /// The largest int8 magnitude in use: the range is symmetric.
 const LARGEST: i32 = 127;
@@ -12,6 +12,20 @@ const LARGEST: i32 = 127;
 /// products of two neighbours in 16 bits, which saturate: 255 * 128 is within them.
 const LARGEST_PAIR: i32 = 128;
 
+/// Shape and values of a layer's float weight.
+///
+/// # Errors
+/// [`Error::Data`] when it is missing or int8.
+pub(super) fn float_weight(network: &InferenceGraph, id: NodeId) -> Result<(&[usize], &[f32])> {
+    if let Weight::Float(tensor) = network.weight(id)?
+        && let Some(values) = tensor.as_f32()
+    {
+        return Ok((&tensor.shape, values));
+    }
+    let name = &network.graph()[id].name;
+    Err(Error::Data(format!("the weight of {name} is not float32")).into())
+}
+
 /// Rounds a weight of this shape, row-major, with the scale for each output that leaves the least
 /// squared error.
 ///
@@ -19,7 +33,7 @@ const LARGEST_PAIR: i32 = 128;
 /// convolutions do not need it: their kernels do not add neighbours.
 ///
 /// # Errors
-/// [`Error::Data`](crate::error::Error::Data) when the values do not fit the shape.
+/// [`Error::Data`] when the values do not fit the shape.
 pub(super) fn round(shape: &[usize], weight: &[f32], in_pairs: bool) -> Result<Int8Weight> {
     let outputs = shape.first().copied().unwrap_or_default();
     let length = (weight.len() / outputs.max(1)).max(1);

@@ -4,6 +4,7 @@
 mod augmentation;
 mod bad_input;
 mod bench;
+mod circles;
 mod data_set;
 mod evaluation;
 mod export;
