@@ -98,11 +98,16 @@ fuzz: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parse
 $(TOOLS)/bin/cargo-fuzz:
 	cargo install --locked --root $(TOOLS) cargo-fuzz@0.13.2
 
-lint: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/typos $(TOOLS)/bin/cargo-deny ## Check format, lints, docs, spelling, licences
+# Paths of somebody's machine, and hosts of a package index: pip and cargo know their own.
+LOCAL := (^|[^[:alnum:]._$$}-])/(home|Users|root|work)/|:\\Users|pypi\.org|pythonhosted\.org
+LOCAL := $(LOCAL)|(index|static)\.crates\.io|index-[u]rl|replace-[w]ith
+
+lint: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/typos $(TOOLS)/bin/cargo-deny ## Check format, lints, docs, spelling, paths, licences
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
 	$(TOOLS)/bin/typos
+	git grep --untracked -nIE '$(LOCAL)'; test $$? = 1
 	$(TOOLS)/bin/cargo-deny --locked check licenses bans sources
 
 $(TOOLS)/bin/typos:
