@@ -15,6 +15,7 @@ mod heif;
 mod http;
 mod images;
 mod info;
+mod integers;
 mod known;
 mod metrics;
 mod models;
