@@ -100,4 +100,16 @@ mod tests {
         assert_eq!(best(&epochs).unwrap().epoch, 3);
         assert_eq!(best(&epochs[..1]), None);
     }
+
+    #[test]
+    fn the_loss_decides_among_equal_accuracies() {
+        let losses = [0.5, 0.3, 0.4].into_iter().zip(1..);
+        let epochs: Vec<Epoch> = losses
+            .map(|(val_loss, number)| Epoch {
+                val_loss,
+                ..epoch(number, 0.9)
+            })
+            .collect();
+        assert_eq!(best(&epochs).unwrap().epoch, 2);
+    }
 }

@@ -78,8 +78,6 @@ fn integer_kernels_give_what_rounded_floats_give() {
         });
         let apart = difference(&fused, &plain);
         assert!(apart < 0.05, "{architecture}: {apart}");
-        let apart = difference(&plain, &reference(&graph, 27));
-        assert!(apart < 0.5, "{architecture}: {apart} from float");
     }
 }
 

@@ -15,6 +15,7 @@ mod http;
 mod images;
 mod inference;
 mod info;
+mod integers;
 mod known;
 mod metrics;
 mod models;

@@ -1,7 +1,7 @@
 //! Networks and optimizers against PyTorch: golden values by `tests/golden/models.py`.
 
 use flowers::device::Device;
-use flowers::graph::{Graph, Role};
+use flowers::graph::{Activation, Builder, Conv2d, Graph, Op, Pool2d, Role};
 use flowers::models::{self, Options};
 use flowers::training::{Algorithm, Mode, Network, Optimizer};
 use flowers::weights::{StateDict, Tensor, Values};
@@ -109,6 +109,66 @@ fn freezing_keeps_parameters_and_statistics() {
         let thawed = name.starts_with("layer4") || name.starts_with("fc");
         assert_eq!(moved, thawed, "{name}");
     }
+}
+
+/// The network of the same name in `tests/golden/gradients.py`.
+fn operators() -> Graph {
+    let (mut g, x) = Builder::new(8);
+    let x = g.conv2d("stem", x, Conv2d::new(6, 3).bias());
+    let x = g.activation("hardswish", x, Activation::Hardswish);
+    let gate = g.global_avg_pool("squeeze", x);
+    let gate = g.conv2d("gate", gate, Conv2d::new(6, 1).bias());
+    let gate = g.activation("hardsigmoid", gate, Activation::Hardsigmoid);
+    let x = g.push("mul", Op::Mul, &[x, gate]);
+    let left = g.conv2d("left", x, Conv2d::new(4, 3).bias());
+    let left = g.activation("silu", left, Activation::Silu);
+    let right = g.conv2d("right", x, Conv2d::new(4, 3).bias());
+    let right = g.activation("sigmoid", right, Activation::Sigmoid);
+    let x = g.push("concat", Op::Concat, &[left, right]);
+    let pool = Pool2d {
+        kernel: 3,
+        stride: 2,
+        padding: 1,
+    };
+    let x = g.push("pool", Op::AvgPool2d(pool), &[x]);
+    let x = g.flatten("flatten", x);
+    let x = g.linear("fc", x, 3);
+    g.finish(x).unwrap()
+}
+
+#[test]
+fn operators_have_pytorchs_gradients() {
+    let golden = include_str!("../golden/models/gradients.json");
+    let golden: Value = serde_json::from_str(golden).unwrap();
+    let graph = operators();
+    let weights = generated(&graph);
+    let network = Network::new(graph, &weights, Device::Cpu).unwrap();
+    let logits = network.forward(&pictures(4, 8), Mode::Train).unwrap();
+    let worst = difference(&logits, &golden["logits"]);
+    assert!(worst < 1e-5, "logits differ by {worst}");
+
+    let labels = tch::Tensor::from_slice(&[0i64, 2, 1, 1]);
+    logits.cross_entropy_for_logits(&labels).backward();
+    let trainable = network.trainable();
+    let expected = golden["gradients"].as_object().unwrap();
+    assert_eq!(trainable.len(), expected.len());
+    for (name, _, parameter) in &trainable {
+        let golden = tensor(&expected[name]);
+        let gradient = parameter
+            .grad()
+            .to_kind(Kind::Double)
+            .contiguous()
+            .flatten(0, -1);
+        let apart = (&gradient - &golden).abs().max() / golden.abs().max();
+        let apart = apart.double_value(&[]);
+        assert!(apart < 1e-4, "the gradient of {name} differs by {apart}");
+    }
+}
+
+/// A list of numbers in float64.
+fn tensor(golden: &Value) -> tch::Tensor {
+    let values: Vec<f64> = serde_json::from_value(golden.clone()).unwrap();
+    tch::Tensor::from_slice(&values)
 }
 
 fn network(name: &str, image_size: usize, classes: usize) -> Network {

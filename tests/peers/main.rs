@@ -15,13 +15,14 @@ mod networks;
 mod published;
 mod readme;
 mod real;
+mod shells;
 #[path = "../it/support.rs"]
 mod support;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use needs::Need::{self, OnnxRuntime, OwnModel, Photos, Runtimes, Torchvision, Weights};
+use needs::Need::{self, OnnxRuntime, OwnModel, Photos, Runtimes, Shell, Torchvision, Weights};
 
 /// Each test by its name, with what it needs.
 macro_rules! trials {
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
     // Each of them uses every core.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     let trials = trials! {
+        shells::bash_parses_its_completions: [Shell("bash")];
+        shells::zsh_parses_its_completions: [Shell("zsh")];
         published::published_weights_load: [Weights];
         published::published_weights_give_the_published_logits: [Weights];
         readme::the_onnx_example_answers_as_predict: [OnnxRuntime];

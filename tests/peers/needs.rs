@@ -19,6 +19,8 @@ pub enum Need {
     OnnxRuntime,
     /// torchvision, in the same Python.
     Torchvision,
+    /// A shell of this name.
+    Shell(&'static str),
 }
 
 impl Need {
@@ -30,6 +32,7 @@ impl Need {
             Self::Runtimes => has_modules("torch, onnx, onnxruntime, safetensors"),
             Self::OnnxRuntime => has_modules("numpy, onnxruntime, PIL"),
             Self::Torchvision => has_modules("torchvision, safetensors, PIL"),
+            Self::Shell(name) => succeeds(Command::new(name).args(["-c", ":"])),
         }
     }
 
@@ -42,6 +45,7 @@ impl Need {
             Self::Runtimes => "FLOWERS_PYTHON with torch, onnx, onnxruntime, safetensors",
             Self::OnnxRuntime => "FLOWERS_PYTHON with numpy, onnxruntime, Pillow",
             Self::Torchvision => "FLOWERS_PYTHON with torchvision, safetensors, Pillow",
+            Self::Shell(name) => name,
         }
     }
 }
@@ -51,9 +55,11 @@ fn is_folder(path: &std::path::Path) -> bool {
 }
 
 fn has_modules(names: &str) -> bool {
-    let output = Command::new(python())
-        .args(["-c", &format!("import {names}")])
-        .output();
+    succeeds(Command::new(python()).args(["-c", &format!("import {names}")]))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let output = command.output();
     output.is_ok_and(|output| output.status.success())
 }
 

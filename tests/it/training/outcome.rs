@@ -327,15 +327,17 @@ fn standing_loss(data: &Path, folder: &Path, options: &[&str]) -> f64 {
     bundle.write(&path).unwrap();
     let out = tempfile::tempdir_in(folder).unwrap();
     let start = ["--weights", path.to_str().unwrap(), "--epochs", "1"];
-    let still = [
-        "--lr",
-        "1e-30",
-        "--freeze-until",
-        "classifier.1",
-        "--batch-size",
-        "64",
-    ];
-    train(data, out.path(), &[&start[..], &still, options].concat()).done();
+    let still = ["--lr", "1e-30", "--freeze-until", "classifier.1"];
+    let whole = match options.contains(&"--batch-size") {
+        true => &[][..],
+        false => &["--batch-size", "64"],
+    };
+    train(
+        data,
+        out.path(),
+        &[&start[..], &still, whole, options].concat(),
+    )
+    .done();
     rows(out.path())[0].train_loss
 }
 
@@ -374,6 +376,28 @@ fn class_weights_make_up_for_the_number_of_photos() {
     assert_near(plain, (roses * rose + others * other) / (roses + others));
     let weighted = standing_loss(&set, folder.path(), &["--class-weights"]);
     assert_near(weighted, (rose + 2.0 * other) / 3.0);
+}
+
+#[test]
+fn every_photo_counts_alike_in_the_loss_of_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let [rose, other] = losses();
+    // Batches of 14 and 10.
+    let found = standing_loss(photos(), folder.path(), &["--batch-size", "14"]);
+    assert_near(found, (rose + 2.0 * other) / 3.0);
+}
+
+#[test]
+fn every_epoch_augments_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let still = ["--freeze-until", "classifier.1", "--lr", "1e-30"];
+    let whole = ["--dropout", "0", "--batch-size", "64", "--epochs", "2"];
+    train(photos(), &out, &[&still[..], &whole].concat()).done();
+    let rows = rows(&out);
+    assert_near(rows[0].val_loss, rows[1].val_loss);
+    let apart = (rows[0].train_loss - rows[1].train_loss).abs();
+    assert!(apart > 1e-3, "the same pictures in both epochs: {apart}");
 }
 
 /// A copy of the photos with only some of the roses.
