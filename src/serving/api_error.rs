@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::language::Message;
+use super::message::Message;
 use crate::image::DecodeError;
 
 /// Becomes a response with the body `{"error": ".."}`, in English; [`super::language`] translates it.

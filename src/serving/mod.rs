@@ -17,6 +17,7 @@ pub mod feedback;
 pub mod keys;
 pub mod language;
 pub mod listener;
+mod message;
 pub mod metrics;
 pub mod model;
 pub mod observe;
