@@ -23,6 +23,7 @@ pub mod graph;
 pub mod image;
 pub mod inference;
 pub mod labels;
+pub mod machine;
 pub mod memory;
 pub mod metrics;
 pub mod models;

@@ -6,6 +6,7 @@ use crate::cli::Compute;
 use crate::device::{Device, DeviceChoice};
 use crate::error::Result;
 use crate::inference::{self, Backend, Kernels, Options, Precision};
+use crate::machine;
 
 /// Applies the arguments and gives the device.
 ///
@@ -17,8 +18,7 @@ pub fn set_up(args: &Compute) -> Result<Device> {
 
 /// Threads that the arguments ask for: one a core unless they say.
 pub fn threads(args: &Compute) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    args.threads.map_or(cores, usize::from)
+    args.threads.map_or_else(machine::cores, usize::from)
 }
 
 /// As [`set_up`], with a number of threads.

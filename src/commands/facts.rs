@@ -10,7 +10,7 @@ use crate::bundle::Manifest;
 use crate::data::{Part, Source};
 use crate::device::Device;
 use crate::error::shown;
-use crate::inference::cpu;
+use crate::machine;
 use crate::report::Fact;
 
 /// A heading that names the data set, such as `resnet18 on photos`.
@@ -60,7 +60,7 @@ pub fn processor(device: Device, threads: usize) -> Fact {
     };
     fact(
         "Processor",
-        format!("{}, {threads}{elsewhere}", cpu::name()),
+        format!("{}, {threads}{elsewhere}", machine::processor()),
     )
 }
 

@@ -11,6 +11,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::image::Limits;
 use crate::inference::{Kernels, Options, resolve_device};
+use crate::machine;
 use crate::memory;
 use crate::serving::client::{TrustedProxies, TrustedProxy};
 use crate::serving::collection::Quota;
@@ -62,7 +63,7 @@ fn start_log(format: LogFormat) {
 }
 
 fn config(args: &ServeArgs) -> Result<ServerConfig> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = machine::cores();
     let limits = &args.limits;
     let device = resolve_device(args.device)?;
     Ok(ServerConfig {

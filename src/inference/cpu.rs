@@ -1,15 +1,5 @@
 //! What the processor can do with short numbers.
 
-/// What the processor calls itself where the system tells, else its architecture.
-pub fn name() -> String {
-    let facts = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = facts.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        (key.trim() == "model name").then(|| value.trim().to_owned())
-    });
-    model.unwrap_or_else(|| std::env::consts::ARCH.into())
-}
-
 /// The instructions that decide which precision is fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cpu {

@@ -1,6 +1,6 @@
 //! Runs networks: what every backend answers, and the table of them.
 
-pub mod cpu;
+mod cpu;
 pub mod onnx;
 mod precision;
 pub mod torchscript;

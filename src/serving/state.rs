@@ -14,6 +14,7 @@ use super::page::UploadPage;
 use super::shutdown::Shutdown;
 use super::worker_pool::WorkerPool;
 use crate::error::Result;
+use crate::machine;
 
 pub struct AppState {
     pub config: ServerConfig,
@@ -74,5 +75,5 @@ impl AppState {
 
 /// Images that are decoded at a time: one per core.
 pub fn max_decoders() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    machine::cores()
 }

@@ -19,7 +19,9 @@ const LAYERS: &[&[&str]] = &[
     &["models", "torch"],
     &["graph", "image", "metrics", "sample"],
     &["weights"],
-    &["device", "labels", "files", "progress", "memory", "values"],
+    &[
+        "device", "labels", "files", "progress", "machine", "memory", "values",
+    ],
     &["names"],
     &["error"],
 ];
