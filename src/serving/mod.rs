@@ -1,10 +1,10 @@
 //! An HTTP server for a model.
 //!
-//! A request passes [`connections`], which limits it; [`observe`], which measures and logs it; and
-//! [`routes`], which finds its handler. The handlers [`predict`] and
-//! [`feedback`] send it through the [`pipeline`]: the [`upload`] is read, its images
-//! are admitted ([`admission`]), decoded on blocking threads, and wait in the [`batch_queue`] for the
-//! [`worker_pool`], which runs the [`model`].
+//! A request comes in through [`connections`], which enforces limits; [`observe`], which measures and
+//! logs it; and [`routes`], which finds its handler. The handlers [`predict`] and [`feedback`] send it
+//! through the [`pipeline`]: its [`upload`] is read, and its images are admitted ([`admission`]),
+//! decoded on blocking threads, and put in the [`batch_queue`] for the [`worker_pool`], which runs
+//! the [`model`].
 
 pub mod admission;
 pub mod api_error;

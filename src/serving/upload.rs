@@ -38,9 +38,10 @@ pub struct Upload {
 /// Reads the images of a request: the fields `file` of a form, or the body itself.
 ///
 /// # Errors
-/// [`ApiError::NoFile`], [`ApiError::NoFileField`], [`ApiError::UnsupportedMediaType`], [`ApiError::UnsupportedEncoding`],
-/// [`ApiError::BadRequest`] for a malformed form, and [`ApiError::PayloadTooLarge`] as soon as
-/// `Content-Length` or what has arrived exceeds `max_body` bytes.
+/// [`ApiError::NoFile`], [`ApiError::NoFileField`], [`ApiError::UnsupportedMediaType`],
+/// [`ApiError::UnsupportedEncoding`], [`ApiError::BadRequest`] for a malformed form, and
+/// [`ApiError::PayloadTooLarge`] as soon as `Content-Length` or what has arrived exceeds `max_body`
+/// bytes.
 pub async fn read(request: Request, max_body: u64) -> Result<Upload, ApiError> {
     if content_length(request.headers()).is_some_and(|length| length > max_body) {
         return Err(ApiError::PayloadTooLarge { limit: max_body });

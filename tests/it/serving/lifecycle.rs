@@ -301,7 +301,7 @@ fn a_signal_at_any_time_ends_in_order() {
 }
 
 #[test]
-fn new_keys_come_with_a_hangup() {
+fn new_keys_come_with_sighup() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     fs::write(&keys, "old-key\n").unwrap();
