@@ -1,13 +1,12 @@
 //! Both models on the same photos: accuracy and speed.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::report::Evaluated;
 use super::{Work, photos};
 use crate::commands::evaluation::{Photos, predicted};
-use crate::data::{Part, Photo};
+use crate::data::Part;
 use crate::engine::compile::Network;
 use crate::engine::{Options, Pictures, Precision, Session};
 use crate::error::{Error, Result};
@@ -23,8 +22,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// The test photos and what the float model makes of them.
 pub(super) struct Test {
-    photos: Arc<[Photo]>,
-    places: Vec<usize>,
+    photos: Photos,
     /// The float model.
     session: Session,
     before: Predictions,
@@ -63,30 +61,25 @@ impl Work<'_> {
         };
         let preprocessing = &self.manifest.preprocessing;
         let session = Session::of_network(network, preprocessing, &options, &[])?;
-        let before = self.predicted("evaluating float32", &session, &photos, &places)?;
+        let undecodable = photos::tolerated(&folder, self.args.bad.max_bad);
+        let photos = Photos {
+            all: photos,
+            places,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            seen: None,
+            undecodable,
+        };
+        let before = self.predicted("evaluating float32", &session, &photos)?;
         Ok(Test {
             photos,
-            places,
             session,
             before,
         })
     }
 
-    fn predicted(
-        &self,
-        what: &str,
-        session: &Session,
-        photos: &Arc<[Photo]>,
-        places: &[usize],
-    ) -> Result<Predictions> {
-        let photos = Photos {
-            all: photos,
-            places: places.to_vec(),
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-            seen: None,
-        };
-        self.progress.begin(what, places.len() as u64);
-        let predictions = predicted(session, self.manifest, &photos, &self.stop, &self.progress)?;
+    fn predicted(&self, what: &str, session: &Session, photos: &Photos) -> Result<Predictions> {
+        self.progress.begin(what, photos.places.len() as u64);
+        let predictions = predicted(session, self.manifest, photos, &self.stop, &self.progress)?;
         self.progress.finish();
         Ok(predictions)
     }
@@ -95,15 +88,16 @@ impl Work<'_> {
 impl Test {
     /// Measures an int8 session on the same photos.
     pub fn compare(&self, session: &Session, work: &Work<'_>) -> Result<Compared> {
-        let after = work.predicted("evaluating int8", session, &self.photos, &self.places)?;
+        let after = work.predicted("evaluating int8", session, &self.photos)?;
         let paired = Paired::of(&self.before, &after)?;
         Ok(Compared { after, paired })
     }
 
     /// A few of the photos as the model sees them.
     pub fn pictures(&self, count: usize, work: &Work<'_>) -> Result<Vec<u8>> {
-        let places = photos::stratified(&self.photos, &self.places, count);
-        work.pictures(&self.photos, &places)
+        let Photos { all, places, .. } = &self.photos;
+        let places = photos::stratified(all, places, count);
+        work.pictures(all, &places, &self.photos.undecodable)
     }
 
     /// The comparison in numbers, with the speed of both.
