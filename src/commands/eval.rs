@@ -14,7 +14,7 @@ use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::eval::EvalArgs;
-use crate::data::{Folder, ScanOptions, Source, Split};
+use crate::data::{Folder, Source, Split};
 use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::files;
@@ -48,17 +48,14 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         compute::load(&args.compute, bundle, precision).with_context(|| shown(&args.model))?;
 
     let progress = Bar::new();
-    let options = ScanOptions {
-        max_bad: args.bad.max_bad,
-        ..ScanOptions::default()
-    };
-    let folder = Folder::scan(&source, &options, &progress)?;
-    let (places, split) = chosen(args, manifest, &folder)?;
     let stored = args.split_manifest.as_deref();
+    let depth = photos::depth(&args.model, stored, manifest);
+    let folder = photos::scan(&source, args.bad.max_bad, depth, &progress)?;
+    let (places, split) = chosen(args, manifest, &folder)?;
     let seen = photos::seen(&args.model, stored, manifest, &folder, &places);
-    let photos = photos::relabelled(&folder, manifest)?;
     let photos = Photos {
-        all: &photos,
+        all: photos::relabelled(&folder, manifest)?,
+        undecodable: photos::tolerated(&folder, args.bad.max_bad),
         places,
         seen,
         workers: std::thread::available_parallelism().map_or(1, usize::from),

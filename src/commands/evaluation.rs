@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::bundle::Manifest;
 use crate::data::loader::Transform;
-use crate::data::{Folder, Loader, Photo, Split};
+use crate::data::{Folder, Loader, Photo, Split, Undecodable};
 use crate::error::{Result, shown};
 use crate::evaluation::predictions;
 use crate::files;
@@ -38,6 +38,7 @@ pub struct Measured {
     photos: Arc<[Photo]>,
     /// The photos' places, in the order of the predictions.
     places: Vec<usize>,
+    undecodable: Arc<Undecodable>,
 }
 
 /// What a report tells beside the measurement.
@@ -56,24 +57,26 @@ pub struct Context<'a> {
 }
 
 /// Photos to measure a model on; their classes are ids of the model's labels.
-pub struct Photos<'a> {
-    pub all: &'a Arc<[Photo]>,
+pub struct Photos {
+    pub all: Arc<[Photo]>,
     pub places: Vec<usize>,
     /// Threads that decode them.
     pub workers: usize,
     /// `None` when the photos of the training can't be told.
     pub seen: Option<Seen>,
+    /// Takes the photos that are left out because they can't be decoded.
+    pub undecodable: Arc<Undecodable>,
 }
 
 /// Runs a model over photos.
 ///
 /// # Errors
-/// [`crate::error::Error::Data`] when there is no photo or one has become unreadable,
-/// [`crate::error::Error::Interrupted`] when `stop` is set.
+/// [`crate::error::Error::Data`] when there is no photo, one has become unreadable, or more are
+/// undecodable than tolerated; [`crate::error::Error::Interrupted`] when `stop` is set.
 pub fn measure(
     backend: &dyn Backend,
     manifest: &Manifest,
-    photos: Photos<'_>,
+    photos: Photos,
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Measured> {
@@ -88,8 +91,13 @@ pub fn measure(
         },
         seen: photos.seen,
         predictions,
-        photos: Arc::clone(photos.all),
-        places: photos.places,
+        places: photos
+            .places
+            .into_iter()
+            .filter(|&place| !photos.undecodable.contains(&photos.all[place].path))
+            .collect(),
+        photos: photos.all,
+        undecodable: photos.undecodable,
     })
 }
 
@@ -100,13 +108,14 @@ pub fn measure(
 pub fn predicted(
     backend: &dyn Backend,
     manifest: &Manifest,
-    photos: &Photos<'_>,
+    photos: &Photos,
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Predictions> {
     let transform = Transform::plain(&manifest.preprocessing);
-    let (all, order) = (Arc::clone(photos.all), photos.places.clone());
-    let mut loader = Loader::new(all, order, BATCH, transform, photos.workers)?;
+    let (all, order) = (Arc::clone(&photos.all), photos.places.clone());
+    let loader = Loader::new(all, order, BATCH, transform, photos.workers)?;
+    let mut loader = loader.tolerating(&photos.undecodable);
     let mut each = |images| {
         progress.advance(images as u64);
         Ok(())
@@ -144,7 +153,7 @@ impl Measured {
             split: context
                 .split
                 .map_or_else(Vec::new, |split| counts(split, context.folder)),
-            unreadable: context.folder.unreadable.clone(),
+            unreadable: [&*context.folder.unreadable, &self.undecodable.found()].concat(),
             config: context.manifest.recipe.clone().unwrap_or_default(),
             command: context.command.clone(),
         })

@@ -16,7 +16,7 @@ use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::quantize::QuantizeArgs;
-use crate::data::{Folder, ScanOptions, Source};
+use crate::data::{Folder, Photo, Source, Undecodable};
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::graph::{InferenceGraph, Method};
@@ -203,11 +203,9 @@ impl Work<'_> {
     }
 
     fn scan(&self, data: &Path) -> Result<Folder> {
-        let options = ScanOptions {
-            max_bad: self.args.bad.max_bad,
-            ..ScanOptions::default()
-        };
-        Folder::scan(&Source::from(data), &options, &self.progress)
+        let depth = photos::depth(&self.args.model, None, self.manifest);
+        let max_bad = self.args.bad.max_bad;
+        photos::scan(&Source::from(data), max_bad, depth, &self.progress)
     }
 
     /// Calibration pictures of a data set folder.
@@ -216,12 +214,19 @@ impl Work<'_> {
         let places = photos::to_calibrate(&self.args.model, self.manifest, &folder);
         let wanted = self.args.samples.unwrap_or(SAMPLES) as usize;
         let places = photos::stratified(&folder.photos, &places, wanted);
-        self.pictures(&folder.photos, &places)
+        let undecodable = photos::tolerated(&folder, self.args.bad.max_bad);
+        self.pictures(&folder.photos, &places, &undecodable)
     }
 
-    fn pictures(&self, all: &[crate::data::Photo], places: &[usize]) -> Result<Vec<u8>> {
+    fn pictures(
+        &self,
+        all: &Arc<[Photo]>,
+        places: &[usize],
+        undecodable: &Arc<Undecodable>,
+    ) -> Result<Vec<u8>> {
         let preprocessing = &self.manifest.preprocessing;
-        photos::pictures(all, places, preprocessing, &self.stop, &self.progress)
+        let (stop, progress) = (&*self.stop, &self.progress);
+        photos::pictures(all, places, preprocessing, undecodable, stop, progress)
     }
 }
 

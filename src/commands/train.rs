@@ -1,8 +1,9 @@
 //! `flowers train`: configuration, data, training, and the report of the best model.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -11,12 +12,13 @@ use super::compute;
 use super::evaluation::{Context, Measured, Photos, Seen, measure};
 use super::facts::{self, fact};
 use super::output::{Output, note, path_text};
+use super::photos;
 use super::progress::Bar;
 use super::stop::stop_flag;
 use super::watch::Watch;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::train::TrainArgs;
-use crate::data::{self, Folder, Part, ScanOptions, Source, Split};
+use crate::data::{self, Depth, Folder, Part, Source, Split, Undecodable, Unreadable};
 use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::files;
@@ -63,7 +65,7 @@ fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
     refuse_inside(out, data)?;
     let lock = Run::create(out)?;
     let device = compute::with_threads(config.device, config.threads)?;
-    let folder = scan(data, config.max_bad, &progress)?;
+    let folder = photos::scan(data, config.max_bad, Depth::Pixels, &progress)?;
     let split = match &args.split {
         Some(path) => Split::load(path, &folder)?,
         None => Split::make(&folder, &config.split_options())?,
@@ -143,7 +145,8 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
     }
     let config = run.config();
     let device = compute::with_threads(config.device, config.threads)?;
-    let folder = scan(run.data(), config.max_bad, &Bar::new())?;
+    // The split is written down, and need not be made again.
+    let folder = photos::scan(run.data(), config.max_bad, Depth::Headers, &Bar::new())?;
     let path = run.file("split.json");
     let split = Split::load(&path, &folder)?;
     if run.manifest().split_sha256 != Some(split.manifest.sha256()?) {
@@ -215,6 +218,7 @@ fn train(
     let job = Job {
         run,
         photos: folder.photos.clone(),
+        undecodable: tolerated(run, folder)?,
         train: &split.train,
         val: &split.val,
         limits: Limits::default(),
@@ -223,20 +227,20 @@ fn train(
     let state = fit(&job, &mut network, state, optimizer, &mut observers)?;
     let device = network.device();
     drop(network);
-    let (measured, part) = measured(run, folder, split, &state, device, &stop)?;
+    let (measured, part) = measured(&job, folder, split, &state, device)?;
     report(run, &state, &measured, part, started.elapsed(), args.json)
 }
 
 /// Measures the best model on the test photos, or on the validation photos where there are none,
 /// and writes the report into the run.
 fn measured(
-    run: &Run,
+    job: &Job<'_>,
     folder: &Folder,
     split: &Split,
     state: &State,
     device: Device,
-    stop: &AtomicBool,
 ) -> Result<(Measured, Part)> {
+    let run = job.run;
     let (bundle, _) = Bundle::read(&run.model())?;
     let manifest = &bundle.manifest.clone();
     let backend = inference::load_bundle(bundle, &Options::float32(device))?;
@@ -246,7 +250,8 @@ fn measured(
         Part::Test
     };
     let photos = Photos {
-        all: &folder.photos,
+        all: Arc::clone(&folder.photos),
+        undecodable: Arc::clone(&job.undecodable),
         places: split.part(part).to_vec(),
         workers: run.config().workers,
         seen: Some(Seen {
@@ -258,7 +263,7 @@ fn measured(
             },
         }),
     };
-    let measured = measure(&*backend, manifest, photos, stop, &Bar::new())
+    let measured = measure(&*backend, manifest, photos, job.stop, &Bar::new())
         .map_err(|error| run.explain_interruption(error))?;
     if part == Part::Test {
         run.record_test(&measured.evaluation)?;
@@ -351,12 +356,27 @@ fn settings(path: &Path) -> Result<Settings> {
         .map_err(|cause| Error::Usage(format!("{}: {cause}", shown(path))).into())
 }
 
-fn scan(data: &Source, max_bad: f64, progress: &Bar) -> Result<Folder> {
-    let options = ScanOptions {
-        max_bad,
-        ..ScanOptions::default()
+/// Tolerates as many undecodable photos as the scan has left of the run's share, and tells of each
+/// on standard error and in the log.
+fn tolerated(run: &Run, folder: &Folder) -> Result<Arc<Undecodable>> {
+    let log = Mutex::new(log(run)?);
+    let tell = move |photo: &Unreadable| {
+        let line = format!("warning: {}", photos::skipped(photo));
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(log, "{line}").ok();
+        note(line);
     };
-    Folder::scan(data, &options, progress)
+    let allowed = folder.tolerated(run.config().max_bad);
+    Ok(Arc::new(Undecodable::allowing(allowed, tell)))
+}
+
+/// The run's log, to write more to it.
+fn log(run: &Run) -> Result<File> {
+    let path = run.log();
+    let opened = OpenOptions::new().create(true).append(true).open(&path);
+    opened.map_err(|cause| {
+        Error::Environment(format!("can't write {}: {cause}", shown(&path))).into()
+    })
 }
 
 /// What is to be known of a run before it starts.
@@ -401,15 +421,9 @@ fn observers(run: &Run) -> Result<Vec<Box<dyn Observer>>> {
         .iter()
         .map(|phase| phase.epochs)
         .sum();
-    let log = run.log();
-    let sink = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log)
-        .map_err(|cause| Error::Environment(format!("can't write {}: {cause}", shown(&log))))?;
     Ok(vec![
         Box::new(Watch::new(epochs)),
-        Box::new(Log::new(sink, epochs)),
+        Box::new(Log::new(log(run)?, epochs)),
         Box::new(Csv(run.file("history.csv"))),
         Box::new(TensorBoard::create(run.folder())?),
     ])

@@ -13,7 +13,7 @@ use crate::metrics::Predictions;
 ///
 /// # Errors
 /// [`Error::Interrupted`] when `stop` is set; [`Error::Data`] for a photo that can't be read any
-/// more or scores that are not finite.
+/// more, more undecodable ones than the loader tolerates, or scores that are not finite.
 pub fn predictions(
     backend: &dyn Backend,
     loader: &mut Loader,
@@ -24,6 +24,9 @@ pub fn predictions(
     let mut predictions = Predictions::new(labels.clone());
     while let Some(batch) = loader.next() {
         let batch = batch?;
+        if batch.labels.is_empty() {
+            continue;
+        }
         let rows = backend.logits(Images::Rgb8(&batch.pixels))?;
         for (&label, row) in batch.labels.iter().zip(rows.chunks(labels.len().max(1))) {
             predictions.push(label as usize, row)?;

@@ -9,9 +9,9 @@ use tiff::decoder::{ChunkType, Decoder, DecodingResult};
 use tiff::tags::{CompressionMethod, PhotometricInterpretation, Tag};
 use tiff::{ColorType, TiffError};
 
-use super::decode::{CUT_SHORT, DecodeError, Limits, broken, unsupported};
 use super::inks;
 use super::libjpeg::Stored;
+use super::limits::{CUT_SHORT, DecodeError, Limits, broken, unsupported};
 
 const PHOTOMETRIC: u16 = 262;
 const PALETTE: u16 = 3;

@@ -17,8 +17,8 @@ use super::run::Run;
 use super::schedule::Schedule;
 use super::settings::Config;
 use super::tensors::{self, torch};
-use crate::data::folder::Photo;
 use crate::data::loader::{Batch, Loader, Transform, epoch_order};
+use crate::data::{Photo, Undecodable};
 use crate::error::{Error, NonFinite, Result, shown};
 use crate::evaluation::predictions;
 use crate::graph::{InferenceGraph, NodeId};
@@ -32,6 +32,8 @@ use crate::weights::StateDict;
 pub struct Job<'a> {
     pub run: &'a Run,
     pub photos: Arc<[Photo]>,
+    /// Takes the photos that are left out because they can't be decoded.
+    pub undecodable: Arc<Undecodable>,
     /// Places of the photos to learn from.
     pub train: &'a [usize],
     /// Places of the photos that choose the best epoch.
@@ -143,6 +145,11 @@ fn train_epoch(
     let mut learning_rate = schedule.learning_rate(last_step as usize);
     while let Some(batch) = loader.next() {
         let batch = batch?;
+        if batch.labels.len() < config.batch_size.min(2) {
+            // The others can't be decoded. As in `order`, one photo alone is not learned from.
+            state.batch += 1;
+            continue;
+        }
         learning_rate = schedule.learning_rate(optimizer.taken() as usize);
         step.take(&batch, learning_rate, optimizer, state)?;
         let count = batch.labels.len();
@@ -316,6 +323,7 @@ fn loader(job: &Job<'_>, order: Vec<usize>, augmented_epoch: Option<u64>) -> Res
         transform,
         config.workers,
     )
+    .map(|loader| loader.tolerating(&job.undecodable))
 }
 
 /// The photos of an epoch in random order. A last batch of one photo, whose statistics would

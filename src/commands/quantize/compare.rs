@@ -1,16 +1,16 @@
 //! Both models on the same photos: accuracy and speed.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::report::Evaluated;
 use super::{Work, photos};
 use crate::commands::evaluation::{Photos, predicted};
-use crate::data::{Part, Photo};
+use crate::data::Part;
 use crate::error::{Error, Result};
 use crate::graph::InferenceGraph;
 use crate::inference::{self, Backend, Images, Options, Precision};
+use crate::machine;
 use crate::metrics::accuracy::top_k_accuracy;
 use crate::metrics::{Paired, Predictions};
 use crate::progress::Progress;
@@ -23,8 +23,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// The test photos and what the float model makes of them.
 pub(super) struct Test {
-    photos: Arc<[Photo]>,
-    places: Vec<usize>,
+    photos: Photos,
     /// The float model.
     backend: Box<dyn Backend>,
     before: Predictions,
@@ -63,30 +62,25 @@ impl Work<'_> {
         };
         let preprocessing = &self.manifest.preprocessing;
         let backend = inference::load(network, preprocessing, &options)?;
-        let before = self.predicted("evaluating float32", &*backend, &photos, &places)?;
+        let undecodable = photos::tolerated(&folder, self.args.bad.max_bad);
+        let photos = Photos {
+            all: photos,
+            places,
+            workers: machine::cores(),
+            seen: None,
+            undecodable,
+        };
+        let before = self.predicted("evaluating float32", &*backend, &photos)?;
         Ok(Test {
             photos,
-            places,
             backend,
             before,
         })
     }
 
-    fn predicted(
-        &self,
-        what: &str,
-        backend: &dyn Backend,
-        photos: &Arc<[Photo]>,
-        places: &[usize],
-    ) -> Result<Predictions> {
-        let photos = Photos {
-            all: photos,
-            places: places.to_vec(),
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-            seen: None,
-        };
-        self.progress.begin(what, places.len() as u64);
-        let predictions = predicted(backend, self.manifest, &photos, &self.stop, &self.progress)?;
+    fn predicted(&self, what: &str, backend: &dyn Backend, photos: &Photos) -> Result<Predictions> {
+        self.progress.begin(what, photos.places.len() as u64);
+        let predictions = predicted(backend, self.manifest, photos, &self.stop, &self.progress)?;
         self.progress.finish();
         Ok(predictions)
     }
@@ -95,15 +89,16 @@ impl Work<'_> {
 impl Test {
     /// Measures an int8 network on the same photos.
     pub fn compare(&self, backend: &dyn Backend, work: &Work<'_>) -> Result<Compared> {
-        let after = work.predicted("evaluating int8", backend, &self.photos, &self.places)?;
+        let after = work.predicted("evaluating int8", backend, &self.photos)?;
         let paired = Paired::of(&self.before, &after)?;
         Ok(Compared { after, paired })
     }
 
     /// A few of the photos as the model sees them.
     pub fn pictures(&self, count: usize, work: &Work<'_>) -> Result<Vec<u8>> {
-        let places = photos::stratified(&self.photos, &self.places, count);
-        work.pictures(&self.photos, &places)
+        let Photos { all, places, .. } = &self.photos;
+        let places = photos::stratified(all, places, count);
+        work.pictures(all, &places, &self.photos.undecodable)
     }
 
     /// The comparison in numbers, with the speed of both.
