@@ -15,7 +15,6 @@ use crate::data::{self, Folder, Part, Photo, Split, SplitOptions, Transform};
 use crate::error::{Error, Result, shown};
 use crate::image::Preprocessing;
 use crate::progress::Progress;
-use crate::training::Config;
 
 /// Photos that are decoded between two looks at the stop flag.
 const AT_ONCE: usize = 64;
@@ -133,15 +132,16 @@ fn own_part(part: Part, folder: &Folder) -> Vec<usize> {
     (0..folder.photos.len()).filter(own).collect()
 }
 
-/// How the model's photos were split, as far as it remembers.
+/// How the model's photos were split, as far as it is recorded.
 fn split_options(manifest: &Manifest) -> SplitOptions {
-    let config = manifest
-        .recipe
-        .clone()
-        .map(serde_json::from_value::<Config>);
-    match config {
-        Some(Ok(config)) => config.split_options(),
-        _ => SplitOptions::default(),
+    let defaults = SplitOptions::default();
+    let Some(record) = &manifest.recipe else {
+        return defaults;
+    };
+    SplitOptions {
+        val: record.val().unwrap_or(defaults.val),
+        test: record.test().unwrap_or(defaults.test),
+        seed: record.seed().unwrap_or(defaults.seed),
     }
 }
 

@@ -1,11 +1,22 @@
-//! Chooses where to compute.
+//! The device that a run computes on.
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::settings::DeviceChoice;
 use crate::error::{Error, Result};
 
-/// The device a choice stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceChoice {
+    /// CUDA or an Apple GPU if available, else the CPU
+    Auto,
+    Cpu,
+    Cuda,
+    Mps,
+}
+
+/// The device that a choice refers to on this machine.
 ///
 /// # Errors
 /// [`Error::Environment`] when this machine or this libtorch lacks it.

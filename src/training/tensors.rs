@@ -2,7 +2,6 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::data::loader::Batch;
 use crate::engine::of_host;
 pub use crate::engine::torch;
 use crate::error::Result;
@@ -49,7 +48,14 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     )
 }
 
-/// The classes of a batch as int64 `(n)`.
-pub fn labels(batch: &Batch, device: Device) -> Result<Tensor> {
-    torch(Tensor::f_from_slice(&batch.labels).and_then(|x| x.f_to_device(device)))
+/// Class ids as int64 `(n)`.
+pub fn labels(labels: &[i64], device: Device) -> Result<Tensor> {
+    torch(Tensor::f_from_slice(labels).and_then(|x| x.f_to_device(device)))
+}
+
+/// The elements of a float32 tensor on any device, row-major.
+pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let here = tensor.f_to_device(Device::Cpu);
+    let flat = torch(here.and_then(|here| here.f_reshape([-1])))?;
+    torch(Vec::try_from(&flat))
 }
