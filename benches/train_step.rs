@@ -57,7 +57,7 @@ fn main() -> Result<()> {
         let started = Instant::now();
         let logits = network.forward(&pixels, Mode::Train)?;
         let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
-        optimizer.step(&loss, 1e-4)?;
+        optimizer.apply(optimizer.gradients(&loss)?, 1e-4)?;
         let value = loss.double_value(&[]);
         anyhow::ensure!(value.is_finite(), "the loss is {value}");
         seconds.push(started.elapsed().as_secs_f64());

@@ -36,7 +36,7 @@ pub fn check(args: &CheckArgs, output: &mut Output<'_>, progress: &dyn Progress)
     let source = args.source.named()?;
     let options = ScanOptions {
         reread: true,
-        ..photos::scan_options(args.bad.max_bad, Depth::Pixels)
+        ..ScanOptions::cached(args.bad.max_bad, Depth::Pixels)
     };
     let folder = Folder::index(&source, &options, progress)?;
     let report = check::check(&folder, args.bad.max_bad);

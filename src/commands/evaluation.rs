@@ -154,7 +154,7 @@ impl Measured {
                 .split
                 .map_or_else(Vec::new, |split| counts(split, context.folder)),
             unreadable: [&*context.folder.unreadable, &self.undecodable.found()].concat(),
-            config: context.manifest.recipe.clone().unwrap_or_default(),
+            config: context.manifest.recipe.clone().unwrap_or_default().into(),
             command: context.command.clone(),
         })
     }

@@ -14,32 +14,20 @@ use crate::data::{
     Undecodable, Unreadable,
 };
 use crate::error::{Error, Result, shown};
-use crate::files;
 use crate::image::Preprocessing;
 use crate::progress::Progress;
-use crate::training::Config;
 
 /// Photos that are decoded between two looks at the stop flag.
 const AT_ONCE: usize = 64;
 
-/// How a data set is scanned: with what earlier scans have left in the user's cache.
-pub fn scan_options(max_bad: f64, depth: Depth) -> ScanOptions {
-    ScanOptions {
-        max_bad,
-        depth,
-        cache: files::cache_folder("scans"),
-        ..ScanOptions::default()
-    }
-}
-
-/// As [`Folder::scan`], with [`scan_options`].
+/// As [`Folder::scan`], with [`ScanOptions::cached`].
 pub fn scan(
     source: &Source,
     max_bad: f64,
     depth: Depth,
     progress: &dyn Progress,
 ) -> Result<Folder> {
-    Folder::scan(source, &scan_options(max_bad, depth), progress)
+    Folder::scan(source, &ScanOptions::cached(max_bad, depth), progress)
 }
 
 /// How closely to look at photos to measure or calibrate a model with: where the split of its
@@ -187,15 +175,16 @@ fn own_part(part: Part, folder: &Folder) -> Vec<usize> {
     (0..folder.photos.len()).filter(own).collect()
 }
 
-/// How the model's photos were split, as far as it remembers.
+/// How the model's photos were split, as far as it is recorded.
 fn split_options(manifest: &Manifest) -> SplitOptions {
-    let config = manifest
-        .recipe
-        .clone()
-        .map(serde_json::from_value::<Config>);
-    match config {
-        Some(Ok(config)) => config.split_options(),
-        _ => SplitOptions::default(),
+    let defaults = SplitOptions::default();
+    let Some(record) = &manifest.recipe else {
+        return defaults;
+    };
+    SplitOptions {
+        val: record.val().unwrap_or(defaults.val),
+        test: record.test().unwrap_or(defaults.test),
+        seed: record.seed().unwrap_or(defaults.seed),
     }
 }
 

@@ -7,6 +7,7 @@ use super::content::sha256;
 use super::layout::ClassFile;
 use super::photo::{Photo, Unreadable};
 use super::source::Source;
+use crate::files;
 use crate::image::decode::{DecodeError, Limits, decode_for, inspect, read_bytes};
 use crate::image::fingerprint::Fingerprint;
 use crate::image::kind::is_picture;
@@ -39,6 +40,18 @@ pub enum Depth {
     /// size. Needed to keep near-duplicates together in a new split.
     #[default]
     Pixels,
+}
+
+impl ScanOptions {
+    /// A scan that uses what earlier ones have left in the user's cache, and adds to it.
+    pub fn cached(max_bad: f64, depth: Depth) -> Self {
+        Self {
+            max_bad,
+            depth,
+            cache: files::cache_folder("scans"),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ScanOptions {

@@ -6,6 +6,11 @@ mod mobilenet_v2;
 pub mod pretrained;
 mod resnet;
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
+
 pub use head::Head;
 
 use crate::error::Result;
@@ -14,7 +19,7 @@ use crate::image::Preprocessing;
 use crate::names::{self, Named};
 use pretrained::{Publisher, Source};
 
-/// One architecture of the registry.
+/// One architecture of the registry. Serialized as its name.
 pub struct Architecture {
     pub name: &'static str,
     /// One line for tables.
@@ -22,7 +27,7 @@ pub struct Architecture {
     /// The classifier's name in `state_dict`s: the only part that a fine-tuned model may have
     /// in another shape than the pretrained weights.
     pub head: &'static str,
-    /// The first layer that `two-phase` thaws.
+    /// The first layer that `two-phase` unfreezes.
     pub fine_tune_from: &'static str,
     /// Dropout in front of the classifier in the published network.
     pub dropout: f64,
@@ -186,6 +191,30 @@ impl Architecture {
             hidden: None,
             dropout: self.dropout,
         }
+    }
+}
+
+impl PartialEq for Architecture {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Serialize for Architecture {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for &'static Architecture {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        find(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use tch::{Kind, Tensor};
 
-use crate::data::loader::Batch;
 use crate::device::Device;
 use crate::error::Result;
 use crate::torch::of_host;
@@ -54,7 +53,14 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     )
 }
 
-/// The classes of a batch as int64 `(n)`.
-pub fn labels(batch: &Batch, device: Device) -> Result<Tensor> {
-    torch(Tensor::f_from_slice(&batch.labels).and_then(|x| x.f_to_device(device.into())))
+/// Class ids as int64 `(n)`.
+pub fn labels(labels: &[i64], device: Device) -> Result<Tensor> {
+    torch(Tensor::f_from_slice(labels).and_then(|x| x.f_to_device(device.into())))
+}
+
+/// The elements of a float32 tensor on any device, row-major.
+pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let here = tensor.f_to_device(tch::Device::Cpu);
+    let flat = torch(here.and_then(|here| here.f_reshape([-1])))?;
+    torch(Vec::try_from(&flat))
 }

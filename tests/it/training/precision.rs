@@ -26,7 +26,8 @@ fn stepped(precision: Precision) -> (Vec<f32>, StateDict) {
     assert_eq!(logits.kind(), Kind::Float);
     let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
     let mut optimizer = Optimizer::new(Algorithm::Sgd, network.trainable(), 0.0).unwrap();
-    optimizer.step(&loss, 1.0).unwrap();
+    let gradients = optimizer.gradients(&loss).unwrap();
+    optimizer.apply(gradients, 1.0).unwrap();
     let logits = Vec::<f32>::try_from(logits.flatten(0, -1)).unwrap();
     (logits, network.state_dict().unwrap())
 }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use super::{Event, Observer};
+use super::{Callback, Event};
 use crate::error::{Error, Result, shown};
 use crate::metrics::Epoch;
 
@@ -67,8 +67,8 @@ impl TensorBoard {
     }
 }
 
-impl Observer for TensorBoard {
-    fn hear(&mut self, event: &Event<'_>) -> Result<()> {
+impl Callback for TensorBoard {
+    fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
         let Event::Epoch { history } = event else {
             return Ok(());
         };

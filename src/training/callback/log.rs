@@ -1,8 +1,8 @@
-//! The run as lines of text: `train.log`, or a terminal.
+//! The run as lines of text, for `train.log` and the terminal.
 
 use std::io::Write;
 
-use super::{Event, Observer};
+use super::{Callback, Event};
 use crate::error::{Error, Result};
 use crate::metrics::history;
 
@@ -19,8 +19,8 @@ impl<W: Write> Log<W> {
     }
 }
 
-impl<W: Write> Observer for Log<W> {
-    fn hear(&mut self, event: &Event<'_>) -> Result<()> {
+impl<W: Write> Callback for Log<W> {
+    fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
         lines(event, self.epochs)
             .iter()
             .try_for_each(|line| writeln!(self.sink, "{line}"))
@@ -29,7 +29,7 @@ impl<W: Write> Observer for Log<W> {
     }
 }
 
-/// What there is to say of an event.
+/// The lines to log for an event of a run of `epochs` epochs.
 pub fn lines(event: &Event<'_>, epochs: usize) -> Vec<String> {
     match event {
         Event::Training { epoch, phase, .. } => {

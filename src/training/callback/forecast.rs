@@ -1,29 +1,29 @@
-//! How long the rest of a training takes, judged by how long its parts took so far.
+//! The remaining time of a run, estimated from the time that its parts took so far.
 
 use std::time::{Duration, Instant};
 
 use super::Event;
 
-/// What an image costs to validate, as a share of what it costs to train on, until it is known.
-const VALIDATION_SHARE: f64 = 1.0 / 3.0;
+/// The time to validate an image as a fraction of the time to train on it, until it is measured.
+const VALIDATION_FRACTION: f64 = 1.0 / 3.0;
 
-/// Hears the events of a run and tells the time that is left.
+/// Estimates the remaining time of a run from its events.
 #[derive(Debug, Default)]
 pub struct Forecast {
     train: Pace,
     val: Pace,
     /// Epochs after the current one.
     epochs_after: usize,
-    /// When the last piece of work ended.
+    /// When the last event happened.
     since: Option<Instant>,
 }
 
-/// One kind of work within an epoch.
+/// The speed of one half of an epoch.
 #[derive(Debug, Default)]
 struct Pace {
-    /// Images of an epoch.
+    /// Images in an epoch.
     images: usize,
-    /// Of the current epoch.
+    /// Those of the current epoch that are done.
     done: usize,
     /// Images that were timed, and their time.
     timed: usize,
@@ -31,7 +31,7 @@ struct Pace {
 }
 
 impl Pace {
-    fn seconds_an_image(&self) -> Option<f64> {
+    fn seconds_per_image(&self) -> Option<f64> {
         (self.timed > 0).then(|| self.seconds / self.timed as f64)
     }
 
@@ -43,13 +43,13 @@ impl Pace {
 }
 
 impl Forecast {
-    /// Takes in an event that happens at a time.
-    pub fn hear(&mut self, event: &Event<'_>, now: Instant) {
+    /// Takes in an event that happened at `now`.
+    pub fn update(&mut self, event: &Event<'_>, now: Instant) {
         let took = self
             .since
             .map_or(Duration::ZERO, |since| now.duration_since(since));
         match event {
-            // Other layers are trained from here on, at another pace.
+            // Another phase trains other layers, at another speed.
             Event::Phase { .. } => self.train = Pace::default(),
             Event::Training {
                 images,
@@ -70,12 +70,12 @@ impl Forecast {
         self.since = Some(now);
     }
 
-    /// The time until the last epoch ends, unless an early stop comes first; `None` before there
-    /// is anything to judge by.
+    /// The time until the last epoch ends if no phase is stopped early; `None` before the first
+    /// batch.
     pub fn left(&self) -> Option<Duration> {
-        let train = self.train.seconds_an_image()?;
-        let val = self.val.seconds_an_image();
-        let val = val.unwrap_or(train * VALIDATION_SHARE);
+        let train = self.train.seconds_per_image()?;
+        let val = self.val.seconds_per_image();
+        let val = val.unwrap_or(train * VALIDATION_FRACTION);
         let of = |train_images: usize, val_images: usize| {
             train * train_images as f64 + val * val_images as f64
         };
@@ -89,20 +89,24 @@ impl Forecast {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::augment::Augmentations;
     use crate::training::checkpoint::Running;
-    use crate::training::recipe::{Frozen, Phase};
+    use crate::training::phase::{Frozen, Inputs, Phase};
 
-    const PHASE: Phase = Phase {
-        name: "train",
-        epochs: 5,
-        learning_rate: 0.1,
-        frozen: Frozen::Nothing,
-    };
+    fn phase() -> Phase {
+        Phase {
+            name: "train",
+            epochs: 5,
+            learning_rate: 0.1,
+            inputs: Inputs::Photos(Augmentations::scratch(32)),
+            frozen: Frozen::Nothing,
+        }
+    }
 
-    fn training<'a>(epochs_after: usize, done: usize) -> Event<'a> {
+    fn training(phase: &Phase, epochs_after: usize, done: usize) -> Event<'_> {
         Event::Training {
             epoch: 5 - epochs_after,
-            phase: &PHASE,
+            phase,
             images: 100,
             done,
             validated: 30,
@@ -110,23 +114,23 @@ mod tests {
         }
     }
 
-    /// Seconds that are left after events, each at a second of the clock.
+    /// Remaining seconds after events, each at a second of the clock.
     fn left(events: &[(u64, Event<'_>)]) -> Option<f64> {
         let start = Instant::now();
         let mut forecast = Forecast::default();
         for (second, event) in events {
-            forecast.hear(event, start + Duration::from_secs(*second));
+            forecast.update(event, start + Duration::from_secs(*second));
         }
         forecast.left().map(|left| left.as_secs_f64())
     }
 
     #[test]
-    fn the_rest_of_the_epoch_and_the_epochs_after_it_count() {
-        let running = &Running::default();
+    fn the_rest_of_the_epoch_and_the_epochs_after_it_are_counted() {
+        let (running, phase) = (&Running::default(), &phase());
         let batch = |images| Event::Batch { images, running };
-        assert_eq!(left(&[(0, training(4, 0))]), None);
+        assert_eq!(left(&[(0, training(phase, 4, 0))]), None);
         // Half of the training at 1 s an image, then 30 to validate at a third of that.
-        let mut events = vec![(0, training(4, 0)), (50, batch(50))];
+        let mut events = vec![(0, training(phase, 4, 0)), (50, batch(50))];
         let near = |left: Option<f64>, seconds: f64| {
             assert!((left.unwrap() - seconds).abs() < 1e-6, "{left:?}");
         };
@@ -136,18 +140,18 @@ mod tests {
         events.push((117, Event::Validated { images: 30 }));
         // Validation took half a second an image.
         near(left(&events), 4.0 * (100.0 + 15.0));
-        events.push((120, training(0, 0)));
+        events.push((120, training(phase, 0, 0)));
         near(left(&events), 115.0);
     }
 
     #[test]
-    fn a_resumed_epoch_is_judged_by_what_is_done_now() {
-        let running = &Running::default();
+    fn a_resumed_epoch_is_estimated_from_its_own_batches() {
+        let (running, phase) = (&Running::default(), &phase());
         let batch = Event::Batch {
             images: 10,
             running,
         };
-        let events = [(0, training(0, 80)), (20, batch)];
+        let events = [(0, training(phase, 0, 80)), (20, batch)];
         // 10 of 20 images in 20 s, and 30 to validate.
         let seconds = left(&events).unwrap();
         assert!((seconds - (20.0 + 20.0)).abs() < 1e-6, "{seconds}");
