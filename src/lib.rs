@@ -3,7 +3,7 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> training, report, export, quantization, serving -> evaluation
+//! main -> commands -> cli -> training, export, quantization, serving -> evaluation -> report
 //!      -> inference -> bundle, data -> models -> graph, weights, image, metrics
 //!      -> labels, files, progress, names, values, error
 //! ```

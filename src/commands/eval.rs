@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 
 use super::compute;
-use super::evaluation::{self, Measured, Photos, measure};
+use super::evaluation;
 use super::facts::{self, fact};
 use super::output::Output;
 use super::photos;
@@ -17,8 +17,10 @@ use crate::cli::eval::EvalArgs;
 use crate::data::{Folder, Source, Split};
 use crate::device::Device;
 use crate::error::{Error, Result, shown};
+use crate::evaluation::{Measured, Photos, ReportContext, measure, parts};
 use crate::files;
 use crate::inference::Precision;
+use crate::machine;
 use crate::metrics::junit::junit;
 use crate::metrics::{Evaluation, GateResult, Gates};
 use crate::report::Fact;
@@ -32,12 +34,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let source = args.source.named()?;
     let (bundle, _) = Bundle::read(&args.model)?;
     let manifest = &bundle.manifest.clone();
-    let gates = Gates {
-        min_accuracy: args.min_accuracy,
-        min_macro_f1: args.min_macro_f1,
-        baseline: args.baseline.as_deref().map(baseline).transpose()?,
-        max_regression: args.max_regression,
-    };
+    let gates = gates(args)?;
     gates.check(&manifest.labels)?;
     let _lock = args.report.as_deref().map(Run::create).transpose()?;
     if let Some(path) = &args.junit {
@@ -49,44 +46,21 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 
     let progress = Bar::new();
     let stored = args.split_manifest.as_deref();
-    let depth = photos::depth(&args.model, stored, manifest);
+    let depth = parts::depth(&args.model, stored, manifest);
     let folder = photos::scan(&source, args.bad.max_bad, depth, &progress)?;
-    let (places, split) = chosen(args, manifest, &folder)?;
-    let seen = photos::seen(&args.model, stored, manifest, &folder, &places);
-    let photos = Photos {
-        all: photos::relabelled(&folder, manifest)?,
-        undecodable: photos::tolerated(&folder, args.bad.max_bad),
-        places,
-        seen,
-        workers: std::thread::available_parallelism().map_or(1, usize::from),
-    };
+    let (photos, split) = chosen(args, manifest, &folder)?;
     let stop = stop_flag()?;
     let started = Instant::now();
     let measured = measure(&*backend, manifest, photos, &stop, &progress)?;
     let took = started.elapsed();
 
     let results = gates.judge(&measured.evaluation)?;
-    let mut output = Output::stdout(args.json);
-    output.json(&measured.evaluation)?;
-    output.text(measured.text())?;
-    for result in &results {
-        output.text(line(result))?;
-    }
-    if let Some(path) = &args.junit {
-        let xml = junit(&measured.evaluation, &results)?;
-        files::write_atomically(path, |sink| sink.write_all(xml.as_bytes()))?;
-    }
+    print(args, &measured, &results)?;
     if let Some(report) = &args.report {
-        let context = evaluation::Context {
+        let device = backend.execution().device;
+        let context = ReportContext {
             title: facts::title(manifest, &source),
-            facts: facts(
-                args,
-                backend.execution().device,
-                &source,
-                manifest,
-                &measured,
-                took,
-            ),
+            facts: facts(args, device, &source, manifest, &measured, took),
             manifest,
             folder: &folder,
             split: split.as_ref(),
@@ -98,6 +72,29 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         measured.write(report, &context)?;
     }
     judged(&results)
+}
+
+fn gates(args: &EvalArgs) -> Result<Gates> {
+    Ok(Gates {
+        min_accuracy: args.min_accuracy,
+        min_macro_f1: args.min_macro_f1,
+        baseline: args.baseline.as_deref().map(baseline).transpose()?,
+        max_regression: args.max_regression,
+    })
+}
+
+fn print(args: &EvalArgs, measured: &Measured, results: &[GateResult]) -> Result<()> {
+    let mut output = Output::stdout(args.json);
+    output.json(&measured.evaluation)?;
+    output.text(evaluation::text(measured))?;
+    for result in results {
+        output.text(line(result))?;
+    }
+    if let Some(path) = &args.junit {
+        let xml = junit(&measured.evaluation, results)?;
+        files::write_atomically(path, |sink| sink.write_all(xml.as_bytes()))?;
+    }
+    Ok(())
 }
 
 fn facts(
@@ -142,15 +139,27 @@ fn chosen(
     args: &EvalArgs,
     manifest: &Manifest,
     folder: &Folder,
-) -> Result<(Vec<usize>, Option<Split>)> {
-    let Some(part) = args.split.part() else {
-        return Ok(((0..folder.photos.len()).collect(), None));
-    };
+) -> Result<(Photos, Option<Split>)> {
+    let stored = args.split_manifest.as_deref();
     let remedy = "give --split-manifest RUN/split.json, or use --split all if the model was not \
                   trained on any of them";
-    let split_manifest = args.split_manifest.as_deref();
-    let model = (&*args.model, manifest);
-    photos::of_part(part, split_manifest, model, folder, remedy)
+    let (indices, split) = match args.split.part() {
+        None => ((0..folder.photos.len()).collect(), None),
+        Some(part) => {
+            let model = (&*args.model, manifest);
+            let chosen = parts::of_part(part, stored, model, folder, remedy)?;
+            photos::warn(&chosen);
+            (chosen.indices, chosen.split)
+        }
+    };
+    let photos = Photos {
+        all: parts::relabelled(folder, manifest)?,
+        undecodable: photos::tolerated(folder, args.bad.max_bad),
+        seen: parts::seen(&args.model, stored, manifest, folder, &indices),
+        indices,
+        workers: machine::cores(),
+    };
+    Ok((photos, split))
 }
 
 fn line(result: &GateResult) -> String {

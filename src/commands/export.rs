@@ -10,7 +10,7 @@ use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
-use crate::data::{Depth, ScanOptions, Source};
+use crate::data::{Depth, ScanOptions, Source, load_all};
 use crate::error::{Error, Result, shown};
 use crate::export::{self, Choice, Format, Options, Verdict, Verified};
 use crate::files;
@@ -114,7 +114,7 @@ fn pictures(args: &ExportArgs, preprocessing: &Preprocessing) -> Result<Vec<u8>>
     let step = folder.photos.len().div_ceil(PHOTOS).max(1);
     let chosen: Vec<usize> = (0..folder.photos.len()).step_by(step).collect();
     let undecodable = photos::tolerated(&folder, max_bad);
-    photos::pictures(
+    load_all(
         &folder.photos,
         &chosen,
         preprocessing,

@@ -16,8 +16,9 @@ use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::quantize::QuantizeArgs;
-use crate::data::{Folder, Photo, Source, Undecodable};
+use crate::data::{Folder, Photo, Source, Undecodable, load_all, stratified};
 use crate::error::{Error, Result, shown};
+use crate::evaluation::parts;
 use crate::files;
 use crate::graph::{InferenceGraph, Method};
 use crate::inference::{self, Backend, Cpu, Kernels, Options, Precision};
@@ -117,7 +118,7 @@ impl Work<'_> {
         };
         let images = match (&self.args.calibration, &test) {
             (Some(data), _) => self.sample(data)?,
-            (None, Some(test)) => test.pictures(SENSITIVITY_IMAGES, self)?,
+            (None, Some(test)) => test.images(SENSITIVITY_IMAGES, self)?,
             (None, None) => Vec::new(),
         };
         let calibration = Calibration {
@@ -203,7 +204,7 @@ impl Work<'_> {
     }
 
     fn scan(&self, data: &Path) -> Result<Folder> {
-        let depth = photos::depth(&self.args.model, None, self.manifest);
+        let depth = parts::depth(&self.args.model, None, self.manifest);
         let max_bad = self.args.bad.max_bad;
         photos::scan(&Source::from(data), max_bad, depth, &self.progress)
     }
@@ -211,22 +212,22 @@ impl Work<'_> {
     /// Calibration pictures of a data set folder.
     fn sample(&self, data: &Path) -> Result<Vec<u8>> {
         let folder = self.scan(data)?;
-        let places = photos::to_calibrate(&self.args.model, self.manifest, &folder);
+        let indices = parts::to_calibrate(&self.args.model, self.manifest, &folder);
         let wanted = self.args.samples.unwrap_or(SAMPLES) as usize;
-        let places = photos::stratified(&folder.photos, &places, wanted);
+        let indices = stratified(&folder.photos, &indices, wanted);
         let undecodable = photos::tolerated(&folder, self.args.bad.max_bad);
-        self.pictures(&folder.photos, &places, &undecodable)
+        self.images(&folder.photos, &indices, &undecodable)
     }
 
-    fn pictures(
+    fn images(
         &self,
         all: &Arc<[Photo]>,
-        places: &[usize],
+        indices: &[usize],
         undecodable: &Arc<Undecodable>,
     ) -> Result<Vec<u8>> {
         let preprocessing = &self.manifest.preprocessing;
         let (stop, progress) = (&*self.stop, &self.progress);
-        photos::pictures(all, places, preprocessing, undecodable, stop, progress)
+        load_all(all, indices, preprocessing, undecodable, stop, progress)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
-use super::evaluation::{Context, Measured, Photos, Seen, measure};
+use super::evaluation;
 use super::facts::{self, fact};
 use super::output::{Output, note, path_text};
 use super::photos;
@@ -20,6 +20,7 @@ use crate::bundle::Bundle;
 use crate::cli::train::TrainArgs;
 use crate::data::{Folder, Part, Source, Undecodable, Unreadable};
 use crate::error::{Error, Result, shown};
+use crate::evaluation::{Measured, Photos, ReportContext, Seen, measure};
 use crate::files;
 use crate::inference::{self, Options};
 use crate::metrics::Evaluation;
@@ -146,7 +147,7 @@ fn measured(
     let photos = Photos {
         all: Arc::clone(&folder.photos),
         undecodable,
-        places: split.part(part).to_vec(),
+        indices: split.part(part).to_vec(),
         workers: run.config().workers,
         seen: Some(Seen {
             trained: 0,
@@ -159,7 +160,7 @@ fn measured(
         run.record_test(&measured.evaluation)?;
     }
     let history = &finished.state.history;
-    let context = Context {
+    let context = ReportContext {
         title: facts::title(manifest, run.data()),
         facts: facts(finished, part, &measured.evaluation),
         manifest,
@@ -220,7 +221,7 @@ fn report(
         minutes(elapsed),
         best.val_accuracy,
         best.epoch,
-        measured.text(),
+        evaluation::text(measured),
         shown(run.model()),
         shown(&report),
     ))

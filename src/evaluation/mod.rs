@@ -1,5 +1,10 @@
 //! Models measured on data sets.
 
+mod measured;
+pub mod parts;
 mod predictions;
+mod report;
 
-pub use predictions::predictions;
+pub use measured::{Measured, Photos, measure, predicted};
+pub use parts::Seen;
+pub use report::ReportContext;

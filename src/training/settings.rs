@@ -11,6 +11,7 @@ use super::recipe;
 use super::schedule::Scheduler;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
+use crate::machine;
 use crate::models;
 use crate::values::{count, number, seed};
 
@@ -164,7 +165,7 @@ impl Settings {
         let recipe = recipe::find(self.recipe.as_deref().unwrap_or("classic"))?;
         let architecture = models::find(self.arch.as_deref().unwrap_or("resnet18"))?;
         let optimizer = self.optimizer.unwrap_or(Algorithm::Adam);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = machine::cores();
         let last_stage = || LayerName::new(architecture.fine_tune_from);
         let config = Config {
             arch: architecture,

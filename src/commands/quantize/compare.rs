@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::report::Evaluated;
 use super::{Work, photos};
-use crate::commands::evaluation::{Photos, predicted};
-use crate::data::Part;
+use crate::data::{Part, stratified};
 use crate::error::{Error, Result};
+use crate::evaluation::{Photos, parts, predicted};
 use crate::graph::InferenceGraph;
 use crate::inference::{self, Backend, Images, Options, Precision};
 use crate::machine;
@@ -50,12 +50,14 @@ impl Work<'_> {
         let remedy = "give the folder that the model was trained on, or put photos that it was not \
                       trained on into DIR/test/<class>";
         let model = (&*self.args.model, self.manifest);
-        let (places, _) = photos::of_part(Part::Test, None, model, &folder, remedy)?;
-        if places.is_empty() {
+        let chosen = parts::of_part(Part::Test, None, model, &folder, remedy)?;
+        photos::warn(&chosen);
+        let indices = chosen.indices;
+        if indices.is_empty() {
             let message = "there are no photos to evaluate on: the test part is empty";
             return Err(Error::Data(message.into()).into());
         }
-        let photos = photos::relabelled(&folder, self.manifest)?;
+        let photos = parts::relabelled(&folder, self.manifest)?;
         let options = Options {
             precision: Precision::Float32,
             ..self.options
@@ -65,7 +67,7 @@ impl Work<'_> {
         let undecodable = photos::tolerated(&folder, self.args.bad.max_bad);
         let photos = Photos {
             all: photos,
-            places,
+            indices,
             workers: machine::cores(),
             seen: None,
             undecodable,
@@ -79,7 +81,7 @@ impl Work<'_> {
     }
 
     fn predicted(&self, what: &str, backend: &dyn Backend, photos: &Photos) -> Result<Predictions> {
-        self.progress.begin(what, photos.places.len() as u64);
+        self.progress.begin(what, photos.indices.len() as u64);
         let predictions = predicted(backend, self.manifest, photos, &self.stop, &self.progress)?;
         self.progress.finish();
         Ok(predictions)
@@ -95,10 +97,10 @@ impl Test {
     }
 
     /// A few of the photos as the model sees them.
-    pub fn pictures(&self, count: usize, work: &Work<'_>) -> Result<Vec<u8>> {
-        let Photos { all, places, .. } = &self.photos;
-        let places = photos::stratified(all, places, count);
-        work.pictures(all, &places, &self.photos.undecodable)
+    pub fn images(&self, count: usize, work: &Work<'_>) -> Result<Vec<u8>> {
+        let Photos { all, indices, .. } = &self.photos;
+        let indices = stratified(all, indices, count);
+        work.images(all, &indices, &self.photos.undecodable)
     }
 
     /// The comparison in numbers, with the speed of both.
