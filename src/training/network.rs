@@ -35,7 +35,7 @@ pub type Activations = BTreeMap<NodeId, Tensor>;
 pub enum Mode {
     /// Dropout acts, normalisation uses and updates batch statistics, gradients are tracked.
     Train,
-    /// No dropout, normalisation uses running statistics, no gradients.
+    /// No dropout, normalisation uses running statistics, no gradients, all in float32.
     Evaluate,
 }
 
@@ -76,7 +76,7 @@ impl Network {
         Ok(network)
     }
 
-    /// The same network with convolutions and feature maps in this precision. Parameters,
+    /// The same network, trained with convolutions and feature maps in this precision. Parameters,
     /// statistics, linear layers and logits stay float32, as in mixed precision training
     /// (Micikevicius et al., 2018; Kalamkar et al., 2019).
     pub fn with_precision(self, precision: Precision) -> Self {
@@ -188,6 +188,10 @@ impl Network {
             let pass = ForwardPass {
                 first: range.start,
                 mode: if frozen { Mode::Evaluate } else { mode },
+                kind: match mode {
+                    Mode::Train => self.precision.kind(),
+                    Mode::Evaluate => Kind::Float,
+                },
             };
             let run = || self.apply(id, inputs, pass);
             let value = match pass.mode {
@@ -231,10 +235,9 @@ impl Network {
         let value = match &node.op {
             Op::Conv2d(conv) => {
                 anyhow::ensure!(x.len() == 1, "a fused convolution is not trained");
-                let kind = self.precision.kind();
-                let x = torch(first.f_to_kind(kind))?;
-                let cast: Result<Vec<Tensor>> =
-                    tensors.iter().map(|t| torch(t.f_to_kind(kind))).collect();
+                let x = torch(first.f_to_kind(pass.kind))?;
+                let cast = tensors.iter().map(|t| torch(t.f_to_kind(pass.kind)));
+                let cast: Result<Vec<Tensor>> = cast.collect();
                 return convolve(&x, &cast?, conv);
             }
             Op::BatchNorm2d(norm) => return normalise(&first, tensors, norm, training),
@@ -315,6 +318,8 @@ struct ForwardPass {
     /// Index of the first node that is run.
     first: usize,
     mode: Mode,
+    /// The type of feature maps.
+    kind: Kind,
 }
 
 /// `tensors`: weight, bias, running mean, running variance, batches tracked.

@@ -99,7 +99,7 @@ impl<'a> Trainer<'a> {
         let mut last_save = started;
         let last_step = self.optimizer.taken().saturating_sub(1);
         let mut learning_rate = schedule.learning_rate(last_step as usize);
-        while let Some(batch) = batches.next() {
+        for batch in batches.by_ref() {
             let batch = batch?;
             let count = batch.labels.len();
             if count < config.batch_size.min(2) {
@@ -144,7 +144,7 @@ impl<'a> Trainer<'a> {
         let mut batches = self.source.batches(network, val.to_vec(), Pass::Evaluate)?;
         callback.on_event(&Event::Validating { images: val.len() })?;
         let mut predictions = Predictions::new(self.job.run.manifest().labels.clone());
-        while let Some(batch) = batches.next() {
+        for batch in batches.by_ref() {
             let batch = batch?;
             if batch.labels.is_empty() {
                 continue;

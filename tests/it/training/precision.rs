@@ -59,6 +59,20 @@ fn a_step_in_bfloat16_is_the_step_in_float32_but_for_rounding() {
 }
 
 #[test]
+fn evaluation_is_in_float32() {
+    let side = SIZE as i64;
+    let pixels = Tensor::full([2, 3, side, side], 0.5, (Kind::Float, Device::Cpu));
+    let logits = |precision| {
+        let graph = graph("resnet18");
+        let weights = weights(&graph);
+        let network = Network::new(graph, &weights, Device::Cpu).unwrap();
+        let network = network.with_precision(precision);
+        network.forward(&pixels, Mode::Evaluate).unwrap()
+    };
+    assert!(logits(Precision::Bfloat16).equal(&logits(Precision::Float32)));
+}
+
+#[test]
 fn a_run_in_bfloat16_is_repeated_by_its_config() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
