@@ -53,7 +53,7 @@ test: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Run every test that needs nothing else
 
 # oneDNN's limit, then ATen's.
 ISAS := sse41/default avx2/avx2
-ISA_TESTS := engine models networks prediction quantize export::runtimes serving::lifecycle
+ISA_TESTS := inference models networks prediction quantize export::runtimes serving::lifecycle
 
 test-isa: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test what depends on the processor as older ones would run it
 	for isa in $(ISAS); do \

@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use flowers::device::DeviceChoice;
+use flowers::inference::resolve_device;
 use flowers::models::{self, Options};
-use flowers::training::{
-    Algorithm, DeviceChoice, Mode, Network, Optimizer, Precision, resolve_device,
-};
+use flowers::training::{Algorithm, Mode, Network, Optimizer, Precision};
 use tch::{Kind, Reduction, Tensor};
 
 fn main() -> Result<()> {
@@ -34,6 +34,7 @@ fn main() -> Result<()> {
     tch::set_num_threads(argument(4, "2").parse()?);
     let device = DeviceChoice::from_str(&argument(5, "cpu"), false).map_err(anyhow::Error::msg)?;
     let device = resolve_device(device)?;
+    let on_device = tch::Device::from(device);
     let precision =
         Precision::from_str(&argument(6, "float32"), false).map_err(anyhow::Error::msg)?;
 
@@ -48,15 +49,15 @@ fn main() -> Result<()> {
     drop(weights);
     let mut optimizer = Optimizer::new(Algorithm::Adam, network.trainable(), 0.0)?;
     let side = image_size as i64;
-    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, device));
-    let labels = Tensor::randint(10, [batch], (Kind::Int64, device));
+    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, on_device));
+    let labels = Tensor::randint(10, [batch], (Kind::Int64, on_device));
 
     let mut seconds = Vec::with_capacity(steps);
     for _ in 0..steps + 2 {
         let started = Instant::now();
         let logits = network.forward(&pixels, Mode::Train)?;
         let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
-        optimizer.step(&loss, 1e-4)?;
+        optimizer.apply(optimizer.gradients(&loss)?, 1e-4)?;
         let value = loss.double_value(&[]);
         anyhow::ensure!(value.is_finite(), "the loss is {value}");
         seconds.push(started.elapsed().as_secs_f64());

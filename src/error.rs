@@ -39,6 +39,23 @@ impl Error {
     }
 }
 
+/// Parameters or logits that are infinite or NaN, as when a training has diverged: context of an
+/// [`Error::Data`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model's scores are not finite")]
+pub struct NonFinite;
+
+impl NonFinite {
+    /// The error of a network that can't be computed with.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn weights<T>() -> Result<T> {
+        let message = "its weights are broken; train it again, perhaps with a lower learning rate";
+        Err(anyhow::Error::new(Error::Data(message.into())).context(Self))
+    }
+}
+
 /// The exit code of a failed run: that of the first [`Error`] in the chain, 4 for an input or
 /// output error that nothing more was said about, and 101, "a bug", for the rest.
 pub fn exit_code(error: &anyhow::Error) -> u8 {

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use etcetera::BaseStrategy;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result, shown};
@@ -144,6 +145,19 @@ fn folder_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// The folder `name` for what can be made or downloaded again: in the one that `FLOWERS_CACHE` names,
+/// else in `flowers` in the platform's cache folder; `None` where there is none.
+pub fn cache_folder(name: &str) -> Option<PathBuf> {
+    let base = match std::env::var_os("FLOWERS_CACHE").filter(|folder| !folder.is_empty()) {
+        Some(folder) => folder.into(),
+        None => {
+            let platform = etcetera::choose_base_strategy().ok()?;
+            platform.cache_dir().join("flowers")
+        }
+    };
+    Some(base.join(name))
 }
 
 /// Reads a file that the user named.

@@ -1,6 +1,20 @@
-//! Names that are chosen from a list, and what was probably meant by one that is not on it.
+//! Tables whose entries are chosen by name, and what was probably meant by a name that is not there.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+
+/// An entry of a table, chosen by its name.
+pub trait Named {
+    fn name(&self) -> &'static str;
+}
+
+/// The entry of this name; `kind` is what the table holds, e.g. `architecture`.
+///
+/// # Errors
+/// [`Error::Usage`] with the nearest name and all that there are.
+pub fn find<T: Named>(kind: &str, table: &'static [T], name: &str) -> Result<&'static T> {
+    let found = table.iter().find(|entry| entry.name() == name);
+    found.ok_or_else(|| unknown(kind, name, table.iter().map(Named::name)).into())
+}
 
 /// How alike two names must be, 0 to 1, for one to be suggested.
 const ALIKE: f64 = 0.8;

@@ -1,4 +1,4 @@
-//! How long work reports on itself: listeners hear of it, and can't change its result.
+//! How long work reports its progress, to listeners that can't change its result.
 
 /// Something that shows progress. Implementations are called from several threads.
 pub trait Progress: Sync {

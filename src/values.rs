@@ -56,15 +56,25 @@ pub fn number(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "expected a number".into())
 }
 
+/// A parser of numbers within a range.
+pub fn real(
+    range: RangeInclusive<f64>,
+) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse() {
+        Ok(value) if range.contains(&value) => Ok(value),
+        _ => {
+            let (start, end) = (range.start(), range.end());
+            Err(format!("expected a number from {start} to {end}"))
+        }
+    }
+}
+
 /// A number from 0 to 1.
 ///
 /// # Errors
 /// As [`count`].
 pub fn fraction(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(fraction),
-        _ => Err("expected a number from 0 to 1".into()),
-    }
+    real(0.0..=1.0)(text)
 }
 
 #[cfg(test)]
@@ -85,7 +95,10 @@ mod tests {
         assert_eq!(number("-1"), Ok(-1.0));
         assert_eq!(fraction("0.15"), Ok(0.15));
         for bad in ["-0.1", "15", "15%", "nan"] {
-            assert!(fraction(bad).is_err(), "{bad}");
+            assert_eq!(fraction(bad), Err("expected a number from 0 to 1".into()));
         }
+        assert_eq!(real(0.01..=86_400.0)("0.01"), Ok(0.01));
+        let message = "expected a number from 0.01 to 86400";
+        assert_eq!(real(0.01..=86_400.0)("0"), Err(message.into()));
     }
 }

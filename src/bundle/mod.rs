@@ -1,6 +1,7 @@
 //! The model file: weights, and a manifest with all that is needed to use them.
 
 mod foreign;
+mod record;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, shown};
-use crate::graph::{Graph, Quantization};
+use crate::graph::{Graph, InferenceGraph, Quantization};
 use crate::image::Preprocessing;
 use crate::labels::Labels;
 use crate::models::{self, Head};
 use crate::weights::hashed::Hashed;
 use crate::weights::{StateDict, check_finite, safetensors, sniff};
 pub use foreign::{ARCHITECTURE, CHECKPOINT, HEAD};
+pub use record::{TestAccuracy, TrainingMetrics, TrainingRecord};
 
 /// The version of [`Manifest`] that is written, and the newest that is read.
 pub const SCHEMA: u32 = 1;
@@ -49,9 +51,9 @@ pub struct Manifest {
     pub preprocessing: Preprocessing,
     /// The resolved training configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recipe: Option<Value>,
+    pub recipe: Option<TrainingRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metrics: Option<Value>,
+    pub metrics: Option<TrainingMetrics>,
     /// Of the split manifest that the model was trained with, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_sha256: Option<String>,
@@ -134,7 +136,6 @@ impl Manifest {
     /// The first value that no model can have.
     pub fn fault(&self) -> Option<String> {
         let dropout = self.head.dropout;
-        let is_other = |notes: &Option<Value>| notes.as_ref().is_some_and(|v| !v.is_object());
         if self.schema == 0 {
             Some("schema version 0 does not exist".into())
         } else if self.labels.is_empty() {
@@ -143,10 +144,6 @@ impl Manifest {
             Some("the hidden layer of the head has no units".into())
         } else if !(0.0..1.0).contains(&dropout) {
             Some(format!("a dropout of {dropout} is not between 0 and 1"))
-        } else if is_other(&self.recipe) {
-            Some("its recipe is not an object".into())
-        } else if is_other(&self.metrics) {
-            Some("its metrics are not an object".into())
         } else {
             self.preprocessing
                 .validate()
@@ -157,6 +154,18 @@ impl Manifest {
 }
 
 impl Bundle {
+    /// The network for inference.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an architecture that is not known, or weights that do not fit it.
+    pub fn into_network(self) -> Result<InferenceGraph> {
+        let graph = self.manifest.graph()?;
+        match &self.manifest.quantization {
+            Some(quantization) => InferenceGraph::int8(&graph, self.weights, quantization),
+            None => InferenceGraph::float(&graph, &self.weights),
+        }
+    }
+
     /// Reads a model file, and gives the SHA-256 of its bytes in hex beside it.
     ///
     /// # Errors

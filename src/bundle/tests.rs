@@ -58,7 +58,8 @@ fn a_model_comes_back_with_the_hash_of_its_file() {
         hidden: Some(128),
         dropout: 0.2,
     };
-    written.recipe = Some(serde_json::json!({"epochs": 25, "lr": 1e-4}));
+    let recipe = serde_json::json!({"epochs": 25, "lr": 1e-4});
+    written.recipe = Some(TrainingRecord::of(&recipe).unwrap());
     written
         .unknown
         .insert("later".into(), Value::from(vec![1, 2]));
@@ -123,14 +124,14 @@ fn values_that_no_model_can_have() {
     assert!(refusal_of("/schema", "1".into()).contains("no schema version"));
     assert!(refusal_of("/head/hidden", 0.into()).contains("no units"));
     assert!(refusal_of("/head/dropout", 1.into()).contains("dropout of 1"));
-    let mut described = manifest();
-    described.recipe = Some("x".into());
-    assert!(
-        bundle(described.clone())
-            .write(Path::new("unwritten"))
-            .is_err()
-    );
-    assert!(refusal(&serde_json::to_value(described).unwrap()).contains("recipe is not an object"));
+    for (field, message) in [
+        ("recipe", "recipe is not an object"),
+        ("metrics", "metrics are not an object"),
+    ] {
+        let mut json = serde_json::to_value(manifest()).unwrap();
+        json[field] = "x".into();
+        assert!(refusal(&json).contains(message), "{field}");
+    }
     assert!(refusal_of("/preprocessing/crop", 0.into()).contains("crop is 0"));
     assert!(refusal_of("/preprocessing/crop", 257.into()).contains("cropped to 257"));
     assert!(refusal_of("/preprocessing/std/1", 0.into()).contains("std is 0"));

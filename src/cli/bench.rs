@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::paths;
-use crate::engine::{Kernels, Precision};
+use crate::inference::{Kernels, Precision};
 use crate::values;
 
 #[derive(Debug, Args)]

@@ -25,6 +25,11 @@ Accepted layouts: DATA/<class>/*, DATA/{train,val,test}/<class>/* and names like
 test_images), DATA/<class>/{train,val,test}/*, and a CSV file of labels. Hidden and system files and \
 files that are not images are skipped.
 
+Every photo is read, hashed and decoded again, whatever is known from earlier. train and data split do \
+the same for photos that are new or have changed since they were last scanned. eval, quantize, export \
+and train --resume look at the headers of those, as far as they need no more: they find unknown \
+formats, excessive dimensions and files that are cut short at once, and damage when a photo is loaded.
+
 Examples:
   flowers data check photos
   flowers data check --train-dir photos/a --test-dir photos/b

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::data::{MaxBad, SourceArgs};
 use super::paths;
 use crate::data::Part;
-use crate::engine::Precision;
+use crate::inference::Precision;
 use crate::values;
 
 #[derive(Debug, Args)]

@@ -9,7 +9,8 @@ use crate::values;
 Examples:
   flowers info
   flowers info resnet18
-  flowers info run/model.safetensors --json")]
+  flowers info run/model.safetensors --json
+  flowers info --backends")]
 pub struct InfoArgs {
     /// Architecture, model file, or folder of a run; lists architectures and recipes if left out
     #[arg(value_name = "ARCH_OR_MODEL")]
@@ -20,6 +21,9 @@ pub struct InfoArgs {
     /// Number of classes, for an architecture
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = values::whole::<u32>(1..=1_000_000))]
     pub classes: u32,
+    /// List what can run networks on this machine, and why not the rest
+    #[arg(long, conflicts_with_all = ["subject", "image_size"])]
+    pub backends: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -16,7 +16,7 @@ pub mod train;
 
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::training::DeviceChoice;
+use crate::device::DeviceChoice;
 use crate::values;
 
 /// Turn a folder of photos into a tested image classifier

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::paths;
-use crate::engine::Precision;
+use crate::inference::Precision;
 use crate::values;
 
 #[derive(Debug, Args)]

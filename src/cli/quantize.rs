@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 
 use super::data::MaxBad;
 use super::paths;
@@ -63,4 +64,25 @@ pub struct QuantizeArgs {
     pub bad: MaxBad,
     #[command(flatten)]
     pub compute: super::Compute,
+}
+
+impl ValueEnum for Method {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Dynamic, Self::Static]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Dynamic => (
+                "dynamic",
+                "Quantizes the weights of linear layers; activations are quantized as the model runs",
+            ),
+            Self::Static => (
+                "static",
+                "Quantizes weights and activations of the whole network, with ranges measured on \
+                 photos",
+            ),
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
 }

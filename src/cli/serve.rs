@@ -1,29 +1,33 @@
 //! Arguments of `flowers serve`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 use super::paths;
-use crate::engine::Precision;
-use crate::training::DeviceChoice;
-use crate::values::{fraction, seed, whole};
+use crate::device::DeviceChoice;
+use crate::inference::Precision;
+use crate::values::{fraction, real, whole};
+
+/// The range of time limits.
+const SECONDS: RangeInclusive<f64> = 0.01..=86_400.0;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 POST /predict takes a form with one or more images in the field `file`, or a single image as the \
-request body. GET / is a web page to try it. /openapi.json describes the other routes: /labels, \
-/healthz, /readyz, /metrics, and /feedback with --collect.
+request body. GET / is a web page to try the model. /openapi.json describes the other routes: \
+/labels, /healthz, /readyz, /metrics, and /feedback with --collect.
 
 On SIGTERM or Ctrl-C, /readyz starts to fail, accepted requests are finished, and the exit code is 0. \
 On SIGHUP, or when the model file changes, the new model is loaded next to the old one, tested, and \
 swapped in; if it is bad, the old one stays. A socket opened by systemd (LISTEN_FDS) takes the place \
 of --host and --port. Empty environment variables count as unset.
 
-Memory beyond the model: at most --max-connections uploads of twice --max-body; per core, one image \
-of 11 bytes per pixel (--max-pixels) while it is decoded, and as much again for images before it, \
-which is released after ten seconds; and --max-queue images of the network's size.
+Memory beyond the model: for each of --max-connections, at most twice --max-body; for each core, 11 \
+bytes per pixel of the image that it decodes (--max-pixels), and as much again left by earlier images, \
+which is released after ten seconds; and --max-queue images of the network's input size.
 
 Examples:
   flowers serve run/model.safetensors
@@ -35,9 +39,9 @@ pub struct ServeArgs {
     #[arg(env = "FLOWERS_MODEL", value_parser = paths::model())]
     pub model: PathBuf,
     #[command(flatten)]
-    pub place: Place,
+    pub listen: ListenArgs,
     #[command(flatten)]
-    pub limits: ServeLimits,
+    pub limits: LimitArgs,
     /// Device to compute on; on a GPU, see also --max-batch
     #[arg(long, env = "FLOWERS_DEVICE", value_enum, default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
@@ -67,33 +71,33 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub page: PageArgs,
     #[command(flatten)]
-    pub collect: Collect,
+    pub collect: CollectArgs,
 }
 
-/// The page for people.
+/// The web page.
 #[derive(Debug, Args)]
 pub struct PageArgs {
     /// Title of the page [default: Flower Classifier if the classes are flowers, else Image
     /// Classifier]
     #[arg(long, env = "FLOWERS_TITLE", value_name = "TEXT")]
     pub title: Option<String>,
-    /// Confidence, 0 to 1, below which the page calls an answer a guess
+    /// Confidence, 0 to 1, below which the page calls a prediction a guess
     #[arg(long, env = "FLOWERS_UNSURE_BELOW", value_name = "FRACTION", default_value_t = 0.5, value_parser = fraction)]
     pub unsure_below: f64,
 }
 
-/// Where to listen, and what proxies stand in front.
+/// Where to listen, and behind which proxies.
 #[derive(Debug, Args)]
-pub struct Place {
-    /// Address or host name to listen on; 0.0.0.0 for all addresses
+pub struct ListenArgs {
+    /// Address or host name to listen on; 0.0.0.0 for all interfaces
     #[arg(long, env = "FLOWERS_HOST", default_value = "127.0.0.1", value_parser = host)]
     pub host: String,
-    /// Port to listen on; the variable PORT is used too [default: 5000]
+    /// Port to listen on [default: the environment variable PORT, or 5000]
     #[arg(long, env = "FLOWERS_PORT", value_parser = whole::<u16>(0..=65_535))]
     pub port: Option<u16>,
     /// Unix socket to listen on instead of host and port
-    #[arg(long, env = "FLOWERS_LISTEN", value_name = "unix:PATH", value_parser = unix_socket)]
-    pub listen: Option<PathBuf>,
+    #[arg(long = "listen", env = "FLOWERS_LISTEN", value_name = "unix:PATH", value_parser = unix_socket)]
+    pub socket: Option<PathBuf>,
     /// Path in front of every route, e.g. /flowers, for a proxy that does not strip it
     #[arg(long, env = "FLOWERS_BASE_PATH", value_name = "PATH", default_value = "", hide_default_value = true, value_parser = base_path)]
     pub base_path: String,
@@ -108,7 +112,7 @@ pub struct Place {
 }
 
 #[derive(Debug, Args)]
-pub struct ServeLimits {
+pub struct LimitArgs {
     /// Largest request body in bytes
     #[arg(long, env = "FLOWERS_MAX_BODY", value_name = "BYTES", default_value_t = 20_000_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     pub max_body: u64,
@@ -116,48 +120,49 @@ pub struct ServeLimits {
     #[arg(long, env = "FLOWERS_MAX_PIXELS", value_name = "N", default_value_t = 50_000_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     pub max_pixels: u64,
     /// Time limit from the head of a request to its response
-    #[arg(long, env = "FLOWERS_TIMEOUT", value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
+    #[arg(long, env = "FLOWERS_TIMEOUT", value_name = "SECONDS", default_value_t = 30.0, value_parser = real(SECONDS))]
     pub timeout: f64,
-    /// Time limit for receiving the head of a request, for sending part of a response, and for idling
-    #[arg(long, env = "FLOWERS_HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 15.0, value_parser = seconds)]
+    /// Time limit for receiving the head of a request, for a stalled response, and for an idle
+    /// connection
+    #[arg(long, env = "FLOWERS_HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 15.0, value_parser = real(SECONDS))]
     pub header_timeout: f64,
     /// Images between upload and response; beyond that, clients are told to retry later (429). Under
-    /// overload, when images take longer than usual, the limit falls to as little as half of this, to
-    /// keep the wait the same
+    /// overload, when images take longer than usual, the limit falls to as little as half of this, so
+    /// that they do not wait longer
     #[arg(long, env = "FLOWERS_MAX_QUEUE", value_name = "N", default_value_t = 128, value_parser = whole::<u32>(1..=100_000))]
     pub max_queue: u32,
-    /// Most images that a thread computes at once
+    /// Largest batch of images that a thread computes at once
     #[arg(long, env = "FLOWERS_MAX_BATCH", value_name = "N", default_value_t = 8, value_parser = whole::<u32>(1..=1024))]
     pub max_batch: u32,
     /// Open connections; beyond that, clients wait
     #[arg(long, env = "FLOWERS_MAX_CONNECTIONS", value_name = "N", default_value_t = 256, value_parser = whole::<u32>(1..=100_000))]
     pub max_connections: u32,
     /// Time limit for finishing accepted requests after SIGTERM
-    #[arg(long, env = "FLOWERS_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 20.0, value_parser = seconds)]
+    #[arg(long, env = "FLOWERS_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 20.0, value_parser = real(SECONDS))]
     pub drain_timeout: f64,
 }
 
 #[derive(Debug, Args)]
-pub struct Collect {
-    /// Data set folder for photos whose label users confirm or correct on the page
+pub struct CollectArgs {
+    /// Folder for photos whose labels users confirm or correct on the page; becomes a data set
     #[arg(long = "collect", env = "FLOWERS_COLLECT", value_name = "DIR")]
     pub folder: Option<PathBuf>,
-    /// Most photos to keep
+    /// Largest number of photos to keep
     #[arg(
         long = "collect-photos",
         env = "FLOWERS_COLLECT_PHOTOS",
         value_name = "N",
         default_value_t = 10_000,
-        value_parser = seed
+        value_parser = whole::<u64>(0..=u64::MAX)
     )]
     pub photos: u64,
-    /// Most bytes to keep
+    /// Largest total size of the photos to keep, in bytes
     #[arg(
         long = "collect-bytes",
         env = "FLOWERS_COLLECT_BYTES",
         value_name = "BYTES",
         default_value_t = 2_000_000_000,
-        value_parser = seed
+        value_parser = whole::<u64>(0..=u64::MAX)
     )]
     pub bytes: u64,
 }
@@ -172,33 +177,32 @@ pub enum LogFormat {
 fn unix_socket(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("unix:") {
         Some(path) if !path.is_empty() => Ok(path.into()),
-        _ => Err("expected unix: and a path, e.g. unix:/run/flowers.sock".into()),
+        _ => Err("expected unix:PATH, e.g. unix:/run/flowers.sock".into()),
     }
 }
 
-/// A host without scheme and port. Colons are part of IPv6 addresses.
+/// A host without scheme or port. IPv6 addresses contain colons too.
 fn host(text: &str) -> Result<String, String> {
     let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
     let bare = bare.trim_end_matches('/');
     let port = |text: &str| text.parse::<u16>().is_ok();
-    let apart = match bare
+    let bracketed = bare
         .strip_prefix('[')
-        .and_then(|rest| rest.split_once("]:"))
-    {
-        Some(parts) => Some(parts),
-        None if bare.matches(':').count() == 1 => bare.split_once(':'),
-        None => None,
+        .and_then(|rest| rest.split_once("]:"));
+    let split = match bare.matches(':').count() {
+        1 => bare.split_once(':'),
+        _ => bracketed,
     };
-    match apart.filter(|(_, number)| port(number)) {
+    match split.filter(|(_, number)| port(number)) {
         Some((host, port)) => Err(format!(
-            "the port is an option of its own: --host {host} --port {port}"
+            "the port has its own option: --host {host} --port {port}"
         )),
-        None if bare != text => Err(format!("expected a host without scheme: --host {bare}")),
+        None if bare != text => Err(format!("expected a host without a scheme: --host {bare}")),
         None => Ok(text.into()),
     }
 }
 
-/// A path without a slash at its end; `/` is the same as none.
+/// A path without a trailing slash; `/` is the same as none.
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
@@ -208,13 +212,6 @@ fn base_path(text: &str) -> Result<String, String> {
     match path.is_empty() || (path.starts_with('/') && good) {
         true => Ok(path.into()),
         false => Err("expected a path of letters, digits and -_.~, e.g. /flowers".into()),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.01..=86400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("expected seconds from 0.01 to 86400".into()),
     }
 }
 

@@ -14,6 +14,12 @@ The run folder will hold model.safetensors (the best epoch), report.html, confus
 training_curves.png, metrics.json, history.csv, TensorBoard events, train.log, split.json, \
 config.toml and last.ckpt.
 
+Before training, each photo is read and decoded once, a large JPEG at reduced size: unreadable and \
+damaged photos, duplicates and near-duplicates are found then. What was found is kept in the user's \
+cache folder (flowers/scans, or FLOWERS_CACHE/scans; safe to delete), so that the next run reads new \
+and changed photos only. A photo is compared with what the scan found whenever it is loaded: one that \
+has changed or gone stops the run, one that can't be decoded is left out and counted for --max-bad.
+
 Examples:
   flowers train photos --out run
   flowers train photos --out run --arch mobilenet_v2 --recipe two-phase

@@ -14,11 +14,10 @@ use super::progress::Bar;
 use super::table::table;
 use crate::bundle::Bundle;
 use crate::cli::bench::BenchArgs;
-use crate::engine::compile::Network;
-use crate::engine::{Options, Pictures, Session};
 use crate::error::{Error, Result, shown};
-use crate::graph::Graph;
+use crate::graph::{Graph, InferenceGraph};
 use crate::image::Preprocessing;
+use crate::inference::{self, Backend, Images, Options};
 use crate::memory;
 use crate::models;
 use crate::progress::Progress;
@@ -45,7 +44,7 @@ struct Figure {
     p99_ms: f64,
     /// Of the process after its passes; unknown outside Linux.
     resident_mb: Option<f64>,
-    /// From the file, or from random weights in memory, to a session.
+    /// From the file, or from random weights in memory, until it is ready.
     load_ms: f64,
 }
 
@@ -67,24 +66,24 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             precision,
             kernels: args.kernels,
         };
-        let (session, load) = subject.load(&options)?;
-        note(format_args!("precision: {}", session.target()));
+        let (backend, load) = subject.load(&options)?;
+        let execution = backend.execution();
+        note(format_args!("precision: {execution}"));
         let largest = args.batch.iter().copied().max().unwrap_or(1) as usize;
-        let pixels = random_pictures(largest, session.size());
+        let pixels = random_images(largest, backend.image_size());
         for &batch in &args.batch {
             let batch = batch as usize;
-            let pictures = &pixels[..pixels.len() / largest * batch];
-            let passes = time(&session, pictures, args.seconds);
+            let images = &pixels[..pixels.len() / largest * batch];
+            let passes = time(&*backend, images, args.seconds);
             let passes = passes.with_context(|| subject.name())?;
             progress.advance(1);
             let p50 = percentile(&passes, 0.5);
-            let target = session.target();
             figures.push(Figure {
                 model: subject.name(),
-                device: compute::device_name(device),
-                precision: target.arithmetic.to_string(),
-                native: target.is_native(),
-                kernels: if target.fused { "fused" } else { "plain" },
+                device: execution.device.to_string(),
+                precision: execution.arithmetic.to_string(),
+                native: execution.native,
+                kernels: if execution.fused { "fused" } else { "plain" },
                 batch,
                 threads: compute::threads(&args.compute),
                 images_per_second: batch as f64 / p50,
@@ -138,11 +137,11 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// A session, and how long it took to have it.
-    fn load(&self, options: &Options) -> Result<(Session, Duration)> {
+    /// The loaded network, and how long loading took.
+    fn load(&self, options: &Options) -> Result<(Box<dyn Backend>, Duration)> {
         let mut started = Instant::now();
-        let session = match self {
-            Self::File(path) => Session::new(Bundle::read(path)?.0, options),
+        let backend = match self {
+            Self::File(path) => inference::load_bundle(Bundle::read(path)?.0, options),
             Self::Architecture {
                 graph,
                 preprocessing,
@@ -150,38 +149,38 @@ impl<'a> Subject<'a> {
             } => {
                 let weights = graph.initialise(0);
                 started = Instant::now();
-                let network = Network::of_float(graph, &weights)?;
-                Session::of_network(&network, preprocessing, options, &[])
+                let network = InferenceGraph::float(graph, &weights)?;
+                inference::load(&network, preprocessing, options)
             }
         };
-        let session = session.with_context(|| self.name())?;
-        Ok((session, started.elapsed()))
+        let backend = backend.with_context(|| self.name())?;
+        Ok((backend, started.elapsed()))
     }
 }
 
-/// 8-bit RGB of `n` pictures, the same each time.
-fn random_pictures(n: usize, size: usize) -> Vec<u8> {
+/// 8-bit RGB of `n` images, the same each time.
+fn random_images(n: usize, size: usize) -> Vec<u8> {
     let mut pixels = vec![0; n * 3 * size * size];
     ChaCha8Rng::seed_from_u64(0).fill_bytes(&mut pixels);
     pixels
 }
 
 /// Seconds of each pass over the pictures, sorted, after a warm-up.
-fn time(session: &Session, pixels: &[u8], seconds: f64) -> Result<Vec<f64>> {
+fn time(backend: &dyn Backend, pixels: &[u8], seconds: f64) -> Result<Vec<f64>> {
     let [warm_up, timed] = FEWEST;
-    repeat(session, pixels, WARM_UP * seconds, warm_up)?;
-    let mut passes = repeat(session, pixels, seconds, timed)?;
+    repeat(backend, pixels, WARM_UP * seconds, warm_up)?;
+    let mut passes = repeat(backend, pixels, seconds, timed)?;
     passes.sort_by(f64::total_cmp);
     Ok(passes)
 }
 
 /// Seconds of each pass until `seconds` are over and there are `fewest`.
-fn repeat(session: &Session, pixels: &[u8], seconds: f64, fewest: usize) -> Result<Vec<f64>> {
+fn repeat(backend: &dyn Backend, pixels: &[u8], seconds: f64, fewest: usize) -> Result<Vec<f64>> {
     let begin = Instant::now();
     let mut passes = Vec::new();
     while passes.len() < fewest || begin.elapsed().as_secs_f64() < seconds {
         let started = Instant::now();
-        session.logits(Pictures::Rgb8(pixels))?;
+        backend.logits(Images::Rgb8(pixels))?;
         passes.push(started.elapsed().as_secs_f64());
     }
     Ok(passes)
@@ -253,9 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_the_same_each_time() {
-        assert_eq!(random_pictures(2, 4).len(), 96);
-        assert_eq!(random_pictures(2, 4), random_pictures(2, 4));
-        assert!(random_pictures(2, 4)[..48] != random_pictures(2, 4)[48..]);
+    fn images_are_the_same_each_time() {
+        assert_eq!(random_images(2, 4).len(), 96);
+        assert_eq!(random_images(2, 4), random_images(2, 4));
+        assert!(random_images(2, 4)[..48] != random_images(2, 4)[48..]);
     }
 }

@@ -1,13 +1,12 @@
-//! Sets libtorch up: threads, device, and the compiled model.
-
-use tch::Device;
+//! Threads, device, and the loaded model of a command.
 
 use super::output::note;
 use crate::bundle::Bundle;
 use crate::cli::Compute;
-use crate::engine::{self, Kernels, Options, Precision, Session};
+use crate::device::{Device, DeviceChoice};
 use crate::error::Result;
-use crate::training::{self, DeviceChoice};
+use crate::inference::{self, Backend, Kernels, Options, Precision};
+use crate::machine;
 
 /// Applies the arguments and gives the device.
 ///
@@ -19,35 +18,26 @@ pub fn set_up(args: &Compute) -> Result<Device> {
 
 /// Threads that the arguments ask for: one a core unless they say.
 pub fn threads(args: &Compute) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    args.threads.map_or(cores, usize::from)
-}
-
-/// A device as PyTorch names it, e.g. `cuda:0`.
-pub fn device_name(device: Device) -> String {
-    match device {
-        Device::Cuda(place) => format!("cuda:{place}"),
-        other => format!("{other:?}").to_lowercase(),
-    }
+    args.threads.map_or_else(machine::cores, usize::from)
 }
 
 /// As [`set_up`], with a number of threads.
 pub fn with_threads(device: DeviceChoice, threads: usize) -> Result<Device> {
-    engine::use_threads(threads);
-    training::resolve_device(device)
+    inference::set_threads(threads);
+    inference::resolve_device(device)
 }
 
-/// A model compiled for the device of the arguments; says in which precision.
+/// A model loaded on the device of the arguments; says in which precision.
 ///
 /// # Errors
-/// Those of [`set_up`] and [`Session::new`].
-pub fn session(args: &Compute, bundle: Bundle, precision: Precision) -> Result<Session> {
+/// Those of [`set_up`] and [`inference::load_bundle`].
+pub fn load(args: &Compute, bundle: Bundle, precision: Precision) -> Result<Box<dyn Backend>> {
     let options = Options {
         device: set_up(args)?,
         precision,
         kernels: Kernels::Auto,
     };
-    let session = Session::new(bundle, &options)?;
-    note(format_args!("precision: {}", session.target()));
-    Ok(session)
+    let backend = inference::load_bundle(bundle, &options)?;
+    note(format_args!("precision: {}", backend.execution()));
+    Ok(backend)
 }

@@ -3,15 +3,15 @@
 use serde::Serialize;
 
 use super::output::Output;
+use super::photos;
 use super::progress::Bar;
 use super::table::table;
 use crate::cli::data::{CheckArgs, DataCommand, SampleArgs, SplitArgs};
 use crate::data::check::{self, Class, Report, Severity};
-use crate::data::sample::{self, SampleSet};
-use crate::data::{Folder, ScanOptions, Split, SplitOptions};
+use crate::data::{Depth, Folder, ScanOptions, Split, SplitOptions};
 use crate::error::{Error, Result, shown};
-use crate::image::Limits;
 use crate::progress::Progress;
+use crate::sample::{self, SampleSet};
 use crate::values::plural;
 
 /// Runs a `flowers data` verb with its results on standard output.
@@ -34,7 +34,11 @@ pub fn run(command: &DataCommand) -> Result<()> {
 /// can't be indexed.
 pub fn check(args: &CheckArgs, output: &mut Output<'_>, progress: &dyn Progress) -> Result<()> {
     let source = args.source.named()?;
-    let folder = Folder::index(&source, &Limits::default(), progress)?;
+    let options = ScanOptions {
+        reread: true,
+        ..ScanOptions::cached(args.bad.max_bad, Depth::Pixels)
+    };
+    let folder = Folder::index(&source, &options, progress)?;
     let report = check::check(&folder, args.bad.max_bad);
     output.json(&report)?;
     output.text(described(&report))?;
@@ -63,11 +67,8 @@ pub fn split(args: &SplitArgs, output: &mut Output<'_>, progress: &dyn Progress)
         );
         return Err(Error::Usage(message).into());
     }
-    let options = ScanOptions {
-        max_bad: args.bad.max_bad,
-        ..ScanOptions::default()
-    };
-    let folder = Folder::scan(&args.source.named()?, &options, progress)?;
+    let source = args.source.named()?;
+    let folder = photos::scan(&source, args.bad.max_bad, Depth::Pixels, progress)?;
     let options = SplitOptions {
         val: args.val,
         test: args.test,

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use tch::Device;
 
 use super::compute;
 use super::evaluation::{self, Measured, Photos, measure};
@@ -15,10 +14,11 @@ use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::eval::EvalArgs;
-use crate::data::{Folder, ScanOptions, Source, Split};
-use crate::engine::Precision;
+use crate::data::{Folder, Source, Split};
+use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::files;
+use crate::inference::Precision;
 use crate::metrics::junit::junit;
 use crate::metrics::{Evaluation, GateResult, Gates};
 use crate::report::Fact;
@@ -44,28 +44,25 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         files::check_writable(path)?;
     }
     let precision = precision(args, manifest);
-    let session =
-        compute::session(&args.compute, bundle, precision).with_context(|| shown(&args.model))?;
+    let backend =
+        compute::load(&args.compute, bundle, precision).with_context(|| shown(&args.model))?;
 
     let progress = Bar::new();
-    let options = ScanOptions {
-        max_bad: args.bad.max_bad,
-        ..ScanOptions::default()
-    };
-    let folder = Folder::scan(&source, &options, &progress)?;
-    let (places, split) = chosen(args, manifest, &folder)?;
     let stored = args.split_manifest.as_deref();
+    let depth = photos::depth(&args.model, stored, manifest);
+    let folder = photos::scan(&source, args.bad.max_bad, depth, &progress)?;
+    let (places, split) = chosen(args, manifest, &folder)?;
     let seen = photos::seen(&args.model, stored, manifest, &folder, &places);
-    let photos = photos::relabelled(&folder, manifest)?;
     let photos = Photos {
-        all: &photos,
+        all: photos::relabelled(&folder, manifest)?,
+        undecodable: photos::tolerated(&folder, args.bad.max_bad),
         places,
         seen,
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let stop = stop_flag()?;
     let started = Instant::now();
-    let measured = measure(&session, manifest, photos, &stop, &progress)?;
+    let measured = measure(&*backend, manifest, photos, &stop, &progress)?;
     let took = started.elapsed();
 
     let results = gates.judge(&measured.evaluation)?;
@@ -82,7 +79,14 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     if let Some(report) = &args.report {
         let context = evaluation::Context {
             title: facts::title(manifest, &source),
-            facts: facts(args, session.device(), &source, manifest, &measured, took),
+            facts: facts(
+                args,
+                backend.execution().device,
+                &source,
+                manifest,
+                &measured,
+                took,
+            ),
             manifest,
             folder: &folder,
             split: split.as_ref(),
@@ -113,7 +117,7 @@ fn facts(
     facts.extend([
         facts::measured_on(args.split.part(), measured.evaluation.n as usize),
         facts::duration("Measured in", took),
-        facts::processor(&compute::device_name(device), threads),
+        facts::processor(device, threads),
         facts::date(SystemTime::now()),
     ]);
     facts

@@ -6,11 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use crate::bundle::Manifest;
 use crate::data::loader::Transform;
-use crate::data::{Folder, Loader, Photo, Split};
-use crate::engine::{Session, predictions};
+use crate::data::{Folder, Loader, Photo, Split, Undecodable};
 use crate::error::{Result, shown};
+use crate::evaluation::predictions;
 use crate::files;
 use crate::image::{Limits, decode};
+use crate::inference::Backend;
 use crate::metrics::calibration::bins;
 use crate::metrics::{Epoch, Evaluation, GateResult, Mistake, Predictions};
 use crate::progress::Progress;
@@ -37,6 +38,7 @@ pub struct Measured {
     photos: Arc<[Photo]>,
     /// The photos' places, in the order of the predictions.
     places: Vec<usize>,
+    undecodable: Arc<Undecodable>,
 }
 
 /// What a report tells beside the measurement.
@@ -55,29 +57,31 @@ pub struct Context<'a> {
 }
 
 /// Photos to measure a model on; their classes are ids of the model's labels.
-pub struct Photos<'a> {
-    pub all: &'a Arc<[Photo]>,
+pub struct Photos {
+    pub all: Arc<[Photo]>,
     pub places: Vec<usize>,
     /// Threads that decode them.
     pub workers: usize,
     /// `None` when the photos of the training can't be told.
     pub seen: Option<Seen>,
+    /// Takes the photos that are left out because they can't be decoded.
+    pub undecodable: Arc<Undecodable>,
 }
 
 /// Runs a model over photos.
 ///
 /// # Errors
-/// [`crate::error::Error::Data`] when there is no photo or one has become unreadable,
-/// [`crate::error::Error::Interrupted`] when `stop` is set.
+/// [`crate::error::Error::Data`] when there is no photo, one has become unreadable, or more are
+/// undecodable than tolerated; [`crate::error::Error::Interrupted`] when `stop` is set.
 pub fn measure(
-    session: &Session,
+    backend: &dyn Backend,
     manifest: &Manifest,
-    photos: Photos<'_>,
+    photos: Photos,
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Measured> {
     progress.begin("evaluating", photos.places.len() as u64);
-    let predictions = predicted(session, manifest, &photos, stop, progress)?;
+    let predictions = predicted(backend, manifest, &photos, stop, progress)?;
     progress.finish();
     let trained_on = photos.seen.map(|seen| seen.trained as u64);
     Ok(Measured {
@@ -87,8 +91,13 @@ pub fn measure(
         },
         seen: photos.seen,
         predictions,
-        photos: Arc::clone(photos.all),
-        places: photos.places,
+        places: photos
+            .places
+            .into_iter()
+            .filter(|&place| !photos.undecodable.contains(&photos.all[place].path))
+            .collect(),
+        photos: photos.all,
+        undecodable: photos.undecodable,
     })
 }
 
@@ -97,20 +106,21 @@ pub fn measure(
 /// # Errors
 /// As [`measure`].
 pub fn predicted(
-    session: &Session,
+    backend: &dyn Backend,
     manifest: &Manifest,
-    photos: &Photos<'_>,
+    photos: &Photos,
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Predictions> {
     let transform = Transform::plain(&manifest.preprocessing);
-    let (all, order) = (Arc::clone(photos.all), photos.places.clone());
-    let mut loader = Loader::new(all, order, BATCH, transform, photos.workers)?;
+    let (all, order) = (Arc::clone(&photos.all), photos.places.clone());
+    let loader = Loader::new(all, order, BATCH, transform, photos.workers)?;
+    let mut loader = loader.tolerating(&photos.undecodable);
     let mut each = |images| {
         progress.advance(images as u64);
         Ok(())
     };
-    predictions(session, &mut loader, &manifest.labels, stop, &mut each)
+    predictions(backend, &mut loader, &manifest.labels, stop, &mut each)
 }
 
 impl Measured {
@@ -143,8 +153,8 @@ impl Measured {
             split: context
                 .split
                 .map_or_else(Vec::new, |split| counts(split, context.folder)),
-            unreadable: context.folder.unreadable.clone(),
-            config: context.manifest.recipe.clone().unwrap_or_default(),
+            unreadable: [&*context.folder.unreadable, &self.undecodable.found()].concat(),
+            config: context.manifest.recipe.clone().unwrap_or_default().into(),
             command: context.command.clone(),
         })
     }

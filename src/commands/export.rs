@@ -1,22 +1,21 @@
 //! `flowers export`: a model file for another runtime, verified.
 
-use std::path::Path;
-
 use anyhow::Context;
 use image::RgbImage;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::output::{Output, path_text};
+use super::photos;
 use super::progress::Bar;
+use super::stop::stop_flag;
 use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
-use crate::data::{Folder, ScanOptions, Source, sample};
+use crate::data::{Depth, ScanOptions, Source};
 use crate::error::{Error, Result, shown};
 use crate::export::{self, Choice, Format, Options, Verdict, Verified};
 use crate::files;
-use crate::image::decode::{DecodeError, read_bytes};
-use crate::image::{Limits, Preprocessing};
+use crate::image::Preprocessing;
+use crate::sample;
 
 /// Pictures to verify on: drawn ones, or photos from all over a folder.
 const DRAWN: usize = 16;
@@ -50,7 +49,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         if args.no_verify {
             return Ok(None);
         }
-        let pictures = match format.wants_pictures() {
+        let pictures = match format.needs_images() {
             true => pictures(args, &bundle.manifest.preprocessing)?,
             false => Vec::new(),
         };
@@ -110,30 +109,19 @@ fn pictures(args: &ExportArgs, preprocessing: &Preprocessing) -> Result<Vec<u8>>
         let drawn = kinds.map(|(at, kind)| fitted(&sample::draw(kind, 0, at, SIDE)));
         return Ok(drawn.collect::<Vec<_>>().concat());
     };
-    let photos = Folder::scan(
-        &Source::from(&**folder),
-        &ScanOptions::default(),
+    let (source, max_bad) = (Source::from(&**folder), ScanOptions::default().max_bad);
+    let folder = photos::scan(&source, max_bad, Depth::Headers, &Bar::new())?;
+    let step = folder.photos.len().div_ceil(PHOTOS).max(1);
+    let chosen: Vec<usize> = (0..folder.photos.len()).step_by(step).collect();
+    let undecodable = photos::tolerated(&folder, max_bad);
+    photos::pictures(
+        &folder.photos,
+        &chosen,
+        preprocessing,
+        &undecodable,
+        &*stop_flag()?,
         &Bar::new(),
-    )?
-    .photos;
-    let step = photos.len().div_ceil(PHOTOS).max(1);
-    let paths: Vec<&Path> = photos
-        .iter()
-        .step_by(step)
-        .map(|photo| &*photo.path)
-        .collect();
-    let read = |path: &&Path| {
-        let limits = Limits::default();
-        let read = read_bytes(path, &limits).map_err(DecodeError::from);
-        let decoded = read.and_then(|bytes| preprocessing.read(&bytes, &limits));
-        let decoded = decoded.map_err(|cause| Error::Data(format!("{}: {cause}", shown(path))))?;
-        Ok(decoded.picture.into_raw())
-    };
-    Ok(paths
-        .par_iter()
-        .map(read)
-        .collect::<Result<Vec<_>>>()?
-        .concat())
+    )
 }
 
 fn report(

@@ -1,16 +1,16 @@
 //! What a report says of a run besides its numbers: what, from what, where, when.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use crate::bundle::Manifest;
 use crate::data::{Part, Source};
-use crate::engine::cpu;
+use crate::device::Device;
 use crate::error::shown;
+use crate::machine;
 use crate::report::Fact;
+use crate::training::WeightsSource;
 
 /// A heading that names the data set, such as `resnet18 on photos`.
 pub fn title(manifest: &Manifest, data: &Source) -> String {
@@ -25,18 +25,15 @@ pub fn fact(name: &'static str, value: impl Into<String>) -> Fact {
     Fact { name, value }
 }
 
-/// What training started from, if the model says so.
+/// What training started from, if the model file records it.
 pub fn starting_weights(manifest: &Manifest) -> Option<Fact> {
-    let recipe = manifest.recipe.as_ref()?;
-    let weights = match recipe.get("weights")?.as_str()? {
-        "none" => "random, trained from scratch".into(),
-        "imagenet" => "ImageNet".into(),
-        file => Path::new(file)
-            .file_name()
-            .map_or_else(|| file.into(), shown),
+    let record = manifest.recipe.as_ref()?;
+    let weights = match WeightsSource::from(record.weights()?.to_owned()) {
+        WeightsSource::None => "random, trained from scratch".into(),
+        WeightsSource::Imagenet | WeightsSource::Auto => "ImageNet".into(),
+        WeightsSource::File(path) => shown(path.file_name().unwrap_or(path.as_os_str())),
     };
-    let hash = recipe.get("weights-sha256").and_then(Value::as_str);
-    let hash = hash.and_then(|hash| hash.get(..8));
+    let hash = record.weights_sha256().and_then(|hash| hash.get(..8));
     let hash = hash.map_or(String::new(), |hash| format!(" ({hash})"));
     Some(fact("Starting weights", weights + &hash))
 }
@@ -48,18 +45,18 @@ pub fn measured_on(part: Option<Part>, photos: usize) -> Fact {
 }
 
 /// The processor, how many of its threads computed, and the device when that is another.
-pub fn processor(device: &str, threads: usize) -> Fact {
+pub fn processor(device: Device, threads: usize) -> Fact {
     let threads = match threads {
         1 => "1 thread".into(),
         n => format!("{n} threads"),
     };
     let elsewhere = match device {
-        "cpu" => String::new(),
+        Device::Cpu => String::new(),
         device => format!(", computed on {device}"),
     };
     fact(
         "Processor",
-        format!("{}, {threads}{elsewhere}", cpu::name()),
+        format!("{}, {threads}{elsewhere}", machine::processor()),
     )
 }
 

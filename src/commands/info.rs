@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::output::Output;
 use super::table::table;
-use crate::bundle::{self, Bundle, Manifest};
+use crate::bundle::{self, Bundle, Manifest, TrainingMetrics};
 use crate::cli::info::InfoArgs;
 use crate::error::{Result, shown};
 use crate::graph::Graph;
+use crate::inference::BACKENDS;
 use crate::models::{ARCHITECTURES, Architecture, Options};
 use crate::names::unknown;
 use crate::training::recipe::RECIPES;
@@ -23,6 +24,9 @@ use crate::training::recipe::RECIPES;
 /// [`crate::error::Error::Data`] for a broken model file.
 pub fn run(args: &InfoArgs) -> Result<()> {
     let mut output = Output::stdout(args.json);
+    if args.backends {
+        return backends(&mut output);
+    }
     let Some(subject) = &args.subject else {
         return overview(&mut output);
     };
@@ -36,6 +40,27 @@ pub fn run(args: &InfoArgs) -> Result<()> {
     }
     let names = ARCHITECTURES.iter().map(|known| known.name);
     Err(unknown("model file or architecture", &shown(subject), names).into())
+}
+
+fn backends(output: &mut Output<'_>) -> Result<()> {
+    let mut rows = vec![["backend", "here", ""].map(String::from).to_vec()];
+    let mut list = Vec::new();
+    for backend in BACKENDS {
+        let status = (backend.status)();
+        let (usable, found) = match status {
+            Ok(found) => (true, found),
+            Err(cause) => (false, format!("not usable: {cause:#}")),
+        };
+        list.push(json!({
+            "name": backend.name,
+            "summary": backend.summary,
+            "usable": usable,
+            "status": found,
+        }));
+        rows.push(vec![backend.name.into(), found, backend.summary.into()]);
+    }
+    output.json(&list)?;
+    output.text(table(&rows).trim_end())
 }
 
 fn overview(output: &mut Output<'_>) -> Result<()> {
@@ -186,11 +211,10 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
         ),
         None => format!("{} classes", labels.len()),
     };
-    let metrics = manifest.metrics.as_ref();
-    let metric = |key: &str| metrics.and_then(|metrics| metrics[key].as_f64());
-    let number = |key: &str, digits: usize| {
-        metric(key).map_or("unknown".into(), |value| format!("{value:.digits$}"))
-    };
+    let metrics = manifest.metrics.clone().unwrap_or_default();
+    let val_accuracy = metrics.val_accuracy().map(|value| format!("{value:.4}"));
+    let epoch = metrics.epoch().map(|epoch| epoch.to_string());
+    let unknown = || "unknown".to_owned();
     let lines = [
         ("test accuracy", tested(manifest)),
         ("file", shown(path)),
@@ -208,11 +232,11 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
             ),
         ),
         ("weights", numbers(manifest)),
-        ("val accuracy", number("val_accuracy", 4)),
-        ("best epoch", number("epoch", 0)),
+        ("val accuracy", val_accuracy.unwrap_or_else(unknown)),
+        ("best epoch", epoch.unwrap_or_else(unknown)),
         (
             "split",
-            manifest.split_sha256.clone().unwrap_or("unknown".into()),
+            manifest.split_sha256.clone().unwrap_or_else(unknown),
         ),
         (
             "written by",
@@ -228,14 +252,11 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
 
 /// Accuracy on the test photos with its 95% interval, as the end of the training measured it.
 fn tested(manifest: &Manifest) -> String {
-    let metrics = manifest.metrics.clone().unwrap_or_default();
-    let accuracy = metrics["test_accuracy"].as_f64();
-    let [low, high] = [0, 1].map(|end| metrics["test_accuracy_interval"][end].as_f64());
-    let photos = metrics["test_photos"].as_u64();
-    let (Some(accuracy), Some(low), Some(high), Some(photos)) = (accuracy, low, high, photos)
-    else {
+    let test = manifest.metrics.as_ref().and_then(TrainingMetrics::test);
+    let Some(test) = test else {
         return "not measured; `flowers eval` measures it".into();
     };
+    let (accuracy, [low, high], photos) = (test.accuracy, test.interval, test.photos);
     let before = match manifest.quantization {
         Some(_) => ", of the float32 model before it became int8",
         None => "",

@@ -5,20 +5,54 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rayon::prelude::*;
-
 use super::evaluation::Seen;
 use super::output::note;
 use crate::bundle::Manifest;
 use crate::data::content::sha256;
-use crate::data::{self, Folder, Part, Photo, Split, SplitOptions, Transform};
+use crate::data::{
+    self, Depth, Folder, Loader, Part, Photo, ScanOptions, Source, Split, SplitOptions, Transform,
+    Undecodable, Unreadable,
+};
 use crate::error::{Error, Result, shown};
 use crate::image::Preprocessing;
 use crate::progress::Progress;
-use crate::training::Config;
 
 /// Photos that are decoded between two looks at the stop flag.
 const AT_ONCE: usize = 64;
+
+/// As [`Folder::scan`], with [`ScanOptions::cached`].
+pub fn scan(
+    source: &Source,
+    max_bad: f64,
+    depth: Depth,
+    progress: &dyn Progress,
+) -> Result<Folder> {
+    Folder::scan(source, &ScanOptions::cached(max_bad, depth), progress)
+}
+
+/// How closely to look at photos to measure or calibrate a model with: where the split of its
+/// training is written down, it need not be made again, for which they would be decoded.
+pub fn depth(model: &Path, split_manifest: Option<&Path>, manifest: &Manifest) -> Depth {
+    match stored_split(model, split_manifest, manifest) {
+        Some(_) => Depth::Headers,
+        None => Depth::Pixels,
+    }
+}
+
+/// Tolerates as many undecodable photos as the scan has left of `max_bad`, and warns of each.
+pub fn tolerated(folder: &Folder, max_bad: f64) -> Arc<Undecodable> {
+    let warn = |photo: &Unreadable| note(format_args!("warning: {}", skipped(photo)));
+    Arc::new(Undecodable::allowing(folder.tolerated(max_bad), warn))
+}
+
+/// What there is to say of a photo that is left out.
+pub fn skipped(photo: &Unreadable) -> String {
+    format!(
+        "skipped a photo that can't be decoded, {} ({})",
+        shown(&photo.path),
+        photo.reason
+    )
+}
 
 /// The photos of a part, and the split they come from: that of the manifest given, the one that
 /// the model was trained with, or the folder's own parts.
@@ -87,12 +121,8 @@ pub fn seen(
     folder: &Folder,
     places: &[usize],
 ) -> Option<Seen> {
-    let stored = split_manifest.map(Path::to_path_buf);
-    let known = stored.into_iter().chain([beside(model)]).find_map(|path| {
-        let split = data::Manifest::read(&path).ok()?;
-        is_of_training(&split, manifest).then_some(split)
-    });
-    let split = known.or_else(|| made_again(manifest, folder).map(|split| split.manifest))?;
+    let stored = stored_split(model, split_manifest, manifest);
+    let split = stored.or_else(|| made_again(manifest, folder).map(|split| split.manifest))?;
     let count = |part| {
         let hashes: BTreeSet<_> = split.part(part).iter().map(|entry| entry.sha256).collect();
         let of_part = |place: &&usize| hashes.contains(&folder.photos[**place].hash);
@@ -104,12 +134,24 @@ pub fn seen(
     })
 }
 
-/// The split that the model was trained with: the folder's when it is split again, else, as its
-/// photos may have other names by now, that of the manifest beside the model.
+/// The split that the model was trained with: that of the manifest beside the model, else the
+/// folder's when it is split again.
 fn split_of_training(model: &Path, manifest: &Manifest, folder: &Folder) -> Option<Split> {
-    made_again(manifest, folder).or_else(|| {
-        let split = Split::load(&beside(model), folder).ok()?;
-        is_of_training(&split.manifest, manifest).then_some(split)
+    let beside = Split::load(&beside(model), folder).ok();
+    let beside = beside.filter(|split| is_of_training(&split.manifest, manifest));
+    beside.or_else(|| made_again(manifest, folder))
+}
+
+/// The split manifest of the model's training: the one that is given, or the one beside the model.
+fn stored_split(
+    model: &Path,
+    split_manifest: Option<&Path>,
+    manifest: &Manifest,
+) -> Option<data::Manifest> {
+    let given = split_manifest.map(Path::to_path_buf);
+    given.into_iter().chain([beside(model)]).find_map(|path| {
+        let split = data::Manifest::read(&path).ok()?;
+        is_of_training(&split, manifest).then_some(split)
     })
 }
 
@@ -133,15 +175,16 @@ fn own_part(part: Part, folder: &Folder) -> Vec<usize> {
     (0..folder.photos.len()).filter(own).collect()
 }
 
-/// How the model's photos were split, as far as it remembers.
+/// How the model's photos were split, as far as it is recorded.
 fn split_options(manifest: &Manifest) -> SplitOptions {
-    let config = manifest
-        .recipe
-        .clone()
-        .map(serde_json::from_value::<Config>);
-    match config {
-        Some(Ok(config)) => config.split_options(),
-        _ => SplitOptions::default(),
+    let defaults = SplitOptions::default();
+    let Some(record) = &manifest.recipe else {
+        return defaults;
+    };
+    SplitOptions {
+        val: record.val().unwrap_or(defaults.val),
+        test: record.test().unwrap_or(defaults.test),
+        seed: record.seed().unwrap_or(defaults.seed),
     }
 }
 
@@ -211,29 +254,31 @@ pub fn stratified(photos: &[Photo], places: &[usize], count: usize) -> Vec<usize
         .collect()
 }
 
-/// Photos as the model sees them, 8-bit RGB (n, crop, crop, 3).
+/// Photos as the model sees them, 8-bit RGB (n, crop, crop, 3), without the undecodable ones.
 ///
 /// # Errors
-/// [`Error::Data`] for a photo that can't be read any more, [`Error::Interrupted`].
+/// [`Error::Data`] for a photo that can't be read any more and for undecodable ones beyond those
+/// that are tolerated, [`Error::Interrupted`].
 pub fn pictures(
-    photos: &[Photo],
+    photos: &Arc<[Photo]>,
     places: &[usize],
     preprocessing: &Preprocessing,
+    undecodable: &Arc<Undecodable>,
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>> {
     let transform = Transform::plain(preprocessing);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let (photos, order) = (Arc::clone(photos), places.to_vec());
+    let loader = Loader::new(photos, order, AT_ONCE, transform, workers)?;
+    let mut loader = loader.tolerating(undecodable);
     progress.begin("loading photos", places.len() as u64);
     let mut pixels = Vec::new();
-    for places in places.chunks(AT_ONCE) {
-        let loaded: Result<Vec<_>> = places
-            .par_iter()
-            .map(|&place| transform.picture(&photos[place]))
-            .collect();
-        for picture in loaded? {
-            pixels.extend_from_slice(picture.as_raw());
-        }
-        progress.advance(places.len() as u64);
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        pixels.extend_from_slice(&batch.pixels);
+        progress.advance(batch.labels.len() as u64);
+        loader.recycle(batch);
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted("stopped".into()).into());
         }
@@ -249,7 +294,7 @@ mod tests {
     #[test]
     fn a_sample_has_its_share_of_every_class() {
         let photo =
-            |content: u8| Photo::imagined(content, usize::from(content.is_multiple_of(4)), None);
+            |content: u8| Photo::fake(content, usize::from(content.is_multiple_of(4)), None);
         let photos: Vec<Photo> = (0..40).map(photo).collect();
         let all: Vec<usize> = (0..40).collect();
         let sample = stratified(&photos, &all, 20);

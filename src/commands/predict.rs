@@ -15,11 +15,11 @@ use super::progress::Bar;
 use crate::bundle::Bundle;
 use crate::cli::predict::PredictArgs;
 use crate::data::is_hidden;
-use crate::engine::{Pictures, Session};
 use crate::error::{Error, Result, shown};
 use crate::image::decode::read_bytes;
 use crate::image::kind::is_picture;
 use crate::image::{DecodeError, Decoded, Limits, Preprocessing};
+use crate::inference::{Backend, Images};
 use crate::metrics::Answer;
 use crate::progress::{Progress, Silent};
 use answers::Answers;
@@ -39,8 +39,8 @@ pub fn run(args: &PredictArgs) -> Result<()> {
     let (bundle, _) = Bundle::read(&args.model)?;
     let files = listed(&args.files)?;
     let manifest = bundle.manifest.clone();
-    let session = compute::session(&args.compute, bundle, args.precision)
-        .with_context(|| shown(&args.model))?;
+    let backend =
+        compute::load(&args.compute, bundle, args.precision).with_context(|| shown(&args.model))?;
     let named = (args.top_k as usize).min(manifest.labels.len());
     let mut answers = Answers::begin(args.json, args.csv, named)?;
     let mut failures = 0;
@@ -53,8 +53,8 @@ pub fn run(args: &PredictArgs) -> Result<()> {
     progress.begin("predicting", files.len() as u64);
     for files in files.chunks(BATCH) {
         let pictures = pixels(files, &manifest.preprocessing);
-        let rows = scores(&session, &pictures).with_context(|| shown(&args.model))?;
-        let mut rows = rows.chunks(session.classes());
+        let rows = scores(&*backend, &pictures).with_context(|| shown(&args.model))?;
+        let mut rows = rows.chunks(backend.classes());
         for (file, picture) in files.iter().zip(&pictures) {
             let file = file.as_ref().unwrap_or_else(|(file, _)| file);
             match picture {
@@ -154,8 +154,8 @@ fn from_stdin(limits: &Limits) -> io::Result<Vec<u8>> {
 }
 
 /// Logits (n, classes) of the pictures that could be read.
-fn scores(session: &Session, pictures: &[Result<Decoded, String>]) -> Result<Vec<f32>> {
+fn scores(backend: &dyn Backend, pictures: &[Result<Decoded, String>]) -> Result<Vec<f32>> {
     let read = pictures.iter().flatten();
     let read: Vec<&[u8]> = read.map(|decoded| &decoded.picture.as_raw()[..]).collect();
-    session.logits(Pictures::Rgb8(&read.concat()))
+    backend.logits(Images::Rgb8(&read.concat()))
 }

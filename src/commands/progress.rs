@@ -1,4 +1,4 @@
-//! Progress bars on standard error, silent when it is no terminal.
+//! Progress bars on standard error, hidden when it is not a terminal.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_counts_what_it_hears() {
+    fn a_bar_counts_units_until_it_is_finished() {
         let bar = Bar::new();
         bar.begin("reading photos", 10);
         bar.advance(3);

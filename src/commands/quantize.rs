@@ -3,7 +3,6 @@
 mod compare;
 mod report;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,22 +16,18 @@ use super::progress::Bar;
 use super::stop::stop_flag;
 use crate::bundle::{Bundle, Manifest};
 use crate::cli::quantize::QuantizeArgs;
-use crate::data::{Folder, ScanOptions, Source};
-use crate::engine::compile::Network;
-use crate::engine::{Cpu, Kernels, Options, Precision, Session};
+use crate::data::{Folder, Photo, Source, Undecodable};
 use crate::error::{Error, Result, shown};
 use crate::files;
-use crate::graph::Method;
+use crate::graph::{InferenceGraph, Method};
+use crate::inference::{self, Backend, Cpu, Kernels, Options, Precision};
 use crate::quantization::{
-    Calibration, Coverage, Observer, Scheme, Sensitivity, restore, sensitivities,
+    Calibration, Coverage, Found, Observer, SENSITIVITY_IMAGES, Scheme, Search, search,
 };
 use compare::{Compared, Test};
 use report::{Evaluated, Report};
 
 const SAMPLES: u32 = 300;
-
-/// Pictures that sensitivity is measured on.
-const PROBED: usize = 64;
 
 /// Runs `flowers quantize`.
 ///
@@ -57,7 +52,7 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
     let manifest = &bundle.manifest;
     let network = manifest
         .graph()
-        .and_then(|graph| Network::of_float(&graph, &bundle.weights))
+        .and_then(|graph| InferenceGraph::float(&graph, &bundle.weights))
         .with_context(|| shown(&args.model))?;
     let work = Work {
         args,
@@ -66,12 +61,13 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
         stop: stop_flag()?,
         progress: Bar::new(),
     };
-    let (made, report) = work.quantized(network, float_bytes(&bundle))?;
+    let (network, report) = work.quantized(network, bundle.weights.byte_len())?;
+    let (weights, quantization) = network.into_parts();
     let mut int8 = Bundle {
         manifest: manifest.clone(),
-        weights: made.weights,
+        weights,
     };
-    int8.manifest.quantization = made.quantization;
+    int8.manifest.quantization = quantization;
     if let Some(quantization) = &mut int8.manifest.quantization {
         quantization.details = report.details()?;
     }
@@ -100,14 +96,6 @@ fn check(args: &QuantizeArgs) -> Result<()> {
     files::check_replaceable(&args.out, &args.model, args.force)
 }
 
-fn float_bytes(bundle: &Bundle) -> usize {
-    bundle
-        .weights
-        .values()
-        .map(|tensor| tensor.byte_len())
-        .sum()
-}
-
 struct Work<'a> {
     args: &'a QuantizeArgs,
     manifest: &'a Manifest,
@@ -118,19 +106,23 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// The int8 network and what there is to tell about it.
-    fn quantized(&self, network: Network, float_bytes: usize) -> Result<(Network, Report)> {
+    fn quantized(
+        &self,
+        network: InferenceGraph,
+        float_bytes: usize,
+    ) -> Result<(InferenceGraph, Report)> {
         let test = match &self.args.eval {
             Some(data) => Some(self.test(data, &network)?),
             None => None,
         };
-        let pictures = match (&self.args.calibration, &test) {
+        let images = match (&self.args.calibration, &test) {
             (Some(data), _) => self.sample(data)?,
-            (None, Some(test)) => test.pictures(PROBED, self)?,
+            (None, Some(test)) => test.pictures(SENSITIVITY_IMAGES, self)?,
             (None, None) => Vec::new(),
         };
         let calibration = Calibration {
             preprocessing: &self.manifest.preprocessing,
-            pictures: &pictures,
+            images: &images,
             options: self.options,
             stop: &self.stop,
             progress: &self.progress,
@@ -140,94 +132,80 @@ impl Work<'_> {
             Method::Dynamic => Scheme::dynamic(network)?,
             Method::Static => Scheme::calibrated(network, observer, &calibration)?,
         };
-        let fitted = self.fitted(&scheme, test.as_ref(), &calibration)?;
-        let session = self.session(&fitted.network)?;
-        self.tell_of_the_processor(&session);
-        let calibrated = self.args.method == Method::Static;
-        let evaluation = match (&test, fitted.compared) {
-            (Some(test), Some(compared)) => Some(test.report(compared, &session, &pictures)?),
+        let found = self.search(&scheme, test.as_ref(), &calibration)?;
+        let backend = self.load(&found.network)?;
+        note_processor(&*backend);
+        let evaluation = match (&test, found.measured) {
+            (Some(test), Some(compared)) => Some(test.report(compared, &*backend, &images)?),
             _ => None,
         };
         if evaluation.as_ref().is_some_and(Evaluated::is_slower) {
             note("warning: on this machine the int8 model is slower than the float model");
         }
+        let calibrated = self.args.method == Method::Static;
         let report = Report {
             method: self.args.method,
             observer: calibrated.then_some(observer),
             samples: calibrated.then_some(calibration.len()),
-            coverage: Coverage::of(&fitted.network),
+            coverage: Coverage::of(&found.network),
             float_bytes,
-            float_layers: fitted.float_layers,
-            sensitivity: fitted.sensitivity,
+            float_layers: found.float_layers,
+            sensitivity: found.sensitivity,
             evaluation,
         };
-        Ok((fitted.network, report))
+        Ok((found.network, report))
     }
 
-    /// All layers int8, or as many as the accuracy allows.
-    fn fitted(
+    /// All layers int8, or as many as the accuracy on test photos allows.
+    fn search(
         &self,
         scheme: &Scheme,
         test: Option<&Test>,
         calibration: &Calibration<'_>,
-    ) -> Result<Fitted> {
-        let all = scheme.layers();
-        let mut fitted = Fitted {
-            network: scheme.quantized(&all)?,
-            compared: None,
-            float_layers: Vec::new(),
-            sensitivity: Vec::new(),
-        };
-        let Some(test) = test else {
-            return Ok(fitted);
-        };
+    ) -> Result<Found<Option<Compared>>> {
         let max_drop = self.args.max_drop;
-        let mut compared = self.compared(test, &fitted.network)?;
-        if compared.drops_at_most(max_drop) {
-            fitted.compared = Some(compared);
-            return Ok(fitted);
+        let accurate = |compared: &Option<Compared>| {
+            let compared = compared.as_ref();
+            compared.is_none_or(|compared| compared.drops_at_most(max_drop))
+        };
+        let drop = |compared: &Option<Compared>| {
+            let compared = compared.as_ref();
+            compared.map_or(0.0, |compared| -compared.paired.difference)
+        };
+        let mut first = true;
+        let found = search(scheme, calibration, accurate, |network| {
+            let Some(test) = test else { return Ok(None) };
+            let compared = Some(test.compare(&*self.load(network)?, self)?);
+            if std::mem::take(&mut first) && !accurate(&compared) {
+                note(format_args!(
+                    "with all layers in int8, the accuracy drops by {:.4}, more than --max-drop \
+                     {max_drop}: returning the most sensitive layers to float",
+                    drop(&compared)
+                ));
+            }
+            Ok(compared)
+        })?;
+        match found {
+            Search::Found(found) => Ok(found),
+            Search::NotFound(last) => {
+                let message = format!(
+                    "the accuracy drops by more than --max-drop {max_drop} no matter which layers \
+                     are int8 (by {:.4} in the last attempt): nothing was written",
+                    drop(&last)
+                );
+                Err(Error::Gate(message).into())
+            }
         }
-        note(format_args!(
-            "with all layers in int8, the accuracy drops by {:.4}, more than --max-drop \
-             {max_drop}: returning the most sensitive layers to float",
-            -compared.paired.difference
-        ));
-        fitted.sensitivity = sensitivities(scheme, &calibration.first(PROBED))?;
-        let mut fits = |integer: &BTreeSet<usize>| {
-            fitted.network = scheme.quantized(integer)?;
-            compared = self.compared(test, &fitted.network)?;
-            Ok(compared.drops_at_most(max_drop))
-        };
-        let Some(left) = restore(all.clone(), &fitted.sensitivity, &mut fits)? else {
-            let message = format!(
-                "the accuracy drops by more than --max-drop {max_drop} no matter which layers are \
-                 int8 (by {:.4} in the last attempt): nothing was written",
-                -compared.paired.difference
-            );
-            return Err(Error::Gate(message).into());
-        };
-        let float = all
-            .difference(&left)
-            .map(|&place| scheme.name(place).into());
-        fitted.float_layers = float.collect();
-        fitted.compared = Some(compared);
-        Ok(fitted)
     }
 
-    fn compared(&self, test: &Test, network: &Network) -> Result<Compared> {
-        test.compare(&self.session(network)?, self)
-    }
-
-    fn session(&self, network: &Network) -> Result<Session> {
-        Session::of_network(network, &self.manifest.preprocessing, &self.options, &[])
+    fn load(&self, network: &InferenceGraph) -> Result<Box<dyn Backend>> {
+        inference::load(network, &self.manifest.preprocessing, &self.options)
     }
 
     fn scan(&self, data: &Path) -> Result<Folder> {
-        let options = ScanOptions {
-            max_bad: self.args.bad.max_bad,
-            ..ScanOptions::default()
-        };
-        Folder::scan(&Source::from(data), &options, &self.progress)
+        let depth = photos::depth(&self.args.model, None, self.manifest);
+        let max_bad = self.args.bad.max_bad;
+        photos::scan(&Source::from(data), max_bad, depth, &self.progress)
     }
 
     /// Calibration pictures of a data set folder.
@@ -236,34 +214,33 @@ impl Work<'_> {
         let places = photos::to_calibrate(&self.args.model, self.manifest, &folder);
         let wanted = self.args.samples.unwrap_or(SAMPLES) as usize;
         let places = photos::stratified(&folder.photos, &places, wanted);
-        self.pictures(&folder.photos, &places)
+        let undecodable = photos::tolerated(&folder, self.args.bad.max_bad);
+        self.pictures(&folder.photos, &places, &undecodable)
     }
 
-    fn pictures(&self, all: &[crate::data::Photo], places: &[usize]) -> Result<Vec<u8>> {
+    fn pictures(
+        &self,
+        all: &Arc<[Photo]>,
+        places: &[usize],
+        undecodable: &Arc<Undecodable>,
+    ) -> Result<Vec<u8>> {
         let preprocessing = &self.manifest.preprocessing;
-        photos::pictures(all, places, preprocessing, &self.stop, &self.progress)
-    }
-
-    /// Tells when int8 is not what this machine is fast at.
-    fn tell_of_the_processor(&self, session: &Session) {
-        if !session.target().fused {
-            note(
-                "note: this device has no int8 kernels; the int8 model runs in float32 with \
-                 rounded values, no faster than the float model",
-            );
-        } else if !Cpu::detect().int8 {
-            note(
-                "note: this processor has no 8-bit dot products (AVX512-VNNI, AVX-VNNI or AMX), so \
-                 int8 is less of a gain than on others; --eval measures it",
-            );
-        }
+        let (stop, progress) = (&*self.stop, &self.progress);
+        photos::pictures(all, places, preprocessing, undecodable, stop, progress)
     }
 }
 
-/// What came of the search for layers that can be int8.
-struct Fitted {
-    network: Network,
-    compared: Option<Compared>,
-    float_layers: Vec<String>,
-    sensitivity: Vec<Sensitivity>,
+/// Says so when int8 is not what this machine is fast at.
+fn note_processor(backend: &dyn Backend) {
+    if !backend.execution().fused {
+        note(
+            "note: this device has no int8 kernels; the int8 model runs in float32 with rounded \
+             values, no faster than the float model",
+        );
+    } else if !Cpu::detect().int8 {
+        note(
+            "note: this processor has no 8-bit dot products (AVX512-VNNI, AVX-VNNI or AMX), so \
+             int8 is less of a gain than on others; --eval measures it",
+        );
+    }
 }

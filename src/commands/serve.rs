@@ -1,58 +1,58 @@
-//! `flowers serve`: a model behind HTTP.
+//! `flowers serve`: serves a model over HTTP.
 
 use std::time::Duration;
 
 use axum::http::HeaderValue;
-use tch::Device;
 use tokio::runtime;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::cli::serve::{LogFormat, Place, ServeArgs};
-use crate::engine::{Kernels, Options};
+use crate::cli::serve::{ListenArgs, LogFormat, ServeArgs};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::image::Limits;
+use crate::inference::{Kernels, Options, resolve_device};
+use crate::machine;
 use crate::memory;
-use crate::serving::client::{Trusted, TrustedName};
-use crate::serving::collect::Bounds;
-use crate::serving::keys::Keys;
+use crate::serving::client::{TrustedProxies, TrustedProxy};
+use crate::serving::collection::Quota;
+use crate::serving::config::{ConnectionLimits, ServerConfig};
+use crate::serving::keys::ApiKeys;
 use crate::serving::listener::Listener;
 use crate::serving::serve;
-use crate::serving::service::decoders;
-use crate::serving::settings::{Connections, Settings};
-use crate::training::resolve_device;
+use crate::serving::state::max_decoders;
 
-/// Where Cloud Run and others tell the port.
+/// How Cloud Run and other platforms pass the port.
 const PORT: &str = "PORT";
 
-/// Runs `flowers serve` until it is told to stop.
+/// Runs `flowers serve` until SIGTERM or Ctrl-C.
 ///
 /// # Errors
-/// [`Error::Usage`] for values that make no sense; [`Error::Environment`] when it can't listen;
+/// [`Error::Usage`] for invalid values; [`Error::Environment`] when it can't listen;
 /// those of loading the model.
 pub fn run(args: &ServeArgs) -> Result<()> {
-    log(args.log_format);
-    let settings = settings(args)?;
+    start_log(args.log_format);
+    let config = config(args)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
-        // For decoding, and a few for loading models and writing photos.
-        .max_blocking_threads(decoders() + 4)
+        // For decoding, and a few for writing photos and other work.
+        .max_blocking_threads(max_decoders() + 4)
         .on_thread_start(memory::share_and_return)
         .build();
-    let refused = |cause| Error::Environment(format!("can't start threads: {cause}"));
-    let runtime = runtime.map_err(refused)?;
+    let failed = |cause| Error::Environment(format!("can't start threads: {cause}"));
+    let runtime = runtime.map_err(failed)?;
     let served = runtime.block_on(async {
-        let listener = listener(&args.place).await?;
-        serve(listener, settings).await
+        let listener = listener(&args.listen).await?;
+        serve(listener, config).await
     });
-    // Nobody waits for what is still being decoded.
+    // Images that are still being decoded have lost their requests.
     runtime.shutdown_background();
     served?;
-    // Without the destructors of libtorch, which its threads may still be using.
-    // SAFETY: all that was accepted is answered, and no file is open for writing.
+    // Skips the destructors of libtorch, whose state its threads may still use.
+    // SAFETY: accepted requests have been answered, and no file is open for writing.
     unsafe { libc::_exit(0) }
 }
 
-fn log(format: LogFormat) {
+fn start_log(format: LogFormat) {
     let logs = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(LevelFilter::INFO);
@@ -62,13 +62,13 @@ fn log(format: LogFormat) {
     }
 }
 
-fn settings(args: &ServeArgs) -> Result<Settings> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+fn config(args: &ServeArgs) -> Result<ServerConfig> {
+    let cores = machine::cores();
     let limits = &args.limits;
     let device = resolve_device(args.device)?;
-    Ok(Settings {
+    Ok(ServerConfig {
         model: args.model.clone(),
-        engine: Options {
+        inference: Options {
             device,
             precision: args.precision,
             kernels: Kernels::Auto,
@@ -77,28 +77,32 @@ fn settings(args: &ServeArgs) -> Result<Settings> {
             Device::Cpu => args.threads.map_or(cores, usize::from),
             _ => 1,
         },
-        base_path: args.place.base_path.clone(),
-        trusted: trusted(&args.place.trusted_proxy)?,
-        picture: Limits {
+        base_path: args.listen.base_path.clone(),
+        trusted_proxies: trusted_proxies(&args.listen.trusted_proxy)?,
+        image_limits: Limits {
             max_pixels: limits.max_pixels,
             max_bytes: limits.max_body,
         },
         timeout: Duration::from_secs_f64(limits.timeout),
         max_queue: limits.max_queue as usize,
         max_batch: limits.max_batch as usize,
-        connections: Connections {
+        connections: ConnectionLimits {
             max: limits.max_connections as usize,
             head_timeout: Duration::from_secs_f64(limits.header_timeout),
             drain_timeout: Duration::from_secs_f64(limits.drain_timeout),
         },
         cors_origins: origins(&args.cors_origin)?,
-        keys: args.api_key_file.as_deref().map(Keys::read).transpose()?,
-        collect: args.collect.folder.clone().map(|folder| {
-            let bounds = Bounds {
+        keys: args
+            .api_key_file
+            .as_deref()
+            .map(ApiKeys::read)
+            .transpose()?,
+        collection: args.collect.folder.clone().map(|folder| {
+            let quota = Quota {
                 photos: args.collect.photos,
                 bytes: args.collect.bytes,
             };
-            (folder, bounds)
+            (folder, quota)
         }),
         title: args.page.title.clone().filter(|title| !title.is_empty()),
         unsure_below: args.page.unsure_below,
@@ -106,22 +110,22 @@ fn settings(args: &ServeArgs) -> Result<Settings> {
     })
 }
 
-fn trusted(names: &[String]) -> Result<Trusted> {
-    let name = |name: &String| {
-        let refused = |why| Error::Usage(format!("--trusted-proxy {name}: {why}"));
-        name.parse::<TrustedName>().map_err(refused)
+fn trusted_proxies(names: &[String]) -> Result<TrustedProxies> {
+    let parse = |name: &String| {
+        let invalid = |why| Error::Usage(format!("--trusted-proxy {name}: {why}"));
+        name.parse::<TrustedProxy>().map_err(invalid)
     };
     let names = names.iter().filter(|name| !name.is_empty());
-    let names: Vec<TrustedName> = names.map(name).collect::<Result<_, _>>()?;
-    Ok(Trusted::new(&names))
+    let proxies = names.map(parse).collect::<Result<_, _>>()?;
+    Ok(TrustedProxies::new(proxies))
 }
 
-/// Origins as browsers send them: a scheme, a host, perhaps a port, and nothing behind.
+/// Origins as browsers send them: a scheme, a host, and maybe a port, without a path.
 fn origins(names: &[String]) -> Result<Vec<HeaderValue>> {
-    let origin = |name: &String| {
+    let parse = |name: &String| {
         let host = name.split_once("://").map(|(_, host)| host);
-        let good = name == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
-        let value = HeaderValue::from_str(name).ok().filter(|_| good);
+        let valid = name == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
+        let value = HeaderValue::from_str(name).ok().filter(|_| valid);
         value.ok_or_else(|| {
             let message = format!(
                 "--cors-origin {name}: expected an origin without a path, e.g. \
@@ -131,24 +135,24 @@ fn origins(names: &[String]) -> Result<Vec<HeaderValue>> {
         })
     };
     let names = names.iter().filter(|name| !name.is_empty());
-    names.map(origin).collect()
+    names.map(parse).collect()
 }
 
-async fn listener(place: &Place) -> Result<Listener> {
+async fn listener(args: &ListenArgs) -> Result<Listener> {
     if let Some(inherited) = Listener::inherited()? {
         return Ok(inherited);
     }
-    if let Some(path) = &place.listen {
+    if let Some(path) = &args.socket {
         #[cfg(unix)]
         return Listener::unix(path);
         #[cfg(not(unix))]
-        return Err(Error::Usage("unix sockets need a Unix system".into()).into());
+        return Err(Error::Usage("Unix sockets need a Unix system".into()).into());
     }
-    Listener::tcp(&place.host, port(place.port)?).await
+    Listener::tcp(&args.host, port(args.port)?).await
 }
 
 fn port(given: Option<u16>) -> Result<u16> {
-    /// What Flask listens on, whose clients are to go on working.
+    /// That of Flask, so that its clients work unchanged.
     const DEFAULT: u16 = 5000;
     if let Some(port) = given {
         return Ok(port);

@@ -1,36 +1,32 @@
-//! `flowers train`: configuration, data, training, and the report of the best model.
+//! `flowers train`: start or resume a run, train, and report on the best model.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
-use tch::Device;
 
-use super::compute;
 use super::evaluation::{Context, Measured, Photos, Seen, measure};
 use super::facts::{self, fact};
 use super::output::{Output, note, path_text};
+use super::photos;
 use super::progress::Bar;
 use super::stop::stop_flag;
 use super::watch::Watch;
-use crate::bundle::{Bundle, Manifest};
+use crate::bundle::Bundle;
 use crate::cli::train::TrainArgs;
-use crate::data::{self, Folder, Part, ScanOptions, Source, Split};
-use crate::engine::{Cpu, Options, Session};
+use crate::data::{Folder, Part, Source, Undecodable, Unreadable};
 use crate::error::{Error, Result, shown};
 use crate::files;
-use crate::graph::Graph;
-use crate::image::Limits;
+use crate::inference::{self, Options};
 use crate::metrics::Evaluation;
 use crate::report::{Fact, curves_png};
-use crate::training::observe::{Csv, Log, Observer, TensorBoard};
-use crate::training::{
-    Checkpoint, Config, Header, Job, Network, Precision, Run, Settings, Start, State, fit,
-};
+use crate::training::callback::{Callback, Csv, Log, TensorBoard};
+use crate::training::{Config, FinishedRun, Run, Settings, TrainingSession};
 use crate::values::plural;
-use crate::weights::StateDict;
 
 /// Runs `flowers train`.
 ///
@@ -45,9 +41,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
                 let message = "give a data set folder and --out, or --resume";
                 return Err(Error::Usage(message.into()).into());
             };
-            let made = !out.exists();
+            let is_new = !out.exists();
             let done = start(&data, out, &args);
-            if done.is_err() && made {
+            if done.is_err() && is_new {
                 // Succeeds only while the folder is empty: nothing of a run is lost.
                 std::fs::remove_dir(out).ok();
             }
@@ -57,73 +53,37 @@ pub fn run(args: TrainArgs) -> Result<()> {
 }
 
 fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
-    let mut config = configured(args)?;
-    let progress = Bar::new();
-    let at_hand = Start::at_hand(&config, &progress)?;
-    refuse_inside(out, data)?;
-    let lock = Run::create(out)?;
-    let device = compute::with_threads(config.device, config.threads)?;
-    let folder = scan(data, config.max_bad, &progress)?;
-    let split = match &args.split {
-        Some(path) => Split::load(path, &folder)?,
-        None => Split::make(&folder, &config.split_options())?,
-    };
-    let origin = match at_hand {
-        Some(origin) => origin,
-        None => Start::download(&config, &progress)?,
-    };
-    origin.record(&mut config);
-    let warnings = warnings(&origin, &folder, &split);
-    for warning in &warnings {
-        note(format_args!("warning: {warning}"));
-    }
-    let options = config.model_options(folder.labels.len())?;
-    let graph = config.architecture()?.graph(&options)?;
-    let (weights, from) = origin.parameters(&config, &graph)?;
-    let network = network_on(graph, &weights, device, config.precision)?;
-    drop(weights);
-    let manifest = Manifest {
-        recipe: Some(serde_json::to_value(&config)?),
-        split_sha256: Some(split.manifest.sha256()?),
-        ..Manifest::new(
-            config.arch.clone(),
-            options.head,
-            folder.labels.clone(),
-            (config.architecture()?.preprocessing)(config.image_size as u32),
-        )
-    };
-    let mut header = Header::new(config, manifest, data);
-    header.warnings = warnings;
-    let run = Run::begin(out, lock, header)?;
-    split.manifest.write(&run.file("split.json"))?;
+    let config = configured(args)?;
+    let split = args.split.as_deref();
+    let (session, origin) = TrainingSession::start(config, data, out, split, &Bar::new())?;
+    warn(&session.warnings);
     note(format_args!(
-        "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from {from}",
+        "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from \
+         {origin}",
         data,
-        folder.labels.len(),
-        split.train.len(),
-        split.val.len(),
-        split.test.len(),
-        run.config().arch,
+        session.folder.labels.len(),
+        session.split.train.len(),
+        session.split.val.len(),
+        session.split.test.len(),
+        session.run.config().arch.name,
     ));
-    let position = Position {
-        network,
-        state: State::default(),
-        optimizer: None,
-    };
-    train(&run, &folder, &split, position, args)
+    train(session, args)
 }
 
-/// The configuration that the arguments come to; a split that can't be used is refused too.
+/// The configuration of a `--config` file and the arguments, which take precedence.
 fn configured(args: &TrainArgs) -> Result<Config> {
     let file = match &args.config {
         Some(path) => settings(path)?,
         None => Settings::default(),
     };
-    let config = args.settings.clone().over(file).resolve()?;
-    if let Some(path) = &args.split {
-        data::Manifest::read(path)?;
-    }
-    Ok(config)
+    args.settings.clone().over(file).resolve()
+}
+
+fn settings(path: &Path) -> Result<Settings> {
+    let text = String::from_utf8(files::read(path)?)
+        .map_err(|_| Error::Usage(format!("{} is not text", shown(path))))?;
+    Settings::from_toml(&text)
+        .map_err(|cause| Error::Usage(format!("{}: {cause}", shown(path))).into())
 }
 
 fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
@@ -137,145 +97,81 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
                        options but --epochs";
         return Err(Error::Usage(message.into()).into());
     }
-    let (mut run, checkpoint) = Run::resume(out, args.source.source())?;
-    if let Some(epochs) = epochs {
-        run.train_until(epochs, &checkpoint.header.state)?;
+    let session = TrainingSession::resume(out, args.source.source(), epochs, &Bar::new())?;
+    warn(&session.warnings);
+    if let Some(state) = session.resumed_from() {
+        note(format_args!(
+            "resuming {} after {} and {}",
+            shown(out),
+            plural(state.history.len(), "epoch"),
+            plural(state.batch, "batch")
+        ));
     }
-    let config = run.config();
-    let device = compute::with_threads(config.device, config.threads)?;
-    let folder = scan(run.data(), config.max_bad, &Bar::new())?;
-    let path = run.file("split.json");
-    let split = Split::load(&path, &folder)?;
-    if run.manifest().split_sha256 != Some(split.manifest.sha256()?) {
-        let message = format!(
-            "{} is not the split that the run began with; restore it, or start a new run",
-            shown(&path)
-        );
-        return Err(Error::Data(message).into());
-    }
-    let graph = run.manifest().graph()?;
-    let network = network_on(graph, &checkpoint.network, device, config.precision)?;
-    if epochs.is_some() {
-        run.record_epochs(&checkpoint)?;
-    }
-    let Checkpoint {
-        header: Header { state, .. },
-        optimizer,
-        ..
-    } = checkpoint;
-    note(format_args!(
-        "resuming {} after {} and {}",
-        shown(out),
-        plural(state.history.len(), "epoch"),
-        plural(state.batch, "batch")
-    ));
-    let position = Position {
-        network,
-        state,
-        optimizer: Some(optimizer),
-    };
-    train(&run, &folder, &split, position, args)
+    train(session, args)
 }
 
-/// The network to train; warns where its precision makes it slower than float32 would be.
-fn network_on(
-    graph: Graph,
-    weights: &StateDict,
-    device: Device,
-    precision: Precision,
-) -> Result<Network> {
-    if precision == Precision::Bfloat16 && device == Device::Cpu && !Cpu::detect().bfloat16 {
-        note("warning: this processor has no bfloat16 arithmetic, --precision float32 is faster");
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        note(format_args!("warning: {warning}"));
     }
-    Ok(Network::new(graph, weights, device)?.with_precision(precision))
 }
 
-/// Where training starts from.
-struct Position {
-    network: Network,
-    state: State,
-    optimizer: Option<StateDict>,
-}
-
-fn train(
-    run: &Run,
-    folder: &Folder,
-    split: &Split,
-    position: Position,
-    args: &TrainArgs,
-) -> Result<()> {
+fn train(session: TrainingSession, args: &TrainArgs) -> Result<()> {
     let started = Instant::now();
-    let Position {
-        mut network,
-        state,
-        optimizer,
-    } = position;
-    let mut observers = observers(run)?;
+    let mut callbacks = callbacks(&session.run)?;
+    let undecodable = tolerated(&session.run, &session.folder)?;
     let stop = stop_flag()?;
-    let job = Job {
-        run,
-        photos: folder.photos.clone(),
-        train: &split.train,
-        val: &split.val,
-        limits: Limits::default(),
-        stop: &stop,
-    };
-    let state = fit(&job, &mut network, state, optimizer, &mut observers)?;
-    let device = network.device();
-    drop(network);
-    let (measured, part) = measured(run, folder, split, &state, device, &stop)?;
-    report(run, &state, &measured, part, started.elapsed(), args.json)
+    let finished = session.train(&undecodable, &stop, &mut callbacks)?;
+    let (measured, part) = measured(&finished, undecodable, &stop)?;
+    report(&finished, &measured, part, started.elapsed(), args.json)
 }
 
 /// Measures the best model on the test photos, or on the validation photos where there are none,
 /// and writes the report into the run.
 fn measured(
-    run: &Run,
-    folder: &Folder,
-    split: &Split,
-    state: &State,
-    device: Device,
+    finished: &FinishedRun,
+    undecodable: Arc<Undecodable>,
     stop: &AtomicBool,
 ) -> Result<(Measured, Part)> {
+    let FinishedRun {
+        run, folder, split, ..
+    } = finished;
     let (bundle, _) = Bundle::read(&run.model())?;
     let manifest = &bundle.manifest.clone();
-    let session = Session::new(bundle, &Options::float32(device))?;
-    let part = if split.test.is_empty() {
-        Part::Val
-    } else {
-        Part::Test
+    let backend = inference::load_bundle(bundle, &Options::float32(finished.device))?;
+    let (part, selected) = match split.test.is_empty() {
+        true => (Part::Val, split.val.len()),
+        false => (Part::Test, 0),
     };
     let photos = Photos {
-        all: &folder.photos,
+        all: Arc::clone(&folder.photos),
+        undecodable,
         places: split.part(part).to_vec(),
         workers: run.config().workers,
         seen: Some(Seen {
             trained: 0,
-            selected: if part == Part::Val {
-                split.val.len()
-            } else {
-                0
-            },
+            selected,
         }),
     };
-    let measured = measure(&session, manifest, photos, stop, &Bar::new())
+    let measured = measure(&*backend, manifest, photos, stop, &Bar::new())
         .map_err(|error| run.explain_interruption(error))?;
     if part == Part::Test {
         run.record_test(&measured.evaluation)?;
     }
+    let history = &finished.state.history;
     let context = Context {
         title: facts::title(manifest, run.data()),
-        facts: facts(run, state, part, &measured.evaluation, device),
+        facts: facts(finished, part, &measured.evaluation),
         manifest,
         folder,
         split: Some(split),
-        history: state.history.clone(),
+        history: history.clone(),
         gates: Vec::new(),
         warnings: run.warnings().to_vec(),
         command: run.again(),
     };
     measured.write(run.folder(), &context)?;
-    let curves = curves_png(&state.history)?;
+    let curves = curves_png(history)?;
     files::write_atomically(&run.file("training_curves.png"), |sink| {
         sink.write_all(&curves)
     })?;
@@ -295,14 +191,15 @@ struct Summary<'a> {
 }
 
 fn report(
-    run: &Run,
-    state: &State,
+    finished: &FinishedRun,
     measured: &Measured,
     part: Part,
     elapsed: Duration,
     json: bool,
 ) -> Result<()> {
-    let best = state
+    let run = &finished.run;
+    let best = finished
+        .state
         .best()
         .ok_or_else(|| Error::Data("the run has no completed epoch".into()))?;
     let report = run.file("report.html");
@@ -329,105 +226,47 @@ fn report(
     ))
 }
 
-/// Refuses an output folder inside the data set, which is never written to.
-fn refuse_inside(out: &Path, data: &Source) -> Result<()> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-    let out_is_inside = |folder: &&Path| absolute(out).starts_with(absolute(folder));
-    let is_walked = !matches!(data, Source::Listed { .. });
-    if is_walked && data.folders().iter().any(out_is_inside) {
-        let message = format!(
-            "--out {} is inside the data set, which is never written to; choose another folder",
-            shown(out)
-        );
-        return Err(Error::Usage(message).into());
-    }
-    Ok(())
-}
-
-fn settings(path: &Path) -> Result<Settings> {
-    let text = String::from_utf8(files::read(path)?)
-        .map_err(|_| Error::Usage(format!("{} is not text", shown(path))))?;
-    Settings::from_toml(&text)
-        .map_err(|cause| Error::Usage(format!("{}: {cause}", shown(path))).into())
-}
-
-fn scan(data: &Source, max_bad: f64, progress: &Bar) -> Result<Folder> {
-    let options = ScanOptions {
-        max_bad,
-        ..ScanOptions::default()
+/// Tolerates as many undecodable photos as the scan has left of the run's share, and tells of each
+/// on standard error and in the log.
+fn tolerated(run: &Run, folder: &Folder) -> Result<Arc<Undecodable>> {
+    let log = Mutex::new(log(run)?);
+    let tell = move |photo: &Unreadable| {
+        let line = format!("warning: {}", photos::skipped(photo));
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(log, "{line}").ok();
+        note(line);
     };
-    Folder::scan(data, &options, progress)
+    let allowed = folder.tolerated(run.config().max_bad);
+    Ok(Arc::new(Undecodable::allowing(allowed, tell)))
 }
 
-/// What is to be known of a run before it starts.
-fn warnings(origin: &Start, folder: &Folder, split: &Split) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let Start::Scratch { warning } = origin {
-        warnings.extend(warning.clone());
-    }
-    warnings.extend(split.warnings(folder));
-    warnings.extend(folder.lookalikes());
-    if let Some(first) = folder.unreadable.first() {
-        warnings.push(format!(
-            "skipped {} unreadable photos, e.g. {} ({})",
-            folder.unreadable.len(),
-            folder.shown(&first.path),
-            first.reason
-        ));
-    }
-    let check = folder.source.check();
-    if let Some(first) = folder.damaged.first() {
-        warnings.push(format!(
-            "damaged photos, used as far as they go: {}, e.g. {} ({}); `{check}` lists them",
-            folder.damaged.len(),
-            folder.shown(&first.path),
-            first.reason
-        ));
-    }
-    if let Some(first) = folder.loose.first() {
-        warnings.push(format!(
-            "photos outside the class folders, not used: {}, e.g. {}; `{check}` lists them",
-            folder.loose.len(),
-            folder.shown(first)
-        ));
-    }
-    warnings
+/// The run's log, to write more to it.
+fn log(run: &Run) -> Result<File> {
+    let path = run.log();
+    let opened = OpenOptions::new().create(true).append(true).open(&path);
+    opened.map_err(|cause| {
+        Error::Environment(format!("can't write {}: {cause}", shown(&path))).into()
+    })
 }
 
-fn observers(run: &Run) -> Result<Vec<Box<dyn Observer>>> {
-    let epochs = run
-        .config()
-        .phases()?
-        .iter()
-        .map(|phase| phase.epochs)
-        .sum();
-    let log = run.log();
-    let sink = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log)
-        .map_err(|cause| Error::Environment(format!("can't write {}: {cause}", shown(&log))))?;
+fn callbacks(run: &Run) -> Result<Vec<Box<dyn Callback>>> {
+    let epochs = run.config().phases().iter().map(|phase| phase.epochs).sum();
     Ok(vec![
         Box::new(Watch::new(epochs)),
-        Box::new(Log::new(sink, epochs)),
+        Box::new(Log::new(log(run)?, epochs)),
         Box::new(Csv(run.file("history.csv"))),
         Box::new(TensorBoard::create(run.folder())?),
     ])
 }
 
-fn facts(
-    run: &Run,
-    state: &State,
-    part: Part,
-    evaluation: &Evaluation,
-    device: Device,
-) -> Vec<Fact> {
+fn facts(finished: &FinishedRun, part: Part, evaluation: &Evaluation) -> Vec<Fact> {
+    let (run, history) = (&finished.run, &finished.state.history);
     let config = run.config();
-    let trained = state.history.iter().map(|epoch| epoch.seconds).sum();
-    let epochs = plural(state.history.len(), "epoch");
+    let trained = history.iter().map(|epoch| epoch.seconds).sum();
+    let epochs = plural(history.len(), "epoch");
     let mut facts = vec![
         fact("Data", run.data().to_string()),
-        fact("Recipe", format!("{}, {epochs}", config.recipe)),
+        fact("Recipe", format!("{}, {epochs}", config.recipe.name)),
     ];
     facts.extend(facts::starting_weights(run.manifest()));
     facts.extend([
@@ -436,7 +275,7 @@ fn facts(
             "Trained in",
             Duration::try_from_secs_f64(trained).unwrap_or_default(),
         ),
-        facts::processor(&compute::device_name(device), config.threads),
+        facts::processor(finished.device, config.threads),
         facts::date(SystemTime::now()),
     ]);
     facts

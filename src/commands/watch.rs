@@ -7,9 +7,9 @@ use indicatif::{HumanDuration, ProgressBar};
 use super::output::note;
 use super::progress::bar;
 use crate::error::Result;
-use crate::training::observe::{Event, Forecast, Observer, lines};
+use crate::training::callback::{Callback, Event, Forecast, lines};
 
-/// Watches a run.
+/// Shows the events of a run.
 pub struct Watch {
     bar: ProgressBar,
     /// Epochs of the whole run.
@@ -28,7 +28,7 @@ impl Watch {
         }
     }
 
-    /// The time until the whole training ends, as far as it can be told.
+    /// The estimated time until the run ends; empty while it is unknown.
     fn left(&self) -> String {
         let left = self.forecast.left().filter(|left| left.as_secs() > 0);
         left.map_or(String::new(), |left| {
@@ -43,9 +43,9 @@ impl Watch {
     }
 }
 
-impl Observer for Watch {
-    fn hear(&mut self, event: &Event<'_>) -> Result<()> {
-        self.forecast.hear(event, Instant::now());
+impl Callback for Watch {
+    fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
+        self.forecast.update(event, Instant::now());
         let mut lines = lines(event, self.epochs);
         if let Event::Epoch { .. } = event {
             lines.extend(Some(self.left()).filter(|left| !left.is_empty()));

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::cut::SplitOptions;
 use super::distinct::{Distinct, LeftOut, Why};
-use super::folder::{Folder, Layout, Part, Photo, Unreadable};
+use super::folder::Folder;
+use super::layout::Layout;
+use super::photo::{Part, Photo, Unreadable};
 use super::similar;
-use super::split::{SplitOptions, obstacles};
+use super::split::obstacles;
 use crate::error::{shown, some};
 
 /// Shorter sides below this many pixels are reported.
@@ -105,7 +108,7 @@ pub fn check(folder: &Folder, max_bad: f64) -> Report {
     findings.extend(gaps(folder, &classes));
     findings.extend(imbalance(&classes));
     findings.extend(lookalikes(folder));
-    findings.extend(passed_over(folder));
+    findings.extend(not_used(folder));
     Report {
         folder: folder.source.to_string(),
         trainable: findings
@@ -205,7 +208,7 @@ fn bad(folder: &Folder, max_bad: f64) -> Vec<Finding> {
 }
 
 fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
-    let name = |place: usize| folder.shown(&folder.photos[place].path);
+    let name = |index: usize| folder.shown(&folder.photos[index].path);
     let pairs = |twin: fn(Why) -> Option<usize>| {
         let pair = |out: &LeftOut| {
             let twin = twin(out.why)?;
@@ -252,20 +255,20 @@ fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
 fn near_copies(folder: &Folder, kept: &[usize]) -> impl Iterator<Item = Finding> {
     let [mut copies, mut leaks, mut conflicts] = [const { Vec::new() }; 3];
     for group in similar::groups(&folder.photos, kept) {
-        let photo = |place: usize| &folder.photos[place];
-        let rank = |place: &&usize| (photo(**place).part, std::cmp::Reverse(**place));
+        let photo = |index: usize| &folder.photos[index];
+        let rank = |index: &&usize| (photo(**index).part, std::cmp::Reverse(**index));
         let Some(&model) = group.iter().max_by_key(rank) else {
             continue;
         };
-        for &place in group.iter().filter(|&&place| place != model) {
-            let kind = if photo(place).class != photo(model).class {
+        for &index in group.iter().filter(|&&index| index != model) {
+            let kind = if photo(index).class != photo(model).class {
                 &mut conflicts
-            } else if photo(place).part != photo(model).part {
+            } else if photo(index).part != photo(model).part {
                 &mut leaks
             } else {
                 &mut copies
             };
-            kind.push(similar::pair(folder, (place, model)));
+            kind.push(similar::pair(folder, (index, model)));
         }
     }
     let findings = [
@@ -371,8 +374,8 @@ fn lookalikes(folder: &Folder) -> Option<Finding> {
     })
 }
 
-/// Files that are no part of the set.
-fn passed_over(folder: &Folder) -> impl Iterator<Item = Finding> {
+/// Files that are not part of the data set.
+fn not_used(folder: &Folder) -> impl Iterator<Item = Finding> {
     let files = |paths: &[PathBuf]| paths.iter().map(|path| folder.shown(path)).collect();
     let note = |found: Finding| Finding {
         severity: Severity::Note,
@@ -386,12 +389,12 @@ fn passed_over(folder: &Folder) -> impl Iterator<Item = Finding> {
     let others = warning(
         "not-an-image",
         "files that are not images, skipped",
-        files(&folder.passed_over.others),
+        files(&folder.skipped.others),
     );
     let hidden = warning(
         "hidden",
         "hidden and system files and folders, skipped",
-        files(&folder.passed_over.hidden),
+        files(&folder.skipped.hidden),
     );
     [loose, others.map(note), hidden.map(note)]
         .into_iter()

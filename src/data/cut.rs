@@ -4,9 +4,45 @@ use std::collections::BTreeMap;
 
 use super::content::sha256;
 use super::distinct::Distinct;
-use super::folder::{Folder, Part, Photo};
+use super::folder::Folder;
+use super::photo::{Part, Photo};
 use super::similar;
-use super::split::SplitOptions;
+use crate::error::{Error, Result};
+
+/// How to cut the parts that a folder doesn't come with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SplitOptions {
+    /// Share of each class for validation, above 0 and below 1.
+    pub val: f64,
+    /// Share of each class for the test, from 0 and below 1; 0 leaves the test part empty.
+    pub test: f64,
+    pub seed: u64,
+}
+
+impl Default for SplitOptions {
+    fn default() -> Self {
+        Self {
+            val: 0.15,
+            test: 0.15,
+            seed: 0,
+        }
+    }
+}
+
+impl SplitOptions {
+    /// Refuses fractions that leave nothing to train or to validate on.
+    pub(super) fn validate(&self) -> Result<()> {
+        let Self { val, test, .. } = *self;
+        if val > 0.0 && test >= 0.0 && val + test < 1.0 {
+            return Ok(());
+        }
+        let message = format!(
+            "val {val} and test {test} are not valid fractions: val must be above 0, test at \
+             least 0, and their sum below 1"
+        );
+        Err(Error::Usage(message).into())
+    }
+}
 
 /// The shares of a class's photos that become val and test; 0 for a part that is given.
 pub(super) struct Cuts {
@@ -62,16 +98,16 @@ pub(super) fn parts(
     let seed = options.seed.to_le_bytes();
     let mut parts = [const { Vec::new() }; 3];
     let mut pools = vec![Vec::new(); folder.labels.len()];
-    for &place in &distinct.kept {
-        match photos[place].part {
-            Some(part @ (Part::Val | Part::Test)) => parts[part as usize].push(place),
-            Some(Part::Train) | None => pools[photos[place].class].push(place),
+    for &index in &distinct.kept {
+        match photos[index].part {
+            Some(part @ (Part::Val | Part::Test)) => parts[part as usize].push(index),
+            Some(Part::Train) | None => pools[photos[index].class].push(index),
         }
     }
     for mut pool in pools {
-        pool.sort_by_cached_key(|&place| sha256(&[&seed, &photos[place].hash]));
+        pool.sort_by_cached_key(|&index| sha256(&[&seed, &photos[index].hash]));
         let sizes = cuts.sizes(pool.len());
-        let pieces = families(photos, &pool);
+        let pieces = grouped(photos, &pool);
         let pieces = assigned(&pieces, sizes).unwrap_or_else(|| {
             let (test, val) = sizes;
             let (test, rest) = pool.split_at(test);
@@ -83,26 +119,26 @@ pub(super) fn parts(
         }
     }
     for part in &mut parts {
-        part.sort_unstable_by_key(|&place| (photos[place].class, photos[place].hash));
+        part.sort_unstable_by_key(|&index| (photos[index].class, photos[index].hash));
     }
     parts
 }
 
-/// A pool in pieces: the photos that look the same are one, at the place of the first.
-fn families(photos: &[Photo], pool: &[usize]) -> Vec<Vec<usize>> {
-    let mut family = BTreeMap::new();
+/// A pool in pieces: near-duplicates are one, in the position of the first, every other photo is one.
+fn grouped(photos: &[Photo], pool: &[usize]) -> Vec<Vec<usize>> {
+    let mut first = BTreeMap::new();
     for group in similar::groups(photos, pool) {
-        family.extend(group.iter().map(|&place| (place, group[0])));
+        first.extend(group.iter().map(|&index| (index, group[0])));
     }
     let mut pieces: Vec<Vec<usize>> = Vec::new();
     let mut begun = BTreeMap::new();
-    for &place in pool {
+    for &index in pool {
         let at = *begun
-            .entry(family.get(&place).copied().unwrap_or(place))
+            .entry(first.get(&index).copied().unwrap_or(index))
             .or_insert(pieces.len());
         match pieces.get_mut(at) {
-            Some(piece) => piece.push(place),
-            None => pieces.push(vec![place]),
+            Some(piece) => piece.push(index),
+            None => pieces.push(vec![index]),
         }
     }
     pieces
@@ -177,5 +213,15 @@ mod tests {
         assert_eq!(parts(&[9, 1, 1, 1], (3, 2)), Some(spared));
         assert_eq!(parts(&[9, 1], (1, 1)), None);
         assert_eq!(parts(&[9, 1], (0, 1)), Some([vec![0; 9], vec![1], vec![]]));
+    }
+
+    #[test]
+    fn shares_that_leave_nothing_are_refused() {
+        for (val, test) in [(0.0, 0.1), (0.5, 0.5), (0.1, -0.1), (f64::NAN, 0.1)] {
+            let options = SplitOptions { val, test, seed: 0 };
+            let error = options.validate().unwrap_err();
+            assert_eq!(crate::error::exit_code(&error), 2);
+        }
+        assert!(SplitOptions::default().validate().is_ok());
     }
 }

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::content::Hash;
-use super::folder::{Part, Photo};
+use super::photo::{Part, Photo};
 
 /// A photo that no part of the split uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Place in the folder's photos.
+    /// Index into the folder's photos.
     pub photo: usize,
     pub why: Why,
 }
 
-/// `of` and `with` are places in the folder's photos.
+/// `of` and `with` are indices into the folder's photos.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// The same bytes in the same class and part.
@@ -29,7 +29,7 @@ pub enum Why {
 /// The photos of a folder, identical ones counted once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distinct {
-    /// Places in the folder's photos, ascending.
+    /// Indices into the folder's photos, ascending.
     pub kept: Vec<usize>,
     /// Ascending.
     pub left_out: Vec<LeftOut>,
@@ -40,13 +40,13 @@ impl Distinct {
     /// in val; of several there the first by path. Copies with differing classes are all left out.
     pub fn of(photos: &[Photo]) -> Self {
         let mut copies: BTreeMap<&Hash, Vec<usize>> = BTreeMap::new();
-        for (place, photo) in photos.iter().enumerate() {
-            copies.entry(&photo.hash).or_default().push(place);
+        for (index, photo) in photos.iter().enumerate() {
+            copies.entry(&photo.hash).or_default().push(index);
         }
         let mut kept = Vec::new();
         let mut left_out = Vec::new();
         for group in copies.values() {
-            settle(photos, group, &mut kept, &mut left_out);
+            resolve(photos, group, &mut kept, &mut left_out);
         }
         kept.sort_unstable();
         left_out.sort_unstable_by_key(|out| out.photo);
@@ -57,8 +57,8 @@ impl Distinct {
     /// part is still open.
     pub fn counts(&self, photos: &[Photo], classes: usize) -> Vec<[usize; 4]> {
         let mut counts = vec![[0; 4]; classes];
-        for &place in &self.kept {
-            let photo = &photos[place];
+        for &index in &self.kept {
+            let photo = &photos[index];
             counts[photo.class][photo.part.map_or(3, |part| part as usize)] += 1;
         }
         counts
@@ -68,20 +68,20 @@ impl Distinct {
     pub fn has(&self, photos: &[Photo], part: Part) -> bool {
         self.kept
             .iter()
-            .any(|&place| photos[place].part == Some(part))
+            .any(|&index| photos[index].part == Some(part))
     }
 }
 
-fn settle(photos: &[Photo], group: &[usize], kept: &mut Vec<usize>, left_out: &mut Vec<LeftOut>) {
-    let other_class = |place: usize| {
+fn resolve(photos: &[Photo], group: &[usize], kept: &mut Vec<usize>, left_out: &mut Vec<LeftOut>) {
+    let other_class = |index: usize| {
         group
             .iter()
             .copied()
-            .find(|&other| photos[other].class != photos[place].class)
+            .find(|&other| photos[other].class != photos[index].class)
     };
     let Some(&keeper) = group
         .iter()
-        .max_by_key(|&&place| (photos[place].part, std::cmp::Reverse(place)))
+        .max_by_key(|&&index| (photos[index].part, std::cmp::Reverse(index)))
     else {
         return;
     };
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn photo(content: u8, class: usize, part: Option<Part>) -> Photo {
-        Photo::imagined(content, class, part)
+        Photo::fake(content, class, part)
     }
 
     #[test]

@@ -1,90 +1,25 @@
 //! The index of a data set folder: classes, photos, and what can't be read.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::content::{self, Hash};
 use super::distinct::Distinct;
-use super::layout::{self, Found};
+use super::layout::{self, Layout, Skipped};
 use super::listing::by_bytes;
+use super::photo::{Part, Photo, Unreadable};
+use super::scan::{Scan, ScanOptions, Scanned};
 use super::source::Source;
 use crate::error::{Error, Result, shown, some};
-use crate::image::Limits;
-use crate::image::decode::{decode_for, read_bytes};
-use crate::image::fingerprint::Fingerprint;
-use crate::image::kind::is_picture;
 use crate::labels::Labels;
 use crate::progress::Progress;
 
-/// Pixels on the shorter side of what is looked at to tell that a photo can be decoded.
-const SMALL: u32 = 64;
-
-/// A photo that can be decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Photo {
-    /// Where to open it: the folder's root and the path below it.
-    pub path: PathBuf,
-    /// Id in the data set's [`Labels`].
-    pub class: usize,
-    /// SHA-256 of the file's bytes: its identity, whatever its name.
-    pub hash: Hash,
-    /// The part that the folder layout puts it in, if it does.
-    pub part: Option<Part>,
-    /// Width in pixels, after EXIF orientation.
-    pub width: u32,
-    /// Height in pixels, after EXIF orientation.
-    pub height: u32,
-    /// What it looks like.
-    pub look: Fingerprint,
-}
-
-/// A part of a split data set.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Part {
-    Train,
-    Val,
-    Test,
-}
-
-impl Part {
-    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Val => "val",
-            Self::Test => "test",
-        }
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-/// How a data set folder is laid out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
-    /// `DIR/<class>/*`
-    Classes,
-    /// `DIR/{train,val,test}/<class>/*` and the like, with the names of each part's classes.
-    Parts(BTreeMap<Part, BTreeSet<String>>),
-}
-
-/// A data set, read once.
+/// A data set as a scan found it.
 #[derive(Debug, Clone)]
 pub struct Folder {
     pub source: Source,
-    /// What paths are shown below of.
+    /// What shown paths start from.
     pub root: PathBuf,
     pub layout: Layout,
     /// The classes of all parts.
@@ -93,57 +28,25 @@ pub struct Folder {
     pub photos: Arc<[Photo]>,
     /// Sorted by the bytes of their paths.
     pub unreadable: Vec<Unreadable>,
-    /// Photos that are cut short or damaged, but used. Sorted by the bytes of their paths.
+    /// Photos that are cut short or damaged, but used, as far as the scan's depth tells. Sorted by
+    /// the bytes of their paths.
     pub damaged: Vec<Unreadable>,
     /// Pictures outside the class folders, which are not used.
     pub loose: Vec<PathBuf>,
-    pub passed_over: PassedOver,
+    pub skipped: Skipped,
     /// What may be meant when the classes are not those expected.
     pub advice: Option<String>,
 }
 
-/// What is no part of a data set and no fault of it either.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PassedOver {
-    /// Hidden files and folders, and those that systems leave behind.
-    pub hidden: Vec<PathBuf>,
-    /// Files that are no pictures by their names and contents.
-    pub others: Vec<PathBuf>,
-}
+/// Unreadable photos that are tolerated whatever their fraction, unless that is 0.
+const ALWAYS_ALLOWED: usize = 5;
 
-/// A file of a class that calls itself a picture but is no usable photo, or not the whole of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    pub path: PathBuf,
-    pub reason: String,
-}
-
-/// What a scan puts up with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScanOptions {
-    pub limits: Limits,
-    /// The largest fraction of unreadable or damaged photos, 0 to 1; see [`allowed`].
-    pub max_bad: f64,
-}
-
-/// Unreadable photos that are put up with whatever their share, unless none is.
-pub const HANDFUL: usize = 5;
-
-/// How many of `total` photos may be unreadable: a share of them, but at least [`HANDFUL`], and
-/// none when the share is 0.
+/// How many of `total` photos may be unreadable: the fraction `max_bad` of them, but at least 5, and
+/// none when the fraction is 0.
 pub fn allowed(max_bad: f64, total: usize) -> usize {
     match (total as f64 * max_bad) as usize {
         _ if max_bad == 0.0 => 0,
-        share => share.max(HANDFUL),
-    }
-}
-
-impl Default for ScanOptions {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            max_bad: 0.01,
-        }
+        count => count.max(ALWAYS_ALLOWED),
     }
 }
 
@@ -154,7 +57,7 @@ impl Folder {
     /// Those of [`Folder::index`], and [`Error::Data`] for the first of the [`Folder::faults`] or
     /// too many unreadable photos.
     pub fn scan(source: &Source, options: &ScanOptions, progress: &dyn Progress) -> Result<Self> {
-        let folder = Self::index(source, &options.limits, progress)?;
+        let folder = Self::index(source, options, progress)?;
         let too_many = folder.too_many_bad(options.max_bad).map(|what| {
             let files = folder.unreadable.iter().chain(&folder.damaged);
             let files = files.map(|file| format!("{} ({})", folder.shown(&file.path), file.reason));
@@ -169,46 +72,48 @@ impl Folder {
         }
     }
 
-    /// Reads, hashes and fully decodes every photo once, in parallel, and keeps none of the
-    /// pictures. The result does not depend on the number of threads.
+    /// Reads every file once, in parallel, except those that the cache knows, and looks at it as
+    /// closely as the options say. The result does not depend on the number of threads, nor on the
+    /// cache but for what it knows beyond [`Depth::Headers`](super::scan::Depth::Headers).
     ///
-    /// Hidden files, what systems leave behind, and files that don't call themselves pictures are
-    /// passed over. Links to files and folders are followed; one that leads back to its own parent
-    /// is not.
+    /// Hidden files, what systems leave behind, and files that are not named like images and don't
+    /// begin like one are skipped. Links to files and folders are followed; one that leads back to
+    /// its own parent is not.
     ///
     /// # Errors
     /// [`Error::Data`] when there is no such folder, no class in it, a class name that is not
     /// UTF-8, folders that may be parts or classes, or a file of labels that can't be used.
-    pub fn index(source: &Source, limits: &Limits, progress: &dyn Progress) -> Result<Self> {
+    pub fn index(source: &Source, options: &ScanOptions, progress: &dyn Progress) -> Result<Self> {
         let tree = layout::walk(source)?;
-        let listed = matches!(source, Source::Listed { .. });
+        let scan = Scan::new(source, options);
         progress.begin("reading photos", tree.files.len() as u64);
-        let examined: Vec<Examined> = tree
+        let scanned: Vec<Scanned> = tree
             .files
             .into_par_iter()
-            .map(|found| {
-                let examined = examine(found, listed, limits);
+            .map(|file| {
+                let scanned = scan.file(file);
                 progress.advance(1);
-                examined
+                scanned
             })
             .collect();
         progress.finish();
-        let mut photos = Vec::with_capacity(examined.len());
+        scan.finish();
+        let mut photos = Vec::with_capacity(scanned.len());
         let mut unreadable = tree.unreadable;
         let mut damaged = Vec::new();
-        let mut passed_over = tree.passed_over;
-        for outcome in examined {
-            match outcome {
-                Examined::Photo(photo, damage) => {
+        let mut skipped = tree.skipped;
+        for file in scanned {
+            match file {
+                Scanned::Photo(photo, damage) => {
                     photos.push(*photo);
                     damaged.extend(damage);
                 }
-                Examined::Unreadable(file) => unreadable.push(file),
-                Examined::NoPicture(path) => passed_over.others.push(path),
+                Scanned::Unreadable(file) => unreadable.push(file),
+                Scanned::NotAnImage(path) => skipped.others.push(path),
             }
         }
         unreadable.sort_by(|a, b| by_bytes(&a.path, &b.path));
-        for paths in [&mut passed_over.hidden, &mut passed_over.others] {
+        for paths in [&mut skipped.hidden, &mut skipped.others] {
             paths.sort_by(|a, b| by_bytes(a, b));
         }
         Ok(Self {
@@ -220,7 +125,7 @@ impl Folder {
             unreadable,
             damaged,
             loose: tree.loose,
-            passed_over,
+            skipped,
             advice: tree.advice,
         })
     }
@@ -234,7 +139,7 @@ impl Folder {
     /// or a part to evaluate on without photos.
     pub fn faults(&self) -> Vec<String> {
         if self.photos.is_empty() && self.unreadable.is_empty() {
-            let why = match self.passed_over.others.len() {
+            let why = match self.skipped.others.len() {
                 0 => "its class folders are empty".to_owned(),
                 1 => "its only file is not an image".to_owned(),
                 n => format!("none of its {n} files is an image"),
@@ -258,10 +163,22 @@ impl Folder {
         faults
     }
 
-    /// Says so when more photos are unreadable or damaged than are [`allowed`], or none is whole.
+    /// How many photos may still turn out to be unreadable.
+    pub fn tolerated(&self, max_bad: f64) -> usize {
+        allowed(max_bad, self.total()).saturating_sub(self.bad())
+    }
+
+    fn total(&self) -> usize {
+        self.unreadable.len() + self.photos.len()
+    }
+
+    fn bad(&self) -> usize {
+        self.unreadable.len() + self.damaged.len()
+    }
+
+    /// Says so when more photos are unreadable or damaged than are [`allowed`], or none is intact.
     pub fn too_many_bad(&self, max_bad: f64) -> Option<String> {
-        let total = self.unreadable.len() + self.photos.len();
-        let bad = self.unreadable.len() + self.damaged.len();
+        let (total, bad) = (self.total(), self.bad());
         let allowed = allowed(max_bad, total);
         if bad == 0 || (bad <= allowed && bad < total) {
             return None;
@@ -334,70 +251,12 @@ impl Folder {
     }
 }
 
-/// What a file of a class turns out to be.
-enum Examined {
-    /// A photo, and what is amiss with it.
-    Photo(Box<Photo>, Option<Unreadable>),
-    Unreadable(Unreadable),
-    NoPicture(PathBuf),
-}
-
-/// Looks at a file; a small picture is enough for that. A `listed` one is a picture whatever it is
-/// called.
-fn examine(found: Found, listed: bool, limits: &Limits) -> Examined {
-    let amiss = |reason: String| Unreadable {
-        path: found.path.clone(),
-        reason,
-    };
-    match is_picture(&found.path) {
-        Ok(false) | Err(_) if !listed => return Examined::NoPicture(found.path),
-        _ => {}
-    }
-    let bytes = match read_bytes(&found.path, limits) {
-        Ok(bytes) => bytes,
-        Err(cause) => return Examined::Unreadable(amiss(cause.to_string())),
-    };
-    match decode_for(&bytes, limits, &|_, _| Some(SMALL)) {
-        Ok(decoded) => {
-            let warnings: Vec<String> = decoded.warnings.iter().map(ToString::to_string).collect();
-            let damage = (!warnings.is_empty()).then(|| amiss(warnings.join("; ")));
-            let photo = Photo {
-                class: found.class,
-                hash: content::sha256(&[&bytes]),
-                part: found.part,
-                width: decoded.width,
-                height: decoded.height,
-                look: Fingerprint::of(&decoded.picture),
-                path: found.path,
-            };
-            Examined::Photo(Box::new(photo), damage)
-        }
-        Err(cause) => Examined::Unreadable(amiss(cause.to_string())),
-    }
-}
-
-#[cfg(test)]
-impl Photo {
-    /// A photo that there is no file of.
-    pub(crate) fn imagined(content: u8, class: usize, part: Option<Part>) -> Self {
-        Self {
-            path: "x.jpg".into(),
-            class,
-            hash: [content; 32],
-            part,
-            width: 64,
-            height: 64,
-            look: Fingerprint::default(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_handful_of_unreadable_photos_is_allowed_unless_none_is() {
+    fn five_unreadable_photos_are_allowed_unless_none_is() {
         assert_eq!(allowed(0.01, 9), 5);
         assert_eq!(allowed(0.01, 1000), 10);
         assert_eq!(allowed(0.2, 20), 5);

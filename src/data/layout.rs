@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::folder::{Layout, Part, PassedOver, Unreadable};
 use super::hidden::is_hidden;
 use super::listing::{Listing, by_bytes};
+use super::photo::{Part, Unreadable};
 use super::shape::{self, Shape};
 use super::source::{PartFolder, Source};
 use super::{listed, parts};
@@ -15,22 +15,40 @@ use crate::error::{Error, Result, shown};
 use crate::image::kind::{is_picture, named_as_picture};
 use crate::labels::{Labels, normalized};
 
-/// What a data set holds, before any photo is decoded.
+/// How a data set folder is laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// `DIR/<class>/*`
+    Classes,
+    /// `DIR/{train,val,test}/<class>/*` and the like, with the names of each part's classes.
+    Parts(BTreeMap<Part, BTreeSet<String>>),
+}
+
+/// Files and folders that are not part of the data set, and no fault of it either.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Hidden files and folders, and those that systems leave behind.
+    pub hidden: Vec<PathBuf>,
+    /// Files that are not images by name or content.
+    pub others: Vec<PathBuf>,
+}
+
+/// The files of a data set, before any of them is read.
 pub(super) struct Tree {
     pub labels: Labels,
     pub layout: Layout,
     /// Sorted by the bytes of their paths.
-    pub files: Vec<Found>,
+    pub files: Vec<ClassFile>,
     pub unreadable: Vec<Unreadable>,
     /// Pictures outside the class folders.
     pub loose: Vec<PathBuf>,
-    pub passed_over: PassedOver,
+    pub skipped: Skipped,
     /// What may be meant when the classes are not those expected.
     pub advice: Option<String>,
 }
 
 /// A file that belongs to a class.
-pub(super) struct Found {
+pub(super) struct ClassFile {
     pub path: PathBuf,
     pub class: usize,
     pub part: Option<Part>,
@@ -219,7 +237,7 @@ impl Gathered {
             files: Vec::new(),
             unreadable: Vec::new(),
             loose,
-            passed_over: PassedOver {
+            skipped: Skipped {
                 hidden: self.hidden,
                 others,
             },
@@ -251,7 +269,7 @@ impl Tree {
         for entry in entries {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {}
-                Ok(entry) => self.files.push(Found {
+                Ok(entry) => self.files.push(ClassFile {
                     path: entry.into_path(),
                     class,
                     part: folder.part,
@@ -261,7 +279,7 @@ impl Tree {
                 Err(error) => self.add_unreadable(&folder.path, &error),
             }
         }
-        self.passed_over.hidden.extend(hidden);
+        self.skipped.hidden.extend(hidden);
     }
 
     fn add_unreadable(&mut self, folder: &Path, error: &walkdir::Error) {
@@ -269,7 +287,7 @@ impl Tree {
         let cause = error.io_error();
         let dangling = cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound);
         if dangling && !named_as_picture(&path) {
-            self.passed_over.others.push(path);
+            self.skipped.others.push(path);
             return;
         }
         let reason = match cause {
@@ -313,13 +331,13 @@ fn from_table(root: &Path, table: &Path) -> Result<Tree> {
         )
     };
     let found = |row: listed::Row| {
-        Some(Found {
+        Some(ClassFile {
             class: *ids.get(&*row.label)?,
             path: row.file,
             part: row.part,
         })
     };
-    let mut files: Vec<Found> = rows.into_iter().filter_map(found).collect();
+    let mut files: Vec<ClassFile> = rows.into_iter().filter_map(found).collect();
     files.sort_by(|a, b| by_bytes(&a.path, &b.path).then(a.class.cmp(&b.class)));
     files.dedup_by(|a, b| a.path == b.path && a.class == b.class && a.part == b.part);
     let missing: Vec<&PathBuf> = files
@@ -345,7 +363,7 @@ fn from_table(root: &Path, table: &Path) -> Result<Tree> {
         files,
         unreadable: Vec::new(),
         loose: Vec::new(),
-        passed_over: PassedOver::default(),
+        skipped: Skipped::default(),
         advice: None,
     })
 }

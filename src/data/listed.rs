@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use unicode_normalization::UnicodeNormalization;
 
-use super::folder::Part;
 use super::parts;
+use super::photo::Part;
 use crate::error::{Error, Result, shown};
 use crate::files;
 use crate::labels::normalized;

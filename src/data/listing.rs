@@ -13,7 +13,7 @@ use crate::image::kind::named_as_picture;
 pub(super) struct Listing {
     pub folders: Vec<PathBuf>,
     pub files: Vec<PathBuf>,
-    /// Folders and files that are passed over.
+    /// Hidden folders and files, and those that systems leave behind.
     pub hidden: Vec<PathBuf>,
 }
 

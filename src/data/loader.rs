@@ -13,13 +13,15 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::content::sha256;
-use super::folder::Photo;
+use super::photo::{Photo, Unreadable};
+use super::undecodable::Undecodable;
 use crate::error::{Error, Result, shown};
 use crate::image::augment::{self, Augmentations};
 use crate::image::decode::read_bytes;
-use crate::image::{Limits, Preprocessing};
+use crate::image::{DecodeError, Limits, Preprocessing};
 
-/// A batch as the network takes it.
+/// A batch as the network takes it, of fewer photos than asked for, be it none, where some turned
+/// out to be undecodable.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// 8-bit RGB (N, size, size, 3), not yet normalised: a quarter of the bytes of what is
@@ -29,7 +31,7 @@ pub struct Batch {
     pub labels: Vec<i64>,
     /// Side of the square pictures in pixels.
     pub size: usize,
-    /// The photos' places in the list that the loader was given (N).
+    /// The photos' indices in the list that the loader was given (N).
     pub indices: Vec<usize>,
 }
 
@@ -58,12 +60,13 @@ impl Transform {
         }
     }
 
-    /// Reads a photo and makes it an RGB picture of crop x crop pixels, not yet normalised.
+    /// Reads a photo and makes it an RGB picture of crop x crop pixels, not yet normalised; or says
+    /// why it can't be decoded.
     ///
     /// # Errors
     /// [`Error::Data`] naming the file when it is gone, unreadable, or has other bytes than when
     /// the folder was scanned.
-    pub fn picture(&self, photo: &Photo) -> Result<RgbImage> {
+    fn picture(&self, photo: &Photo) -> Result<Picture> {
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(&photo.path)));
         let bytes = read_bytes(&photo.path, &self.limits).map_err(|cause| {
             refuse(format!(
@@ -74,7 +77,7 @@ impl Transform {
             let why = "the photo has changed since the folder was scanned; restore it, or start a new run";
             return Err(refuse(why.into()).into());
         }
-        let picture = match &self.augmentations {
+        Ok(match &self.augmentations {
             None => {
                 let decoded = self.preprocessing.read(&bytes, &self.limits);
                 decoded.map(|decoded| decoded.picture)
@@ -83,12 +86,11 @@ impl Transform {
                 let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
                 augmentations.read(&bytes, &self.limits, &self.preprocessing, &mut rng)
             }
-        };
-        picture.map_err(|cause| refuse(cause.to_string()).into())
+        })
     }
 }
 
-/// The places 0 to n in the random order of one epoch.
+/// The indices 0 to n in the random order of one epoch.
 pub fn epoch_order(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let key = sha256(&[b"epoch order", &seed.to_le_bytes(), &epoch.to_le_bytes()]);
     let mut order: Vec<usize> = (0..n).collect();
@@ -102,15 +104,17 @@ pub fn epoch_order(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
 /// Work starts with [`Loader::new`], so a loader that is made early is ready when it is needed.
 /// To resume in the middle of an epoch, give it the rest of the order.
 ///
-/// The iterator ends after the last batch, or after the first error.
+/// A photo that can't be decoded is left out of its batch as long as it is tolerated: none is unless
+/// [`Loader::tolerating`] says so. The iterator ends after the last batch, or after the first error.
 pub struct Loader {
     shared: Arc<Shared>,
+    undecodable: Arc<Undecodable>,
     workers: Vec<JoinHandle<()>>,
     waited: Duration,
 }
 
 impl Loader {
-    /// Batches of `batch_size` photos, the last one smaller if need be; `order` holds places in
+    /// Batches of `batch_size` photos, the last one smaller if need be; `order` holds indices into
     /// `photos`. Neither number may be 0. Three batches are in work or ready at most, more only
     /// when there are more workers than photos in a batch.
     ///
@@ -150,6 +154,7 @@ impl Loader {
                 room: Condvar::new(),
                 ready: Condvar::new(),
             }),
+            undecodable: Arc::default(),
             workers: Vec::with_capacity(workers),
             waited: Duration::ZERO,
         };
@@ -164,6 +169,12 @@ impl Loader {
             loader.workers.push(thread);
         }
         Ok(loader)
+    }
+
+    /// Leaves undecodable photos out, and counts them there. Several loaders may share the count.
+    pub fn tolerating(mut self, undecodable: &Arc<Undecodable>) -> Self {
+        self.undecodable = Arc::clone(undecodable);
+        self
     }
 
     /// How long the consumer has waited for batches so far.
@@ -194,10 +205,12 @@ impl Iterator for Loader {
             state = wait(&self.shared.ready, state);
         };
         state.taken += 1;
-        state.closed |= outcome.is_err();
         drop(state);
-        self.shared.room.notify_all();
         self.waited += start.elapsed();
+        // Here and not in the workers, whose order is not that of the batches.
+        let outcome = outcome.and_then(|made| made.counted(&self.undecodable));
+        self.shared.lock().closed |= outcome.is_err();
+        self.shared.room.notify_all();
         Some(outcome)
     }
 }
@@ -235,22 +248,40 @@ struct State {
     /// Batches that the consumer has taken.
     taken: usize,
     /// Batches that miss some of their pictures.
-    partial: BTreeMap<usize, Vec<Option<Result<RgbImage>>>>,
-    done: BTreeMap<usize, Result<Batch>>,
+    partial: BTreeMap<usize, Vec<Option<Result<Picture>>>>,
+    done: BTreeMap<usize, Result<Made>>,
     spare: Vec<Vec<u8>>,
     closed: bool,
 }
 
+/// A transformed photo, or why it can't be decoded.
+type Picture = Result<RgbImage, DecodeError>;
+
+/// A batch, and the photos that are missing in it.
+struct Made {
+    batch: Batch,
+    undecodable: Vec<Unreadable>,
+}
+
+impl Made {
+    fn counted(self, undecodable: &Undecodable) -> Result<Batch> {
+        for photo in self.undecodable {
+            undecodable.add(photo)?;
+        }
+        Ok(self.batch)
+    }
+}
+
 impl State {
-    /// Puts a picture at its place; returns the whole batch when it was the last to come.
+    /// Puts a picture in its position; returns the whole batch when it was the last to come.
     fn deliver(
         &mut self,
         batch: usize,
-        place: usize,
-        picture: Result<RgbImage>,
-    ) -> Option<Vec<Result<RgbImage>>> {
+        position: usize,
+        picture: Result<Picture>,
+    ) -> Option<Vec<Result<Picture>>> {
         let pictures = self.partial.get_mut(&batch)?;
-        pictures[place] = Some(picture);
+        pictures[position] = Some(picture);
         if pictures.iter().any(Option::is_none) {
             return None;
         }
@@ -265,16 +296,16 @@ impl Shared {
     }
 
     fn work(&self) {
-        while let Some(place) = self.begin() {
-            let batch = place / self.batch_size;
-            let photo = || self.transform.picture(&self.photos[self.order[place]]);
-            let picture = guarded(place, photo);
+        while let Some(position) = self.begin() {
+            let batch = position / self.batch_size;
+            let photo = || self.transform.picture(&self.photos[self.order[position]]);
+            let picture = guarded(position, photo);
             let mut state = self.lock();
-            let whole = state.deliver(batch, place % self.batch_size, picture);
+            let whole = state.deliver(batch, position % self.batch_size, picture);
             let Some(pictures) = whole else { continue };
             let buffer = state.spare.pop().unwrap_or_default();
             drop(state);
-            let made = guarded(place, || self.assemble(batch, pictures, buffer));
+            let made = guarded(position, || self.assemble(batch, pictures, buffer));
             self.lock().done.insert(batch, made);
             self.ready.notify_one();
         }
@@ -292,25 +323,26 @@ impl Shared {
             }
             state = wait(&self.room, state);
         }
-        let place = state.begun;
+        let position = state.begun;
         state.begun += 1;
-        if place.is_multiple_of(self.batch_size) {
-            let batch = place / self.batch_size;
+        if position.is_multiple_of(self.batch_size) {
+            let batch = position / self.batch_size;
             let missing = self.range(batch).map(|_| None);
             state.partial.insert(batch, missing.collect());
         }
-        Some(place)
+        Some(position)
     }
 
-    /// A batch of the given pictures, or the first error among them.
+    /// A batch of those of the pictures that were decoded, or the first error among them.
     fn assemble(
         &self,
         batch: usize,
-        pictures: Vec<Result<RgbImage>>,
+        pictures: Vec<Result<Picture>>,
         mut pixels: Vec<u8>,
-    ) -> Result<Batch> {
-        let pictures: Vec<RgbImage> = pictures.into_iter().collect::<Result<_>>()?;
-        let indices = self.order[self.range(batch)].to_vec();
+    ) -> Result<Made> {
+        let pictures: Vec<Picture> = pictures.into_iter().collect::<Result<_>>()?;
+        let mut indices = self.order[self.range(batch)].to_vec();
+        let mut undecodable = Vec::new();
         let size = self.transform.preprocessing.crop as usize;
         pixels.clear();
         pixels
@@ -320,16 +352,29 @@ impl Shared {
                     "out of memory: use a smaller --batch-size or --image-size ({cause})"
                 ))
             })?;
-        for picture in &pictures {
-            pixels.extend_from_slice(picture.as_raw());
-        }
+        let mut pictures = pictures.into_iter();
+        indices.retain(|&index| match pictures.next() {
+            Some(Ok(picture)) => {
+                pixels.extend_from_slice(picture.as_raw());
+                true
+            }
+            Some(Err(cause)) => {
+                undecodable.push(Unreadable {
+                    path: self.photos[index].path.clone(),
+                    reason: cause.to_string(),
+                });
+                false
+            }
+            None => false,
+        });
         let class = |&index: &usize| self.photos[index].class as i64;
-        Ok(Batch {
+        let batch = Batch {
             pixels,
             labels: indices.iter().map(class).collect(),
             size,
             indices,
-        })
+        };
+        Ok(Made { batch, undecodable })
     }
 
     /// The batch's part of the order.
@@ -340,7 +385,7 @@ impl Shared {
 }
 
 /// A panic as an error, so that the consumer hears of it instead of waiting for ever.
-fn guarded<T>(place: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+fn guarded<T>(position: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -348,7 +393,7 @@ fn guarded<T>(place: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
         Err(anyhow::anyhow!(
-            "internal error while loading photo {place} of the order: {text}"
+            "internal error while loading photo {position} of the order: {text}"
         ))
     })
 }
@@ -367,9 +412,9 @@ mod tests {
         assert_eq!(order, epoch_order(100, 1, 2));
         assert_ne!(order, epoch_order(100, 1, 3));
         assert_ne!(order, epoch_order(100, 2, 2));
-        let mut places = order;
-        places.sort_unstable();
-        assert_eq!(places, (0..100).collect::<Vec<_>>());
+        let mut indices = order;
+        indices.sort_unstable();
+        assert_eq!(indices, (0..100).collect::<Vec<_>>());
         assert!(epoch_order(0, 1, 2).is_empty());
     }
 }

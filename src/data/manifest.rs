@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::content::{self, Hash, serde_hex};
-use super::folder::Part;
+use super::photo::Part;
 use crate::error::{Error, Result, shown, some};
 use crate::files;
 use crate::labels::Labels;
@@ -68,8 +68,8 @@ impl Manifest {
         );
         for part in Part::ALL {
             write!(text, ",\n  \"{part}\": [")?;
-            for (place, entry) in self.part(part).iter().enumerate() {
-                let comma = if place == 0 { "" } else { "," };
+            for (index, entry) in self.part(part).iter().enumerate() {
+                let comma = if index == 0 { "" } else { "," };
                 write!(text, "{comma}\n    {}", serde_json::to_string(entry)?)?;
             }
             text.push_str("\n  ]");

@@ -1,5 +1,6 @@
-//! Photos as a data set: index, checks, split manifest, loader and sample set.
+//! Photos as a data set: index, checks, split manifest, loader.
 
+mod cache;
 pub mod check;
 pub mod content;
 mod cut;
@@ -12,15 +13,22 @@ mod listing;
 pub mod loader;
 pub mod manifest;
 mod parts;
-pub mod sample;
+mod photo;
+mod scan;
 mod shape;
 pub mod similar;
 pub mod source;
 pub mod split;
+mod undecodable;
 
-pub use folder::{Folder, Part, Photo, ScanOptions};
+pub use cut::SplitOptions;
+pub use folder::Folder;
 pub use hidden::is_hidden;
+pub use layout::{Layout, Skipped};
 pub use loader::{Batch, Loader, Transform};
 pub use manifest::Manifest;
+pub use photo::{Part, Photo, Unreadable};
+pub use scan::{Depth, ScanOptions};
 pub use source::Source;
-pub use split::{Split, SplitOptions};
+pub use split::Split;
+pub use undecodable::Undecodable;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::folder::Part;
+use super::photo::Part;
 
 /// Names of the parts, and beginnings and ends of words that mean them.
 const NAMES: [(Part, &[&str]); 3] = [

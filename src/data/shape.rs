@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::folder::Part;
 use super::listing::{Listing, name};
 use super::parts;
+use super::photo::Part;
 use crate::error::{Error, Result, quoted, shown, some};
 use crate::image::kind::named_as_picture;
 use crate::labels::normalized;

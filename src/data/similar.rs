@@ -3,23 +3,29 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::folder::{Folder, Photo};
+use super::folder::Folder;
+use super::photo::Photo;
 
-/// The photos among `places` that resemble others, in groups: each photo resembles another one of
-/// its group. Groups and their photos are in ascending order.
+/// The photos among `indices` that resemble others, in groups: each photo resembles another one of
+/// its group. Groups and their photos are in ascending order. A photo without a fingerprint resembles
+/// no other.
 ///
 /// A photo is compared with those in its own and the neighbouring cells of a grid, not with all.
-pub fn groups(photos: &[Photo], places: &[usize]) -> Vec<Vec<usize>> {
+pub fn groups(photos: &[Photo], indices: &[usize]) -> Vec<Vec<usize>> {
     let mut cells: HashMap<[i16; 4], Vec<usize>> = HashMap::new();
-    let mut forest = Forest::new(places.len());
-    for (at, &place) in places.iter().enumerate() {
-        let look = &photos[place].look;
-        let cell = look.cell();
+    let mut forest = Forest::new(indices.len());
+    for (at, &index) in indices.iter().enumerate() {
+        let Some(fingerprint) = &photos[index].fingerprint else {
+            continue;
+        };
+        let resembles = |other: usize| {
+            let other = photos[indices[other]].fingerprint.as_ref();
+            other.is_some_and(|other| fingerprint.resembles(other))
+        };
+        let cell = fingerprint.cell();
         for neighbour in neighbours(cell) {
             for &other in cells.get(&neighbour).into_iter().flatten() {
-                if forest.root(at) != forest.root(other)
-                    && look.resembles(&photos[places[other]].look)
-                {
+                if forest.root(at) != forest.root(other) && resembles(other) {
                     forest.join(at, other);
                 }
             }
@@ -27,8 +33,8 @@ pub fn groups(photos: &[Photo], places: &[usize]) -> Vec<Vec<usize>> {
         cells.entry(cell).or_default().push(at);
     }
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (at, &place) in places.iter().enumerate() {
-        groups.entry(forest.root(at)).or_default().push(place);
+    for (at, &index) in indices.iter().enumerate() {
+        groups.entry(forest.root(at)).or_default().push(index);
     }
     let mut groups: Vec<Vec<usize>> = groups
         .into_values()
@@ -41,7 +47,7 @@ pub fn groups(photos: &[Photo], places: &[usize]) -> Vec<Vec<usize>> {
 
 /// Two photos that look the same, for people to read.
 pub fn pair(folder: &Folder, (one, other): (usize, usize)) -> String {
-    let name = |place: usize| folder.shown(&folder.photos[place].path);
+    let name = |index: usize| folder.shown(&folder.photos[index].path);
     format!("{} ~ {}", name(one), name(other))
 }
 
@@ -91,8 +97,8 @@ mod tests {
     fn photo(left: u8, right: u8) -> Photo {
         let shade = |x: u32, _| Rgb([if x < 4 { left } else { right }; 3]);
         Photo {
-            look: Fingerprint::of(&RgbImage::from_fn(8, 8, shade)),
-            ..Photo::imagined(left, 0, None)
+            fingerprint: Some(Fingerprint::of(&RgbImage::from_fn(8, 8, shade))),
+            ..Photo::fake(left, 0, None)
         }
     }
 
@@ -106,7 +112,8 @@ mod tests {
             photo(18, 200),
             photo(200, 12),
         ];
-        assert!(!photos[0].look.resembles(&photos[4].look));
+        let resemble = |a: usize, b: usize| groups(&photos, &[a, b]) == [[a.min(b), a.max(b)]];
+        assert!(resemble(0, 2) && resemble(2, 4) && !resemble(0, 4));
         let all = [5, 4, 3, 2, 1, 0];
         assert_eq!(groups(&photos, &all), [vec![0, 2, 4], vec![1, 5]]);
         assert_eq!(groups(&photos, &[0, 1, 3, 4]), [[0; 0]; 0]);
@@ -121,7 +128,8 @@ mod tests {
         let mut forest = Forest::new(photos.len());
         for a in &all {
             for b in 0..*a {
-                if photos[*a].look.resembles(&photos[b].look) {
+                let [a_print, b_print] = [*a, b].map(|at| photos[at].fingerprint.as_ref().unwrap());
+                if a_print.resembles(b_print) {
                     forest.join(*a, b);
                 }
             }
@@ -131,7 +139,7 @@ mod tests {
             assert!(
                 group
                     .iter()
-                    .all(|&place| forest.root(place) == forest.root(group[0]))
+                    .all(|&index| forest.root(index) == forest.root(group[0]))
             );
         }
         let roots: std::collections::BTreeSet<usize> =

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::Part;
+use super::photo::Part;
 use crate::error::{quoted, shown};
 
 /// What a command line names as its data set. Serialised, paths may be any bytes.

@@ -3,35 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::cut::{Cuts, parts};
+use super::cut::{Cuts, SplitOptions, parts};
 use super::distinct::{Distinct, LeftOut, Why};
-use super::folder::{Folder, Part, Photo};
+use super::folder::Folder;
 use super::manifest::{Entry, Fractions, Manifest, SCHEMA};
+use super::photo::{Part, Photo};
 use super::similar;
 use crate::error::{Error, Result, shown, some};
 use crate::labels::normalized;
 
-/// How to cut the parts that a folder doesn't come with.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SplitOptions {
-    /// Share of each class for validation, above 0 and below 1.
-    pub val: f64,
-    /// Share of each class for the test, from 0 and below 1; 0 leaves the test part empty.
-    pub test: f64,
-    pub seed: u64,
-}
-
-impl Default for SplitOptions {
-    fn default() -> Self {
-        Self {
-            val: 0.15,
-            test: 0.15,
-            seed: 0,
-        }
-    }
-}
-
-/// The parts of a data set, as places in [`Folder::photos`], sorted by class and content.
+/// The parts of a data set, as indices into [`Folder::photos`], sorted by class and content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
     pub train: Vec<usize>,
@@ -67,7 +48,8 @@ impl Split {
             return Err(Error::Data(obstacles.join("; ")).into());
         }
         let [train, val, test] = parts(folder, &distinct, options);
-        let entries = |places: &[usize]| places.iter().map(|&place| entry(folder, place)).collect();
+        let entries =
+            |indices: &[usize]| indices.iter().map(|&index| entry(folder, index)).collect();
         let manifest = Manifest {
             schema: SCHEMA,
             seed: options.seed,
@@ -111,24 +93,24 @@ impl Split {
                 )
             })?;
         let mut found: BTreeMap<(&[u8; 32], usize), usize> = BTreeMap::new();
-        for (place, photo) in folder.photos.iter().enumerate() {
-            found.entry((&photo.hash, photo.class)).or_insert(place);
+        for (index, photo) in folder.photos.iter().enumerate() {
+            found.entry((&photo.hash, photo.class)).or_insert(index);
         }
         let mut missing = Vec::new();
         let mut listed: BTreeMap<&[u8; 32], usize> = BTreeMap::new();
         let mut find = |part| -> Vec<usize> {
-            let mut places = Vec::new();
+            let mut indices = Vec::new();
             for entry in manifest.part(part) {
                 let class = folder.labels.id(&entry.class);
                 match class.and_then(|class| found.get(&(&entry.sha256, class))) {
-                    Some(&place) => {
-                        listed.insert(&folder.photos[place].hash, place);
-                        places.push(place);
+                    Some(&index) => {
+                        listed.insert(&folder.photos[index].hash, index);
+                        indices.push(index);
                     }
-                    None => missing.push(lost(folder, &entry.file)),
+                    None => missing.push(unfound(folder, &entry.file)),
                 }
             }
-            places
+            indices
         };
         let (train, val, test) = (find(Part::Train), find(Part::Val), find(Part::Test));
         if !missing.is_empty() {
@@ -143,7 +125,7 @@ impl Split {
         let mut left_out = Vec::new();
         for (photo, Photo { hash, class, .. }) in folder.photos.iter().enumerate() {
             let why = match listed.get(hash) {
-                Some(&place) if place == photo => continue,
+                Some(&index) if index == photo => continue,
                 Some(&of) if folder.photos[of].class == *class => Why::Duplicate { of },
                 Some(_) | None => Why::Unlisted,
             };
@@ -158,7 +140,7 @@ impl Split {
         })
     }
 
-    /// The photos of a part, as places in [`Folder::photos`].
+    /// The photos of a part, as indices into [`Folder::photos`].
     pub fn part(&self, part: Part) -> &[usize] {
         match part {
             Part::Train => &self.train,
@@ -170,9 +152,9 @@ impl Split {
     /// How many photos of a class each part holds, in the order of [`Part::ALL`].
     pub fn counts(&self, folder: &Folder, class: usize) -> [usize; 3] {
         Part::ALL.map(|part| {
-            let places = self.part(part).iter();
-            places
-                .filter(|&&place| folder.photos[place].class == class)
+            let indices = self.part(part).iter();
+            indices
+                .filter(|&&index| folder.photos[index].class == class)
                 .count()
         })
     }
@@ -204,15 +186,15 @@ impl Split {
         report("left out because the manifest does not list them", |why| {
             why == Why::Unlisted
         });
-        let twins = self.twins(folder);
-        if !twins.is_empty() {
-            let look = match twins.len() {
+        let leaks = self.near_leaks(folder);
+        if !leaks.is_empty() {
+            let subject = match leaks.len() {
                 1 => "1 training photo looks".to_owned(),
                 count => format!("{count} training photos look"),
             };
-            let pairs = twins.iter().map(|&pair| similar::pair(folder, pair));
+            let pairs = leaks.iter().map(|&pair| similar::pair(folder, pair));
             lines.push(format!(
-                "{look} the same as one in val or test, so the accuracy will look better than it \
+                "{subject} the same as one in val or test, so the accuracy will look better than it \
                  is: {}",
                 some(pairs)
             ));
@@ -221,35 +203,21 @@ impl Split {
     }
 
     /// Photos that are trained on, each with one of val or test that looks the same.
-    fn twins(&self, folder: &Folder) -> Vec<(usize, usize)> {
+    fn near_leaks(&self, folder: &Folder) -> Vec<(usize, usize)> {
         let learned: BTreeSet<usize> = self.train.iter().copied().collect();
         let all: Vec<usize> = Part::ALL.map(|part| self.part(part)).concat();
-        let mut twins = Vec::new();
+        let mut leaks = Vec::new();
         for group in similar::groups(&folder.photos, &all) {
             let (own, others): (Vec<usize>, Vec<usize>) =
-                group.iter().partition(|place| learned.contains(place));
-            twins.extend(
+                group.iter().partition(|index| learned.contains(index));
+            leaks.extend(
                 others
                     .first()
                     .into_iter()
                     .flat_map(|&other| own.iter().map(move |&own| (own, other))),
             );
         }
-        twins
-    }
-}
-
-impl SplitOptions {
-    fn validate(&self) -> Result<()> {
-        let Self { val, test, .. } = *self;
-        if val > 0.0 && test >= 0.0 && val + test < 1.0 {
-            return Ok(());
-        }
-        let message = format!(
-            "val {val} and test {test} are not valid fractions: val must be above 0, test at \
-             least 0, and their sum below 1"
-        );
-        Err(Error::Usage(message).into())
+        leaks
     }
 }
 
@@ -298,7 +266,7 @@ pub(super) fn obstacles(
 }
 
 /// A file of a manifest that no photo was found for, and why if it is there.
-fn lost(folder: &Folder, file: &str) -> String {
+fn unfound(folder: &Folder, file: &str) -> String {
     let mut unreadable = folder.unreadable.iter();
     match unreadable.find(|found| normalized(&folder.shown(&found.path)) == file) {
         Some(found) => format!("{} ({})", shown(file), found.reason),
@@ -306,26 +274,11 @@ fn lost(folder: &Folder, file: &str) -> String {
     }
 }
 
-fn entry(folder: &Folder, place: usize) -> Entry {
-    let photo = &folder.photos[place];
+fn entry(folder: &Folder, index: usize) -> Entry {
+    let photo = &folder.photos[index];
     Entry {
         sha256: photo.hash,
         class: folder.labels.name(photo.class).unwrap_or_default().into(),
         file: normalized(&folder.shown(&photo.path)).into_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_that_leave_nothing_are_refused() {
-        for (val, test) in [(0.0, 0.1), (0.5, 0.5), (0.1, -0.1), (f64::NAN, 0.1)] {
-            let options = SplitOptions { val, test, seed: 0 };
-            let error = options.validate().unwrap_err();
-            assert_eq!(crate::error::exit_code(&error), 2);
-        }
-        assert!(SplitOptions::default().validate().is_ok());
     }
 }

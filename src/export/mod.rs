@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 
 use crate::bundle::{Bundle, Manifest};
-use crate::engine::compile::Network;
-use crate::engine::{Pictures, network_of};
-use crate::error::{Error, Result};
-use crate::graph::passes::{NORMALISE, fold_affine, with_pixels, with_softmax};
+use crate::error::Result;
+use crate::graph::InferenceGraph;
+use crate::inference::Backend;
+use crate::inference::onnx::Interpreter;
+use crate::names::{self, Named};
 use crate::weights::StateDict;
 
 pub use verify::{Agreement, Verdict, Verified};
@@ -31,17 +32,14 @@ pub struct Format {
 
 /// Who reads an exported file back.
 enum Reader {
-    /// A runtime, by name, whose answers are compared.
-    Runtime(&'static str, fn(&[u8]) -> Result<Box<dyn Runtime>>),
+    /// A backend, by name, whose scores are compared.
+    Backend(&'static str, Open),
     /// A reader of parameters, which have to be the same bits.
     Parameters(fn(&[u8]) -> Result<StateDict>),
 }
 
-/// A loaded file.
-pub trait Runtime {
-    /// Answers for a batch, float32 row-major `(n, classes)`.
-    fn scores(&self, pictures: Pictures<'_>, size: usize) -> Result<Vec<f32>>;
-}
+/// Loads a file that was exported from this model.
+type Open = fn(&[u8], &Manifest) -> Result<Box<dyn Backend>>;
 
 /// An option of `flowers export` that not every format has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +64,16 @@ pub const FORMATS: &[Format] = &[
             Choice::Calibration,
         ],
         encode: onnx::encode,
-        reader: Reader::Runtime("ONNX interpreter", onnx::open),
+        reader: Reader::Backend("ONNX interpreter", |file, _| {
+            Ok(Box::new(Interpreter::read(file)?))
+        }),
     },
     Format {
         name: "torchscript",
         summary: "for PyTorch and libtorch: torch.jit.load",
         choices: &[Choice::Input, Choice::Softmax, Choice::Calibration],
         encode: torchscript::encode,
-        reader: Reader::Runtime("libtorch", torchscript::open),
+        reader: Reader::Backend("libtorch", torchscript::open),
     },
     Format {
         name: "safetensors",
@@ -127,17 +127,15 @@ impl Default for Options {
 /// Finds a format by name.
 ///
 /// # Errors
-/// [`Error::Usage`] that lists the known ones.
+/// [`Error::Usage`](crate::error::Error::Usage) with the nearest name and all that there are.
 pub fn find(name: &str) -> Result<&'static Format> {
-    let found = FORMATS.iter().find(|format| format.name == name);
-    found.ok_or_else(|| {
-        let known: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
-        let message = format!(
-            "there is no format {name:?}; known are {}",
-            known.join(", ")
-        );
-        Error::Usage(message).into()
-    })
+    names::find("format", FORMATS, name)
+}
+
+impl Named for Format {
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 impl Format {
@@ -150,32 +148,21 @@ impl Format {
         (self.encode)(bundle, options)
     }
 
-    /// Whether the format is read back by a runtime, which wants pictures.
-    pub fn wants_pictures(&self) -> bool {
-        matches!(self.reader, Reader::Runtime(..))
+    /// Whether the format is verified by the scores of images.
+    pub fn needs_images(&self) -> bool {
+        matches!(self.reader, Reader::Backend(..))
     }
 }
 
-/// The network as exports carry it: normalisations folded, convolutions fused as the engine's.
-fn network(bundle: &Bundle, options: &Options) -> Result<Network> {
-    let mut network = network_of(bundle.clone())?;
+/// The network as it is exported.
+fn network(bundle: &Bundle, options: &Options) -> Result<InferenceGraph> {
+    let mut network = bundle.clone().into_network()?;
     if options.input == Input::Image {
         let preprocessing = &bundle.manifest.preprocessing;
-        network.graph = with_pixels(&network.graph, preprocessing.mean, preprocessing.std);
-        match &mut network.quantization {
-            // What was rounded as the input is now what the normalisation gives.
-            Some(quantization) => {
-                if let Some(affine) = quantization.values.remove("input") {
-                    quantization.values.insert(NORMALISE.into(), affine);
-                }
-            }
-            None => {
-                (network.graph, network.weights) = fold_affine(&network.graph, &network.weights)?;
-            }
-        }
+        network = network.with_pixel_input(preprocessing.mean, preprocessing.std)?;
     }
     if options.softmax {
-        network.graph = with_softmax(&network.graph);
+        network = network.with_softmax();
     }
     Ok(network)
 }

@@ -36,9 +36,7 @@ pub(super) fn pth(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
     let graph = bundle.manifest.graph()?;
     let mut tensors: Vec<(String, &Tensor)> = Vec::new();
     for parameter in graph.parameters() {
-        let tensor = weights
-            .get(&parameter.name)
-            .ok_or_else(|| Error::Data(format!("the weights lack {}", parameter.name)))?;
+        let tensor = weights.tensor(&parameter.name, &parameter.shape)?;
         tensors.push((parameter.name, tensor));
     }
 

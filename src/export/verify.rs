@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Format, Input, Options, Reader, Runtime};
+use super::{Format, Input, Options, Reader};
 use crate::bundle::Bundle;
-use crate::engine::{self, Pictures, Precision, Session};
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
+use crate::inference::{self, Backend, Images, Precision};
 use crate::metrics::{softmax, top_k};
 use crate::progress::Progress;
 use crate::weights::{StateDict, Tensor};
@@ -58,7 +58,7 @@ impl Agreement {
     /// Compares scores, row-major with `classes` columns.
     fn of(expected: &[f32], found: &[f32], classes: usize, tolerance: f32) -> Self {
         let apart = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
-        // A score that is no number is as far away as can be.
+        // NaN is as far away as can be.
         let apart = apart.map(|x| if x.is_nan() { f32::INFINITY } else { x });
         let rows = expected.chunks(classes).zip(found.chunks(classes));
         let others: Vec<_> = rows.filter(|(a, b)| top_k(a, 1) != top_k(b, 1)).collect();
@@ -83,7 +83,7 @@ impl Agreement {
 
 impl Format {
     /// Reads a file of this format back and compares it with its model: its answers to
-    /// `pictures`, 8-bit RGB (n, size, size, 3), or its parameters.
+    /// `images`, 8-bit RGB `(n, size, size, 3)`, or its parameters.
     ///
     /// # Errors
     /// [`Error::Gate`] when the file can't be read; those of the engine for the model.
@@ -92,22 +92,23 @@ impl Format {
         file: &[u8],
         bundle: &Bundle,
         options: &Options,
-        pictures: &[u8],
+        images: &[u8],
         progress: &dyn Progress,
     ) -> Result<Verified> {
         let refused = |reader: &str, cause: anyhow::Error| {
             Error::Gate(format!("{reader} can't use the exported file: {cause:#}"))
         };
         let (reader, verdict) = match self.reader {
-            Reader::Runtime(name, open) => {
-                let runtime = open(file).map_err(|cause| refused(name, cause))?;
+            Reader::Backend(name, open) => {
+                let exported =
+                    open(file, &bundle.manifest).map_err(|cause| refused(name, cause))?;
                 let model = Model {
-                    session: reference(bundle)?,
+                    backend: reference(bundle)?,
                     preprocessing: &bundle.manifest.preprocessing,
                     options,
                 };
                 let (mut expected, mut found) = model
-                    .both(&*runtime, pictures, progress)?
+                    .both(&*exported, images, progress)?
                     .map_err(|cause| refused(name, cause))?;
                 if options.softmax {
                     to_logarithms(&mut expected);
@@ -117,7 +118,7 @@ impl Format {
                     Some(_) => INT8_TOLERANCE,
                     None => FLOAT_TOLERANCE,
                 };
-                let classes = model.session.classes();
+                let classes = model.backend.classes();
                 let tolerance = share * scale(&expected, classes);
                 let agreement = Agreement::of(&expected, &found, classes, tolerance);
                 (name, Verdict::Scores(agreement))
@@ -164,38 +165,38 @@ fn scale(scores: &[f32], classes: usize) -> f32 {
     scores.chunks(classes).map(farthest).fold(1.0, f32::max)
 }
 
-/// The engine with the model as `flowers predict` runs it, in float32 or int8.
-fn reference(bundle: &Bundle) -> Result<Session> {
-    let options = engine::Options {
+/// The model as `flowers predict` runs it, in float32 or int8.
+fn reference(bundle: &Bundle) -> Result<Box<dyn Backend>> {
+    let options = inference::Options {
         precision: match bundle.manifest.quantization {
             Some(_) => Precision::Int8,
             None => Precision::Float32,
         },
-        ..engine::Options::cpu()
+        ..inference::Options::cpu()
     };
-    Session::new(bundle.clone(), &options)
+    inference::load_bundle(bundle.clone(), &options)
 }
 
 struct Model<'a> {
-    session: Session,
+    backend: Box<dyn Backend>,
     preprocessing: &'a Preprocessing,
     options: &'a Options,
 }
 
 impl Model<'_> {
-    /// The answers of the engine and those of a runtime, or why that one has none.
+    /// The scores of the model and those of the exported file, or why that one has none.
     fn both(
         &self,
-        runtime: &dyn Runtime,
-        pictures: &[u8],
+        exported: &dyn Backend,
+        images: &[u8],
         progress: &dyn Progress,
     ) -> Result<Result<(Vec<f32>, Vec<f32>)>> {
-        let (size, classes) = (self.session.size(), self.session.classes());
+        let (size, classes) = (self.backend.image_size(), self.backend.classes());
         let length = 3 * size * size;
         let batch = self.options.batch.unwrap_or(BATCH);
         let (mut expected, mut found) = (Vec::new(), Vec::new());
-        progress.begin("verifying", (pictures.len() / length) as u64);
-        for pixels in pictures.chunks(batch * length) {
+        progress.begin("verifying", (images.len() / length) as u64);
+        for pixels in images.chunks(batch * length) {
             let n = pixels.len() / length;
             let mut pixels = pixels.to_vec();
             if self.options.batch.is_some() {
@@ -203,7 +204,7 @@ impl Model<'_> {
                 pixels.resize(batch * length, 0);
             }
             expected.extend(&self.answers(&pixels)?[..n * classes]);
-            match self.read_back(runtime, &pixels) {
+            match self.read_back(exported, &pixels) {
                 Ok(scores) => found.extend(scores.iter().take(n * classes)),
                 Err(cause) => return Ok(Err(cause)),
             }
@@ -218,21 +219,20 @@ impl Model<'_> {
     }
 
     fn answers(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        let logits = self.session.logits(Pictures::Rgb8(pixels))?;
+        let logits = self.backend.logits(Images::Rgb8(pixels))?;
         if !self.options.softmax {
             return Ok(logits);
         }
-        let rows = logits.chunks(self.session.classes().max(1));
+        let rows = logits.chunks(self.backend.classes().max(1));
         Ok(rows.flat_map(softmax).map(|p| p as f32).collect())
     }
 
-    fn read_back(&self, runtime: &dyn Runtime, pixels: &[u8]) -> Result<Vec<f32>> {
-        let size = self.session.size();
+    fn read_back(&self, exported: &dyn Backend, pixels: &[u8]) -> Result<Vec<f32>> {
         match self.options.input {
-            Input::Image => runtime.scores(Pictures::Rgb8(pixels), size),
+            Input::Image => exported.logits(Images::Rgb8(pixels)),
             Input::Float => {
                 let planes = self.preprocessing.planes(pixels);
-                runtime.scores(Pictures::Normalised(&planes), size)
+                exported.logits(Images::Normalised(&planes))
             }
         }
     }

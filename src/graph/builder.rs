@@ -2,23 +2,19 @@
 
 use super::op::{Activation, BatchNorm2d, Conv2d, Linear, Op, Pool2d};
 use super::shape::infer;
-use super::{Graph, Node};
+use super::{Graph, Node, NodeId};
 use crate::error::{Error, Result};
 
-/// A value inside a graph that is being built: the output of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Value(usize);
-
-/// Collects nodes and checks every shape as it goes. The first mistake is remembered and
-/// told by [`Builder::finish`], so that an architecture reads without a `?` on every line.
+/// Collects nodes and checks every shape as it goes. The first mistake is kept for
+/// [`Builder::finish`], so that an architecture reads without a `?` on every line.
 pub struct Builder {
     nodes: Vec<Node>,
     mistake: Option<String>,
 }
 
 impl Builder {
-    /// A graph of square RGB pictures.
-    pub fn new(image_size: usize) -> (Self, Value) {
+    /// A graph of square RGB images.
+    pub fn new(image_size: usize) -> (Self, NodeId) {
         let input = Node {
             name: "input".into(),
             op: Op::Input,
@@ -29,11 +25,11 @@ impl Builder {
             nodes: vec![input],
             mistake: None,
         };
-        (builder, Value(0))
+        (builder, NodeId(0))
     }
 
     /// Adds any operator.
-    pub fn push(&mut self, name: impl Into<String>, op: Op, inputs: &[Value]) -> Value {
+    pub fn push(&mut self, name: impl Into<String>, op: Op, inputs: &[NodeId]) -> NodeId {
         let name = name.into();
         let shapes: Vec<&[usize]> = inputs.iter().map(|v| &*self.nodes[v.0].shape).collect();
         let inferred = if self.nodes.iter().any(|node| node.name == name) {
@@ -52,24 +48,24 @@ impl Builder {
         self.nodes.push(Node {
             name,
             op,
-            inputs: inputs.iter().map(|value| value.0).collect(),
+            inputs: inputs.to_vec(),
             shape,
         });
-        Value(self.nodes.len() - 1)
+        NodeId(self.nodes.len() - 1)
     }
 
-    /// Shape of a value for one picture.
-    pub fn shape(&self, value: Value) -> &[usize] {
+    /// Shape of a value for one image.
+    pub fn shape(&self, value: NodeId) -> &[usize] {
         &self.nodes[value.0].shape
     }
 
     /// Number of channels, or of features, of a value.
-    pub fn channels(&self, value: Value) -> usize {
+    pub fn channels(&self, value: NodeId) -> usize {
         self.shape(value).first().copied().unwrap_or_default()
     }
 
     /// A convolution; its input channels are those of `x`.
-    pub fn conv2d(&mut self, name: impl Into<String>, x: Value, mut conv: Conv2d) -> Value {
+    pub fn conv2d(&mut self, name: impl Into<String>, x: NodeId, mut conv: Conv2d) -> NodeId {
         conv.in_channels = self.channels(x);
         self.push(name, Op::Conv2d(conv), &[x])
     }
@@ -77,10 +73,10 @@ impl Builder {
     pub fn batch_norm(
         &mut self,
         name: impl Into<String>,
-        x: Value,
+        x: NodeId,
         eps: f64,
         momentum: f64,
-    ) -> Value {
+    ) -> NodeId {
         let channels = self.channels(x);
         let norm = BatchNorm2d {
             channels,
@@ -90,7 +86,7 @@ impl Builder {
         self.push(name, Op::BatchNorm2d(norm), &[x])
     }
 
-    pub fn linear(&mut self, name: impl Into<String>, x: Value, out_features: usize) -> Value {
+    pub fn linear(&mut self, name: impl Into<String>, x: NodeId, out_features: usize) -> NodeId {
         let linear = Linear {
             in_features: self.channels(x),
             out_features,
@@ -98,40 +94,40 @@ impl Builder {
         self.push(name, Op::Linear(linear), &[x])
     }
 
-    pub fn activation(&mut self, name: impl Into<String>, x: Value, kind: Activation) -> Value {
+    pub fn activation(&mut self, name: impl Into<String>, x: NodeId, kind: Activation) -> NodeId {
         self.push(name, Op::Activation(kind), &[x])
     }
 
-    pub fn max_pool2d(&mut self, name: impl Into<String>, x: Value, pool: Pool2d) -> Value {
+    pub fn max_pool2d(&mut self, name: impl Into<String>, x: NodeId, pool: Pool2d) -> NodeId {
         self.push(name, Op::MaxPool2d(pool), &[x])
     }
 
-    pub fn global_avg_pool(&mut self, name: impl Into<String>, x: Value) -> Value {
+    pub fn global_avg_pool(&mut self, name: impl Into<String>, x: NodeId) -> NodeId {
         self.push(name, Op::GlobalAvgPool, &[x])
     }
 
-    pub fn add(&mut self, name: impl Into<String>, a: Value, b: Value) -> Value {
+    pub fn add(&mut self, name: impl Into<String>, a: NodeId, b: NodeId) -> NodeId {
         self.push(name, Op::Add, &[a, b])
     }
 
-    pub fn flatten(&mut self, name: impl Into<String>, x: Value) -> Value {
+    pub fn flatten(&mut self, name: impl Into<String>, x: NodeId) -> NodeId {
         self.push(name, Op::Flatten, &[x])
     }
 
-    pub fn dropout(&mut self, name: impl Into<String>, x: Value, probability: f64) -> Value {
+    pub fn dropout(&mut self, name: impl Into<String>, x: NodeId, probability: f64) -> NodeId {
         self.push(name, Op::Dropout { probability }, &[x])
     }
 
-    /// The graph that answers with `output`.
+    /// The graph whose output is `output`.
     ///
     /// # Errors
     /// [`Error::Usage`] with the first mistake and the name of its node.
-    pub fn finish(self, output: Value) -> Result<Graph> {
+    pub fn finish(self, output: NodeId) -> Result<Graph> {
         match self.mistake {
             Some(mistake) => Err(Error::Usage(mistake).into()),
             None => Ok(Graph {
                 nodes: self.nodes,
-                output: output.0,
+                output,
             }),
         }
     }
@@ -161,7 +157,7 @@ mod tests {
         let out = g.linear("fc", flat, 5);
         let graph = g.finish(out).unwrap();
         assert_eq!(graph.output_shape(), [5]);
-        assert_eq!(graph.layer("fc"), Some(8));
+        assert_eq!(graph.layer("fc"), graph.find("fc"));
         assert_eq!(graph.layer("f"), None);
     }
 

@@ -23,7 +23,7 @@ impl Graph {
 
     fn initial(&self, parameter: &Parameter, seed: u64) -> Tensor {
         let count = parameter.shape.iter().product();
-        let values = match (parameter.role, &self.nodes[parameter.node].op) {
+        let values = match (parameter.role, &self[parameter.node].op) {
             (Role::Weight, Op::Conv2d(conv)) => {
                 let fan_out = conv.out_channels / conv.groups * conv.kernel * conv.kernel;
                 let deviation = (2.0 / fan_out as f64).sqrt();

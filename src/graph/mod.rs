@@ -1,21 +1,36 @@
 //! An architecture as data: operators, their order, and the shapes between them.
 
 mod builder;
+mod inference;
 mod init;
 mod op;
 pub mod passes;
 mod quantization;
 mod shape;
 
-pub use builder::{Builder, Value};
-pub use op::{Activation, BatchNorm2d, Conv2d, Epilogue, Linear, Op, Padding, Pool2d, Role, Slot};
-pub use quantization::{Affine, Method, Quantization};
+use std::ops::Index;
 
-/// A network. Nodes stand in an order in which every input comes before its use.
+pub use builder::Builder;
+pub use inference::{InferenceGraph, Int8, Int8Weight, Weight};
+pub use op::{Activation, BatchNorm2d, Conv2d, Epilogue, Linear, Op, Padding, Pool2d, Role, Slot};
+pub use quantization::{Method, Quantization, QuantizationParameters};
+
+/// A network: operators in an order in which every input comes before its use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
     nodes: Vec<Node>,
-    output: usize,
+    output: NodeId,
+}
+
+/// A node of one graph, and the value that it computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(usize);
+
+impl NodeId {
+    /// Its position in [`Graph::nodes`].
+    pub fn index(self) -> usize {
+        self.0
+    }
 }
 
 /// One operator of a graph.
@@ -24,9 +39,8 @@ pub struct Node {
     /// The module's name in PyTorch, e.g. `layer1.0.conv1`: the prefix of its parameters.
     pub name: String,
     pub op: Op,
-    /// Places of the inputs in [`Graph::nodes`].
-    pub inputs: Vec<usize>,
-    /// Shape of the output for one picture, without the batch dimension.
+    pub inputs: Vec<NodeId>,
+    /// Shape of the output for one image, without the batch dimension.
     pub shape: Vec<usize>,
 }
 
@@ -37,8 +51,7 @@ pub struct Parameter {
     pub name: String,
     pub role: Role,
     pub shape: Vec<usize>,
-    /// Place of its node in [`Graph::nodes`].
-    pub node: usize,
+    pub node: NodeId,
 }
 
 impl Graph {
@@ -46,24 +59,55 @@ impl Graph {
         &self.nodes
     }
 
-    /// Place of the node whose value is the network's answer (logits).
-    pub fn output(&self) -> usize {
+    /// Every node with its id, in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> + ExactSizeIterator {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.map(|(index, node)| (NodeId(index), node))
+    }
+
+    /// Every id, in the order of the nodes.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len()).map(NodeId)
+    }
+
+    /// The node that takes the images.
+    pub fn input(&self) -> NodeId {
+        let found = self.iter().find(|(_, node)| node.op == Op::Input);
+        found.map_or(NodeId(0), |(id, _)| id)
+    }
+
+    /// The node that computes the logits.
+    pub fn output(&self) -> NodeId {
         self.output
     }
 
-    /// Shape of the answer for one picture.
+    /// Height and width of the images in pixels.
+    pub fn image_size(&self) -> usize {
+        // Channels come first or last.
+        self[self.input()].shape[1]
+    }
+
+    /// Shape of the output for one image.
     pub fn output_shape(&self) -> &[usize] {
-        &self.nodes[self.output].shape
+        &self[self.output].shape
+    }
+
+    /// The node of this name.
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        self.nodes
+            .iter()
+            .position(|node| node.name == name)
+            .map(NodeId)
     }
 
     /// Every parameter and buffer, in the order of the nodes.
     pub fn parameters(&self) -> impl Iterator<Item = Parameter> + '_ {
-        self.nodes.iter().enumerate().flat_map(|(place, node)| {
+        self.iter().flat_map(|(id, node)| {
             node.op.slots().into_iter().map(move |slot| Parameter {
                 name: format!("{}.{}", node.name, slot.suffix),
                 role: slot.role,
                 shape: slot.shape,
-                node: place,
+                node: id,
             })
         })
     }
@@ -76,17 +120,32 @@ impl Graph {
             .sum()
     }
 
-    /// Multiply-accumulate operations for one picture.
+    /// Multiply-accumulate operations for one image.
     pub fn macs(&self) -> u64 {
         self.nodes.iter().map(|n| n.op.macs(&n.shape)).sum()
     }
 
-    /// Place of the first node of a layer: the node of that name, or the first below it
-    /// (`layer4` finds `layer4.0.conv1`).
-    pub fn layer(&self, name: &str) -> Option<usize> {
+    /// The first node of a layer: the node of that name, or the first below it (`layer4` finds
+    /// `layer4.0.conv1`).
+    pub fn layer(&self, name: &str) -> Option<NodeId> {
         self.nodes
             .iter()
             .position(|node| is_below(&node.name, name))
+            .map(NodeId)
+    }
+
+    /// The nodes that read a value, in order.
+    pub fn readers(&self, value: NodeId) -> Vec<NodeId> {
+        let readers = self.iter().filter(|(_, node)| node.inputs.contains(&value));
+        readers.map(|(id, _)| id).collect()
+    }
+
+    /// The one node that reads a value which is not the output.
+    pub fn only_reader(&self, value: NodeId) -> Option<NodeId> {
+        match self.readers(value)[..] {
+            [reader] if value != self.output => Some(reader),
+            _ => None,
+        }
     }
 
     /// Names of the layers that hold parameters, one or two levels deep: what `--freeze-until`
@@ -107,6 +166,14 @@ impl Graph {
             }
         }
         layers
+    }
+}
+
+impl Index<NodeId> for Graph {
+    type Output = Node;
+
+    fn index(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
     }
 }
 

@@ -1,16 +1,15 @@
 //! The operators a graph is made of, with the parameters and the cost of each.
 
-/// One operator. Shapes are those of a single picture, without the batch dimension:
+/// One operator. Shapes are those of a single image, without the batch dimension:
 /// `[channels, height, width]` for feature maps, `[features]` for vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// A picture, `[3, size, size]`, normalised; or as [`Op::ToPlanes`] takes it.
+    /// A normalised image, `[3, size, size]`; or the pixels that [`Op::PixelsToFloat`] takes.
     Input,
-    /// An 8-bit RGB picture `[height, width, 3]` as numbers from 0 to 255, `[3, height, width]`.
-    ToPlanes,
-    /// `x * scale + shift` with one of each a channel: what makes pixels the input of a network
-    /// that was trained on normalised ones.
-    Affine {
+    /// From 8-bit RGB pixels `[height, width, 3]` to floats from 0 to 255, `[3, height, width]`.
+    PixelsToFloat,
+    /// `x * scale + shift` for each channel: normalises pixels.
+    Normalize {
         scale: [f32; 3],
         shift: [f32; 3],
     },
@@ -139,8 +138,8 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Input => "Input",
-            Self::ToPlanes => "ToPlanes",
-            Self::Affine { .. } => "Affine",
+            Self::PixelsToFloat => "PixelsToFloat",
+            Self::Normalize { .. } => "Normalize",
             Self::Conv2d(_) => "Conv2d",
             Self::BatchNorm2d(_) => "BatchNorm2d",
             Self::Linear(_) => "Linear",
@@ -198,11 +197,23 @@ impl Op {
                 ),
                 slot("bias", Role::Bias, &[linear.out_features]),
             ],
-            _ => Vec::new(),
+            Self::Input
+            | Self::PixelsToFloat
+            | Self::Normalize { .. }
+            | Self::Activation(_)
+            | Self::MaxPool2d(_)
+            | Self::AvgPool2d(_)
+            | Self::GlobalAvgPool
+            | Self::Add
+            | Self::Mul
+            | Self::Concat
+            | Self::Flatten
+            | Self::Dropout { .. }
+            | Self::Softmax => Vec::new(),
         }
     }
 
-    /// Multiply-accumulate operations for one picture, counted for convolutions and linear
+    /// Multiply-accumulate operations for one image, counted for convolutions and linear
     /// layers as torchvision's model tables do; `shape` is the output's.
     pub fn macs(&self, shape: &[usize]) -> u64 {
         let outputs = shape.iter().product::<usize>() as u64;
@@ -212,7 +223,20 @@ impl Op {
                 outputs * taps as u64
             }
             Self::Linear(linear) => outputs * linear.in_features as u64,
-            _ => 0,
+            Self::Input
+            | Self::PixelsToFloat
+            | Self::Normalize { .. }
+            | Self::BatchNorm2d(_)
+            | Self::Activation(_)
+            | Self::MaxPool2d(_)
+            | Self::AvgPool2d(_)
+            | Self::GlobalAvgPool
+            | Self::Add
+            | Self::Mul
+            | Self::Concat
+            | Self::Flatten
+            | Self::Dropout { .. }
+            | Self::Softmax => 0,
         }
     }
 }

@@ -1,37 +1,35 @@
-//! What makes a graph an int8 network: which values are stored as integers, and how.
+//! How a model file says that its network is int8, and the arithmetic of uint8 values.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The integers of a network, which is fused first (`passes::fuse` of `passes::for_inference`).
+/// How a network is quantized, whose graph is [`super::InferenceGraph`]'s: folded and fused.
 ///
-/// A layer whose `NAME.weight` is int8 in the state dict computes with integers: weight
-/// `q * NAME.weight_scale[out]`, symmetric, a scale for each output channel. Its bias is float32.
-/// Everything else is float32. A value of [`Quantization::values`] is rounded to uint8 when its
-/// node has computed it, and whoever reads it reads the rounded one. An int8 layer whose input is
-/// not among them finds the range of its input anew for each batch, as PyTorch's dynamic
-/// quantization does.
+/// A layer whose `NAME.weight` is int8 in the state dict computes with integers: its weight is
+/// `q * NAME.weight_scale[out]`, symmetric, with a scale for each output channel. Its bias is float32,
+/// as is everything else. A value of [`Quantization::values`] is rounded to uint8 when its node has
+/// computed it, and every reader reads the rounded one. The range of the input of an int8 layer that is
+/// not among them is measured in each batch, as in PyTorch's dynamic quantization.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
     pub method: Method,
-    /// By the names of the fused graph's nodes.
+    /// By the names of their nodes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub values: BTreeMap<String, Affine>,
-    /// How they were found and what they cost: told, not computed with.
+    pub values: BTreeMap<String, QuantizationParameters>,
+    /// How they were found and what they cost in accuracy, for the reader of the file.
     #[serde(flatten)]
     pub details: Map<String, Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Quantizes the weights of linear layers; activations are quantized as the model runs
+    /// The weights of linear layers; the range of their inputs is measured in each batch.
     Dynamic,
-    /// Quantizes weights and activations of the whole network, with ranges measured on photos
+    /// Weights and activations of the whole network, with ranges measured on calibration images.
     Static,
 }
 
@@ -45,15 +43,15 @@ impl fmt::Display for Method {
     }
 }
 
-/// uint8 integers for real numbers: `real = scale * (q - zero_point)`.
+/// Scale and zero point of a uint8 value: `real = scale * (q - zero_point)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Affine {
+pub struct QuantizationParameters {
     pub scale: f32,
     pub zero_point: u8,
 }
 
-impl Affine {
-    /// The integers that cover `[low, high]` and hold 0 exactly.
+impl QuantizationParameters {
+    /// Those that cover `[low, high]` and represent 0 exactly.
     pub fn covering(low: f32, high: f32) -> Self {
         let (low, high) = (low.min(0.0), high.max(0.0));
         let scale = (high - low) / 255.0;
@@ -74,6 +72,7 @@ impl Affine {
         ((real / self.scale).round_ties_even() + f32::from(self.zero_point)) as u8
     }
 
+    /// The real number that an integer stands for.
     pub fn dequantize(self, q: u8) -> f32 {
         (f32::from(q) - f32::from(self.zero_point)) * self.scale
     }
@@ -85,13 +84,16 @@ mod tests {
 
     #[test]
     fn zero_is_exact_and_the_ends_saturate() {
-        let affine = Affine::covering(-1.0, 3.0);
-        assert_eq!(affine.dequantize(affine.quantize(0.0)), 0.0);
-        assert_eq!(affine.quantize(9.0), 255);
-        assert_eq!(affine.quantize(-9.0), 0);
-        assert_eq!(affine.quantize(f32::NAN), 0);
-        assert!((affine.dequantize(affine.quantize(1.0)) - 1.0).abs() <= affine.scale / 2.0);
-        assert_eq!(Affine::covering(0.0, 0.0).scale, 1.0);
-        assert_eq!(Affine::covering(0.5, 5.1), Affine::covering(0.0, 5.1));
+        let qparams = QuantizationParameters::covering(-1.0, 3.0);
+        assert_eq!(qparams.dequantize(qparams.quantize(0.0)), 0.0);
+        assert_eq!(qparams.quantize(9.0), 255);
+        assert_eq!(qparams.quantize(-9.0), 0);
+        assert_eq!(qparams.quantize(f32::NAN), 0);
+        assert!((qparams.dequantize(qparams.quantize(1.0)) - 1.0).abs() <= qparams.scale / 2.0);
+        assert_eq!(QuantizationParameters::covering(0.0, 0.0).scale, 1.0);
+        assert_eq!(
+            QuantizationParameters::covering(0.5, 5.1),
+            QuantizationParameters::covering(0.0, 5.1)
+        );
     }
 }

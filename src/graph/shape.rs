@@ -1,8 +1,8 @@
-//! Shape inference: what an operator makes of its inputs' shapes.
+//! Shape inference: the output shape of an operator, from its inputs' shapes.
 
-use super::op::{Op, Pool2d};
+use super::op::{Conv2d, Op, Pool2d};
 
-/// The output shape of an operator for one picture.
+/// The output shape of an operator for one image.
 ///
 /// # Errors
 /// A sentence that says what does not fit.
@@ -12,42 +12,25 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
         Op::Add | Op::Mul => 2,
         Op::Conv2d(conv) if conv.epilogue.add => 2,
         Op::Concat => inputs.len().max(1),
-        _ => 1,
+        Op::PixelsToFloat
+        | Op::Normalize { .. }
+        | Op::Conv2d(_)
+        | Op::BatchNorm2d(_)
+        | Op::Linear(_)
+        | Op::Activation(_)
+        | Op::MaxPool2d(_)
+        | Op::AvgPool2d(_)
+        | Op::GlobalAvgPool
+        | Op::Flatten
+        | Op::Dropout { .. }
+        | Op::Softmax => 1,
     };
     if inputs.len() != arity {
         return Err(format!("takes {arity} inputs, not {}", inputs.len()));
     }
     match op {
         Op::Input => Err("the input's shape is given, not inferred".into()),
-        Op::Conv2d(conv) => {
-            let [channels, height, width] = feature_map(inputs[0])?;
-            if conv.in_channels != channels {
-                return Err(format!(
-                    "has {} input channels, got {channels}",
-                    conv.in_channels
-                ));
-            }
-            if conv.groups == 0
-                || channels % conv.groups != 0
-                || conv.out_channels % conv.groups != 0
-            {
-                return Err(format!(
-                    "{} groups do not divide {channels} and {} channels",
-                    conv.groups, conv.out_channels
-                ));
-            }
-            let reach = conv.dilation * (conv.kernel.max(1) - 1) + 1;
-            let padding = conv.padding.before + conv.padding.after;
-            let output = vec![
-                conv.out_channels,
-                window(height, reach, conv.stride, padding)?,
-                window(width, reach, conv.stride, padding)?,
-            ];
-            match inputs.get(1) {
-                Some(addend) => same(&output, addend),
-                None => Ok(output),
-            }
-        }
+        Op::Conv2d(conv) => convolved(conv, inputs),
         Op::BatchNorm2d(norm) => {
             let [channels, ..] = feature_map(inputs[0])?;
             if norm.channels != channels {
@@ -86,15 +69,43 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
         Op::Dropout { probability } if !(0.0..1.0).contains(probability) => {
             Err(format!("a dropout of {probability} is not in [0, 1)"))
         }
-        Op::ToPlanes => match feature_map(inputs[0])? {
+        Op::PixelsToFloat => match feature_map(inputs[0])? {
             [height, width, 3] => Ok(vec![3, height, width]),
-            _ => Err(format!("takes RGB pictures, got shape {:?}", inputs[0])),
+            _ => Err(format!("takes RGB images, got shape {:?}", inputs[0])),
         },
-        Op::Affine { .. } => match feature_map(inputs[0])? {
+        Op::Normalize { .. } => match feature_map(inputs[0])? {
             [3, ..] => Ok(inputs[0].to_vec()),
             [channels, ..] => Err(format!("takes 3 channels, got {channels}")),
         },
         Op::Activation(_) | Op::Dropout { .. } | Op::Softmax => Ok(inputs[0].to_vec()),
+    }
+}
+
+fn convolved(conv: &Conv2d, inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
+    let [channels, height, width] = feature_map(inputs[0])?;
+    if conv.in_channels != channels {
+        return Err(format!(
+            "has {} input channels, got {channels}",
+            conv.in_channels
+        ));
+    }
+    let divides = |channels: usize| conv.groups > 0 && channels.is_multiple_of(conv.groups);
+    if !(divides(channels) && divides(conv.out_channels)) {
+        return Err(format!(
+            "{} groups do not divide {channels} and {} channels",
+            conv.groups, conv.out_channels
+        ));
+    }
+    let reach = conv.dilation * (conv.kernel.max(1) - 1) + 1;
+    let padding = conv.padding.before + conv.padding.after;
+    let output = vec![
+        conv.out_channels,
+        window(height, reach, conv.stride, padding)?,
+        window(width, reach, conv.stride, padding)?,
+    ];
+    match inputs.get(1) {
+        Some(addend) => same(&output, addend),
+        None => Ok(output),
     }
 }
 

@@ -1,159 +1,19 @@
 //! Decoding with limits that hold before a pixel is allocated.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
-use serde::Serialize;
 
+use super::limits::{CUT_SHORT, broken, unsupported};
+pub use super::limits::{DecodeError, Decoded, Limits, Wanted, Warning};
 pub use super::sniff::extension;
 use super::sniff::{Format, describe, is_heic, other_picture, sniff};
 use super::{jpeg, mended, tiff};
-use crate::error::shown;
-
-/// What a picture may cost at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Width times height, checked against the header.
-    pub max_pixels: u64,
-    /// Size of the encoded file in bytes.
-    pub max_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_pixels: 100_000_000,
-            max_bytes: 200_000_000,
-        }
-    }
-}
-
-impl Limits {
-    /// Memory in bytes that a decoder may take: the pixels at 16-bit RGBA, and room for the
-    /// metadata of even the smallest picture.
-    pub(super) fn memory(&self) -> u64 {
-        self.max_pixels.saturating_mul(8).max(64 << 20)
-    }
-
-    /// Memory in bytes for what a JPEG of several scans keeps beside its pixels: three channels
-    /// of 16-bit coefficients, or a little less than four.
-    pub(super) fn coefficients(&self) -> u64 {
-        self.max_pixels.saturating_mul(7).max(64 << 20)
-    }
-
-    fn decoder(&self) -> image::Limits {
-        let mut limits = image::Limits::no_limits();
-        limits.max_alloc = Some(self.memory());
-        limits
-    }
-
-    /// Refuses a picture without pixels, and one of too many.
-    pub(super) fn check_dimensions(
-        &self,
-        name: &'static str,
-        width: u32,
-        height: u32,
-    ) -> Result<(), DecodeError> {
-        if u64::from(width) * u64::from(height) > self.max_pixels {
-            return Err(DecodeError::TooManyPixels {
-                width,
-                height,
-                limit: self.max_pixels,
-            });
-        }
-        if width == 0 || height == 0 {
-            return Err(broken(name, "it has no pixels"));
-        }
-        Ok(())
-    }
-}
-
-/// Why a file is no picture that can be used. The path is the caller's to add.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    #[error("the file is empty: copy it again or delete it")]
-    Empty,
-    #[error("not a picture but {looks_like}: JPEG, PNG, WebP, GIF, BMP, TIFF and PPM can be read")]
-    NotAPicture { looks_like: &'static str },
-    #[error(
-        "a HEIC photo, which can't be read: convert it (`heif-convert IN.heic OUT.jpg`), and let \
-         the phone save JPEGs (iPhone: Settings, Camera, Formats, Most Compatible)"
-    )]
-    Heic,
-    #[error("{what}, which can't be read: convert it to PNG or to an ordinary JPEG")]
-    Unsupported { what: &'static str },
-    #[error("{width}x{height} pixels exceed the limit of {limit}: scale the picture down")]
-    TooManyPixels { width: u32, height: u32, limit: u64 },
-    #[error("the file exceeds the limit of {limit} bytes: compress the picture or scale it down")]
-    TooManyBytes { limit: u64 },
-    #[error("decoding takes more memory than allowed for {limit} pixels: scale the picture down")]
-    TooMuchMemory { limit: u64 },
-    #[error("broken {format} ({reason}): copy it again or convert it")]
-    Broken {
-        format: &'static str,
-        reason: String,
-    },
-    #[error("can't be read: {0}")]
-    Io(#[from] io::Error),
-}
-
-pub(super) const CUT_SHORT: &str = "it is cut short";
-
-pub(super) fn broken(format: &'static str, reason: &str) -> DecodeError {
-    DecodeError::Broken {
-        format,
-        reason: shown(reason),
-    }
-}
-
-pub(super) fn unsupported(what: &'static str) -> DecodeError {
-    DecodeError::Unsupported { what }
-}
-
-/// What is amiss with a picture that can be read all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
-pub enum Warning {
-    EndMissing,
-    Damaged,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::EndMissing => "the end of the picture is missing and was filled with grey",
-            Self::Damaged => "the picture is damaged: parts of it are grey or out of place",
-        })
-    }
-}
-
-impl From<Warning> for String {
-    fn from(warning: Warning) -> Self {
-        warning.to_string()
-    }
-}
-
-/// A decoded picture.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decoded {
-    /// Upright 8-bit RGB, smaller than the file's where less was wanted.
-    pub picture: RgbImage,
-    /// Width in pixels of the whole picture, upright.
-    pub width: u32,
-    /// Height in pixels of the whole picture, upright.
-    pub height: u32,
-    pub warnings: Vec<Warning>,
-}
-
-/// How many pixels on its shorter side are enough of a picture of a given width and height;
-/// `None` where every pixel counts.
-pub type Wanted<'a> = &'a dyn Fn(u32, u32) -> Option<u32>;
 
 /// Reads and decodes a file; see [`decode`].
 pub fn read(path: &Path, limits: &Limits) -> Result<RgbImage, DecodeError> {
@@ -206,6 +66,49 @@ pub fn decode_for(
     limits: &Limits,
     wanted: Wanted<'_>,
 ) -> Result<Decoded, DecodeError> {
+    let format = accepted(bytes, limits)?;
+    guarded(format, || decode_as(format, bytes, limits, wanted))
+}
+
+/// Width and height in pixels, upright, without decoding: JPEG, PNG and WebP tell them in their
+/// headers. `None` where only decoding can tell whether there is a picture: in other formats, and
+/// in these where the mark at the end is missing.
+///
+/// # Errors
+/// Those of [`decode`] that the size of the file and the headers tell.
+pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Option<(u32, u32)>, DecodeError> {
+    let format = accepted(bytes, limits)?;
+    guarded(format, || {
+        let (kind, has_end, orientation) = match format {
+            Format::Jpeg => return jpeg::inspect(bytes, limits),
+            Format::Png => {
+                let chunks = mended::Chunks::of(bytes);
+                (ImageFormat::Png, chunks.ended, chunks.orientation)
+            }
+            Format::Other(kind @ ImageFormat::WebP, _) => (kind, is_whole_riff(bytes), None),
+            _ => return Ok(None),
+        };
+        if !has_end {
+            return Ok(None);
+        }
+        let mut decoder = opened(kind, format.name(), bytes, limits)?;
+        let orientation = orientation.or_else(|| decoder.orientation().ok());
+        let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+        Ok(Some(jpeg::upright(decoder.dimensions(), orientation)))
+    })
+}
+
+/// Whether a RIFF file, which begins with its length, is as long as it says.
+fn is_whole_riff(bytes: &[u8]) -> bool {
+    let length = bytes.get(4..8).and_then(|length| length.try_into().ok());
+    length.is_some_and(|length| {
+        let length = u64::from(u32::from_le_bytes(length));
+        bytes.len() as u64 >= 8 + length
+    })
+}
+
+/// The format of a file that is within the limits.
+fn accepted(bytes: &[u8], limits: &Limits) -> Result<Format, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -214,16 +117,21 @@ pub fn decode_for(
             limit: limits.max_bytes,
         });
     }
-    let format = sniff(bytes).ok_or_else(|| match other_picture(bytes) {
+    sniff(bytes).ok_or_else(|| match other_picture(bytes) {
         _ if is_heic(bytes) => DecodeError::Heic,
         Some(what) => unsupported(what),
         None => DecodeError::NotAPicture {
             looks_like: describe(bytes),
         },
-    })?;
-    // The decoders are other people's parsers of hostile bytes: a panic there is one bad file.
-    let wanted = std::panic::AssertUnwindSafe(wanted);
-    catch_unwind(|| decode_as(format, bytes, limits, *wanted))
+    })
+}
+
+/// The decoders are other people's parsers of hostile bytes: a panic there is one bad file.
+fn guarded<T>(
+    format: Format,
+    parse: impl FnOnce() -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    catch_unwind(AssertUnwindSafe(parse))
         .unwrap_or_else(|_| Err(broken(format.name(), "the decoder failed on it")))
 }
 
@@ -272,11 +180,7 @@ fn by_image(
     limits: &Limits,
 ) -> Result<(RgbImage, Orientation), DecodeError> {
     let fault = |error| in_words(error, name, limits);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits.decoder());
-    let mut decoder = reader.into_decoder().map_err(fault)?;
-    let (width, height) = decoder.dimensions();
-    limits.check_dimensions(name, width, height)?;
+    let mut decoder = opened(format, name, bytes, limits)?;
     limits
         .decoder()
         .reserve(decoder.total_bytes())
@@ -285,6 +189,22 @@ fn by_image(
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
     Ok((picture.into_rgb8(), orientation))
+}
+
+/// A decoder that has read a header whose dimensions are within the limits.
+fn opened<'a>(
+    format: ImageFormat,
+    name: &'static str,
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Result<impl ImageDecoder + 'a, DecodeError> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits.decoder());
+    let decoder = reader.into_decoder();
+    let decoder = decoder.map_err(|error| in_words(error, name, limits))?;
+    let (width, height) = decoder.dimensions();
+    limits.check_dimensions(name, width, height)?;
+    Ok(decoder)
 }
 
 /// The decoders' own texts name parts that nobody who has photos knows.

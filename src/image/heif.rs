@@ -3,7 +3,7 @@
 use image::RgbImage;
 use libheif_rs::{ColorSpace, HeifContext, LibHeif, RgbChroma};
 
-use super::decode::{DecodeError, Limits, broken};
+use super::limits::{DecodeError, Limits, broken};
 
 const NAME: &str = "HEIF";
 

@@ -4,15 +4,62 @@ use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 use memchr::memchr;
 
-use super::decode::{
-    CUT_SHORT, DecodeError, Decoded, Limits, Wanted, Warning, broken, unsupported,
-};
 use super::inks;
 use super::libjpeg::{Damage, Decompressor, Fault, RAN_OUT, Samples, Stored};
+use super::limits::{
+    CUT_SHORT, DecodeError, Decoded, Limits, Wanted, Warning, broken, unsupported,
+};
 
 /// Scans of a JPEG; progressive ones have some ten. Each takes a look at every block, however few
 /// bytes it has.
 const MAX_SCANS: usize = 100;
+
+/// A JPEG whose markers were read and whose dimensions are within the limits.
+struct Opened<'a> {
+    decompressor: Decompressor<'a>,
+    outline: Outline,
+    orientation: Orientation,
+    /// Width and height in pixels, upright.
+    dimensions: (u32, u32),
+}
+
+fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Opened<'a>, DecodeError> {
+    let outline = Outline::of(bytes);
+    if let Some(process) = outline.process.and_then(process_name) {
+        return Err(unsupported(process));
+    }
+    if outline.scans > MAX_SCANS {
+        return Err(broken("JPEG", "more scans than any picture needs"));
+    }
+    let decompressor = Decompressor::open(bytes, limits.coefficients())
+        .map_err(|fault| in_words("JPEG", fault, limits))?;
+    let (width, height) = decompressor.dimensions();
+    limits.check_dimensions("JPEG", width, height)?;
+    if !matches!(decompressor.components(), 1 | 3 | 4) {
+        return Err(unsupported(
+            "a JPEG with neither one, three nor four channels",
+        ));
+    }
+    // A picture with a damaged EXIF block is still a picture.
+    let orientation = decompressor.exif().and_then(Orientation::from_exif_chunk);
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    Ok(Opened {
+        decompressor,
+        outline,
+        orientation,
+        dimensions: upright((width, height), orientation),
+    })
+}
+
+/// Width and height in pixels, upright; `None` where the end marker is missing, so that only
+/// decoding can tell what is there.
+///
+/// # Errors
+/// Those of [`decode`] that the header tells.
+pub(super) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Option<(u32, u32)>, DecodeError> {
+    let opened = open(bytes, limits)?;
+    Ok(opened.outline.ended.then_some(opened.dimensions))
+}
 
 /// Decodes a JPEG to upright RGB, at a half, a quarter or an eighth where that is enough.
 ///
@@ -27,37 +74,22 @@ pub(super) fn decode(
     limits: &Limits,
     wanted: Wanted<'_>,
 ) -> Result<Decoded, DecodeError> {
-    let outline = Outline::of(bytes);
-    if let Some(process) = outline.process.and_then(process_name) {
-        return Err(unsupported(process));
-    }
-    if outline.scans > MAX_SCANS {
-        return Err(broken("JPEG", "more scans than any picture needs"));
-    }
-    let fault = |fault| in_words("JPEG", fault, limits);
-    let jpeg = Decompressor::open(bytes, limits.coefficients()).map_err(fault)?;
-    let (width, height) = jpeg.dimensions();
-    limits.check_dimensions("JPEG", width, height)?;
-    if !matches!(jpeg.components(), 1 | 3 | 4) {
-        return Err(unsupported(
-            "a JPEG with neither one, three nor four channels",
-        ));
-    }
-    // A picture with a damaged EXIF block is still a picture.
-    let orientation = jpeg.exif().and_then(Orientation::from_exif_chunk);
-    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
-    let inks = jpeg.components() == 4;
-    let (width, height) = turned((width, height), orientation);
+    let opened = open(bytes, limits)?;
+    let (width, height) = opened.dimensions;
+    let inks = opened.decompressor.components() == 4;
     let denominator = reduction(width.min(height), wanted(width, height));
-    let (samples, damage) = jpeg.read(denominator).map_err(fault)?;
-    let warnings = warnings(damage, outline.scans)?;
+    let (samples, damage) = opened
+        .decompressor
+        .read(denominator)
+        .map_err(|fault| in_words("JPEG", fault, limits))?;
+    let warnings = warnings(damage, opened.outline.scans)?;
     let picture = match inks {
         // As Adobe stores them.
         true => from_inks(samples, |ink| 255 - ink),
         false => whole(samples),
     };
     let mut picture = DynamicImage::from(picture?);
-    picture.apply_orientation(orientation);
+    picture.apply_orientation(opened.orientation);
     Ok(Decoded {
         picture: picture.into_rgb8(),
         width,
@@ -73,7 +105,8 @@ fn reduction(side: u32, wanted: Option<u32>) -> u32 {
     [8, 4, 2].into_iter().find(enough).unwrap_or(1)
 }
 
-fn turned((width, height): (u32, u32), orientation: Orientation) -> (u32, u32) {
+/// Width and height once the orientation is applied.
+pub(super) fn upright((width, height): (u32, u32), orientation: Orientation) -> (u32, u32) {
     match orientation {
         Orientation::Rotate90
         | Orientation::Rotate270
@@ -192,6 +225,8 @@ struct Outline {
     scans: usize,
     /// The last byte of the frame's marker, which says how the pixels are coded.
     process: Option<u8>,
+    /// Whether there is an end marker.
+    ended: bool,
 }
 
 impl Outline {
@@ -201,7 +236,10 @@ impl Outline {
         while let Some(at) = memchr(0xff, rest) {
             rest = &rest[at..];
             match *rest {
-                [_, 0xd9, ..] => break,
+                [_, 0xd9, ..] => {
+                    outline.ended = true;
+                    break;
+                }
                 // Fill bytes before a marker.
                 [_, 0xff, ..] => rest = &rest[1..],
                 // A stuffed zero in the entropy-coded data, and markers without a length.
@@ -235,8 +273,10 @@ mod tests {
         jpeg.extend([0xff, 0xd0, 4, 0xff, 0xff, 0xda, 0, 2]);
         let found = Outline::of(&jpeg);
         assert_eq!((found.scans, found.process), (2, Some(0xc2)));
+        assert!(!found.ended, "that was the thumbnail's end marker");
         jpeg.extend([0xff, 0xd9, 0xff, 0xda, 0, 2]);
-        assert_eq!(Outline::of(&jpeg).scans, 2);
+        let found = Outline::of(&jpeg);
+        assert_eq!((found.scans, found.ended), (2, true));
         for bytes in [&[0xff][..], &[0xff, 0xd8, 0xff]] {
             assert_eq!(Outline::of(bytes), Outline::default());
         }

@@ -6,21 +6,47 @@ use image::metadata::Orientation;
 
 const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
 
-/// A PNG with its last chunk, which the decoder insists on, and the orientation that an `eXIf`
-/// chunk tells, also behind the pixels, where the decoder doesn't look.
-pub(super) fn completed_png(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<Orientation>) {
-    let mut orientation = None;
-    let mut end = 8;
-    while let Some((kind, data, length)) = chunk(bytes.get(end..).unwrap_or_default()) {
-        end += length;
-        match kind {
-            b"IEND" => return (bytes.into(), orientation),
-            b"eXIf" => orientation = Orientation::from_exif_chunk(data),
-            _ => {}
+/// What the chunks of a PNG tell.
+pub(super) struct Chunks {
+    /// That of an `eXIf` chunk, which may also be behind the pixels, where the decoder doesn't look.
+    pub orientation: Option<Orientation>,
+    /// Whether the last one is there.
+    pub ended: bool,
+    /// Where the last whole one ends.
+    end: usize,
+}
+
+impl Chunks {
+    pub(super) fn of(png: &[u8]) -> Self {
+        let mut chunks = Self {
+            orientation: None,
+            ended: false,
+            end: 8,
+        };
+        while let Some((kind, data, length)) = chunk(png.get(chunks.end..).unwrap_or_default()) {
+            chunks.end += length;
+            match kind {
+                b"IEND" => {
+                    chunks.ended = true;
+                    break;
+                }
+                b"eXIf" => chunks.orientation = Orientation::from_exif_chunk(data),
+                _ => {}
+            }
         }
+        chunks
     }
-    let whole = bytes.get(..end).unwrap_or(bytes);
-    ([whole, PNG_END].concat().into(), orientation)
+}
+
+/// A PNG with its last chunk, which the decoder insists on, and the orientation that its chunks
+/// tell.
+pub(super) fn completed_png(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<Orientation>) {
+    let chunks = Chunks::of(bytes);
+    if chunks.ended {
+        return (bytes.into(), chunks.orientation);
+    }
+    let whole = bytes.get(..chunks.end).unwrap_or(bytes);
+    ([whole, PNG_END].concat().into(), chunks.orientation)
 }
 
 /// The first chunk: kind, data, and length with all around them.

@@ -10,6 +10,7 @@ mod inks;
 mod jpeg;
 pub mod kind;
 mod libjpeg;
+mod limits;
 mod mended;
 pub mod preprocess;
 mod resample;
@@ -17,5 +18,6 @@ mod sniff;
 mod tiff;
 pub mod transform;
 
-pub use decode::{DecodeError, Decoded, Limits, decode};
+pub use decode::decode;
+pub use limits::{DecodeError, Decoded, Limits};
 pub use preprocess::Preprocessing;

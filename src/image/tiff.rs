@@ -9,9 +9,9 @@ use tiff::decoder::{ChunkType, Decoder, DecodingResult};
 use tiff::tags::{CompressionMethod, PhotometricInterpretation, Tag};
 use tiff::{ColorType, TiffError};
 
-use super::decode::{CUT_SHORT, DecodeError, Limits, broken, unsupported};
 use super::inks;
 use super::libjpeg::Stored;
+use super::limits::{CUT_SHORT, DecodeError, Limits, broken, unsupported};
 
 const PHOTOMETRIC: u16 = 262;
 const PALETTE: u16 = 3;
@@ -61,11 +61,13 @@ pub(super) fn decode(
     Ok((picture, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
-/// Whether the first picture stands for a larger one, which cameras store in their own ways.
+/// Whether the first picture is the preview of a camera's raw photo: one of a DNG, or a reduced one
+/// with the raw photo in a directory below its own. A reduced picture alone is a picture.
 fn is_preview(reader: &mut Reader<'_>) -> bool {
     let kind = reader.find_tag_unsigned::<u32>(Tag::NewSubfileType);
-    let reduced = kind.ok().flatten().is_some_and(|kind| kind & 1 == 1);
-    reduced || matches!(reader.find_tag(DNG_VERSION), Ok(Some(_)))
+    let is_reduced = kind.ok().flatten().is_some_and(|kind| kind & 1 == 1);
+    let mut has = |tag| matches!(reader.find_tag(tag), Ok(Some(_)));
+    has(DNG_VERSION) || (is_reduced && has(Tag::SubIfd))
 }
 
 /// Refuses strips or tiles that are far larger than their picture: all of their pixels are decoded.

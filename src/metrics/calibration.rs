@@ -30,8 +30,8 @@ pub fn bins(outcomes: &[Outcome]) -> Vec<Bin> {
         })
         .collect();
     for outcome in outcomes {
-        let place = bins.partition_point(|bin| bin.high < outcome.confidence);
-        let bin = &mut bins[place.min(BINS - 1)];
+        let index = bins.partition_point(|bin| bin.high < outcome.confidence);
+        let bin = &mut bins[index.min(BINS - 1)];
         bin.count += 1;
         bin.confidence += outcome.confidence;
         bin.accuracy += f64::from(u8::from(outcome.rank == 0));

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::accuracy::{cross_entropy, top_k_accuracy, wilson_interval};
 use super::calibration::{bins, expected_calibration_error};
 use super::confusion::confusion_matrix;
+use super::per_class::{ClassMetrics, macro_mean, per_class, weighted_mean};
 use super::predictions::Predictions;
-use super::report::{ClassMetrics, classification_report, macro_mean, per_class, weighted_mean};
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 
@@ -104,11 +104,6 @@ impl Evaluation {
             None
         }
     }
-
-    /// The table of scikit-learn's `classification_report`; see [`classification_report`].
-    pub fn classification_report(&self, digits: usize) -> String {
-        classification_report(self, digits)
-    }
 }
 
 #[cfg(test)]
@@ -153,10 +148,10 @@ mod tests {
             |evaluation| evaluation.macro_f1 = 1.5,
             |evaluation| evaluation.confusion = vec![vec![3]],
         ];
-        for spoil in breaks {
-            let mut spoiled = evaluation();
-            spoil(&mut spoiled);
-            let json = serde_json::to_vec(&spoiled).unwrap();
+        for damage in breaks {
+            let mut damaged = evaluation();
+            damage(&mut damaged);
+            let json = serde_json::to_vec(&damaged).unwrap();
             let error = Evaluation::from_json(&json).unwrap_err();
             assert_eq!(crate::error::exit_code(&error), 3);
         }

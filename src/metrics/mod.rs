@@ -9,8 +9,9 @@ pub mod gates;
 pub mod history;
 pub mod junit;
 pub mod paired;
+pub mod per_class;
 pub mod predictions;
-pub mod report;
+mod report;
 pub mod scores;
 
 pub use answer::{Answer, Guess};
@@ -18,6 +19,6 @@ pub use evaluation::Evaluation;
 pub use gates::{GateResult, Gates};
 pub use history::Epoch;
 pub use paired::Paired;
+pub use per_class::ClassMetrics;
 pub use predictions::{Mistake, Outcome, Predictions};
-pub use report::ClassMetrics;
 pub use scores::{log_softmax, softmax, top_k};

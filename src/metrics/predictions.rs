@@ -23,7 +23,7 @@ pub struct Outcome {
 /// An image that was taken for something else.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mistake {
-    /// The image's place among the predictions.
+    /// The image's index among the predictions.
     pub index: usize,
     pub actual: usize,
     pub predicted: usize,
@@ -54,7 +54,7 @@ impl Predictions {
         let classes = labels.len();
         if logits.len() != truth.len() * classes {
             let message = format!(
-                "{} logits are no {} images of {classes} classes",
+                "{} logits do not fit {} images of {classes} classes",
                 logits.len(),
                 truth.len()
             );

@@ -4,7 +4,7 @@
 
 use super::Options;
 use crate::error::Result;
-use crate::graph::{Activation, Builder, Conv2d, Graph, Padding, Value};
+use crate::graph::{Activation, Builder, Conv2d, Graph, NodeId, Padding};
 use crate::image::Preprocessing;
 use crate::image::preprocess::Interpolation;
 
@@ -94,7 +94,7 @@ struct Block {
 }
 
 impl Block {
-    fn build(&self, g: &mut Builder, name: &str, x: Value) -> Value {
+    fn build(&self, g: &mut Builder, name: &str, x: NodeId) -> NodeId {
         let hidden = g.channels(x) * self.expansion;
         let mut y = x;
         if self.expansion != 1 {
@@ -121,17 +121,17 @@ impl Block {
     }
 }
 
-fn same_conv(g: &mut Builder, name: &str, x: Value, conv: Conv2d) -> Value {
+fn same_conv(g: &mut Builder, name: &str, x: NodeId, conv: Conv2d) -> NodeId {
     let size = g.shape(x).last().copied().unwrap_or_default();
     let padding = Padding::same(size, conv.kernel, conv.stride);
     g.conv2d(name, x, conv.padding(padding))
 }
 
-fn norm(g: &mut Builder, name: &str, x: Value) -> Value {
+fn norm(g: &mut Builder, name: &str, x: NodeId) -> NodeId {
     g.batch_norm(name, x, 1e-3, 0.01)
 }
 
-fn norm_relu(g: &mut Builder, name: &str, x: Value) -> Value {
+fn norm_relu(g: &mut Builder, name: &str, x: NodeId) -> NodeId {
     let x = norm(g, name, x);
     g.activation(format!("{name}.relu6"), x, Activation::Relu6)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Activation, Builder, Value};
+use crate::graph::{Activation, Builder, NodeId};
 
 /// A classifier: dropout and a linear layer, or two dense layers with dropout between them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Head {
 impl Head {
     /// Adds the classifier to a graph. With a hidden layer it is named as a PyTorch
     /// `Sequential(Linear, ReLU, Dropout, Linear)` under `name`.
-    pub(super) fn build(&self, g: &mut Builder, name: &str, x: Value, classes: usize) -> Value {
+    pub(super) fn build(&self, g: &mut Builder, name: &str, x: NodeId, classes: usize) -> NodeId {
         let dropout = |g: &mut Builder, x, place: String| {
             if self.dropout > 0.0 {
                 g.dropout(place, x, self.dropout)

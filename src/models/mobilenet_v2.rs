@@ -3,7 +3,7 @@
 
 use super::Options;
 use crate::error::Result;
-use crate::graph::{Activation, Builder, Conv2d, Graph, Value};
+use crate::graph::{Activation, Builder, Conv2d, Graph, NodeId};
 
 /// Expansion, output channels, repeats, stride of the first: table 2 of the paper.
 const STAGES: [[usize; 4]; 7] = [
@@ -19,13 +19,13 @@ const STAGES: [[usize; 4]; 7] = [
 pub(super) fn mobilenet_v2(options: &Options) -> Result<Graph> {
     let (mut g, x) = Builder::new(options.image_size);
     let mut x = conv_norm_relu(&mut g, "features.0", x, Conv2d::new(32, 3).stride(2));
-    let mut place = 1;
+    let mut index = 1;
     for [expansion, channels, repeats, stride] in STAGES {
         for repeat in 0..repeats {
             let stride = if repeat == 0 { stride } else { 1 };
-            let name = format!("features.{place}");
+            let name = format!("features.{index}");
             x = inverted_residual(&mut g, &name, x, expansion, channels, stride);
-            place += 1;
+            index += 1;
         }
     }
     let x = conv_norm_relu(&mut g, "features.18", x, Conv2d::new(1280, 1));
@@ -38,7 +38,7 @@ pub(super) fn mobilenet_v2(options: &Options) -> Result<Graph> {
 }
 
 /// torchvision's `Conv2dNormActivation`: convolution `.0`, normalisation `.1`, ReLU6 `.2`.
-fn conv_norm_relu(g: &mut Builder, name: &str, x: Value, conv: Conv2d) -> Value {
+fn conv_norm_relu(g: &mut Builder, name: &str, x: NodeId, conv: Conv2d) -> NodeId {
     let x = g.conv2d(format!("{name}.0"), x, conv);
     let x = g.batch_norm(format!("{name}.1"), x, 1e-5, 0.1);
     g.activation(format!("{name}.2"), x, Activation::Relu6)
@@ -47,11 +47,11 @@ fn conv_norm_relu(g: &mut Builder, name: &str, x: Value, conv: Conv2d) -> Value 
 fn inverted_residual(
     g: &mut Builder,
     name: &str,
-    x: Value,
+    x: NodeId,
     expansion: usize,
     channels: usize,
     stride: usize,
-) -> Value {
+) -> NodeId {
     let hidden = g.channels(x) * expansion;
     let mut y = x;
     let mut part = 0;

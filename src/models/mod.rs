@@ -6,15 +6,20 @@ mod mobilenet_v2;
 pub mod pretrained;
 mod resnet;
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
+
 pub use head::Head;
 
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::image::Preprocessing;
-use crate::names::unknown;
+use crate::names::{self, Named};
 use pretrained::{Publisher, Source};
 
-/// One architecture of the registry.
+/// One architecture of the registry. Serialized as its name.
 pub struct Architecture {
     pub name: &'static str,
     /// One line for tables.
@@ -22,7 +27,7 @@ pub struct Architecture {
     /// The classifier's name in `state_dict`s: the only part that a fine-tuned model may have
     /// in another shape than the pretrained weights.
     pub head: &'static str,
-    /// The first layer that `two-phase` thaws.
+    /// The first layer that `two-phase` unfreezes.
     pub fine_tune_from: &'static str,
     /// Dropout in front of the classifier in the published network.
     pub dropout: f64,
@@ -153,10 +158,13 @@ pub const ARCHITECTURES: &[Architecture] = &[
 /// # Errors
 /// [`crate::error::Error::Usage`] with the nearest one and all that there are.
 pub fn find(name: &str) -> Result<&'static Architecture> {
-    ARCHITECTURES
-        .iter()
-        .find(|architecture| architecture.name == name)
-        .ok_or_else(|| unknown("architecture", name, ARCHITECTURES.iter().map(|a| a.name)).into())
+    names::find("architecture", ARCHITECTURES, name)
+}
+
+impl Named for Architecture {
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 impl Architecture {
@@ -183,6 +191,30 @@ impl Architecture {
             hidden: None,
             dropout: self.dropout,
         }
+    }
+}
+
+impl PartialEq for Architecture {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Serialize for Architecture {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for &'static Architecture {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        find(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -219,12 +251,8 @@ mod tests {
             let graph = architecture.graph(&architecture.imagenet()).unwrap();
             let head = graph.layer(architecture.head).unwrap();
             let name = architecture.name;
-            assert_eq!(
-                graph.nodes()[graph.output()].name,
-                architecture.head,
-                "{name}"
-            );
-            let backbone = graph.nodes()[..head].iter();
+            assert_eq!(graph[graph.output()].name, architecture.head, "{name}");
+            let backbone = graph.nodes()[..head.index()].iter();
             assert!(
                 backbone
                     .clone()

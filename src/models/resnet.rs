@@ -3,7 +3,7 @@
 
 use super::Options;
 use crate::error::Result;
-use crate::graph::{Activation, Builder, Conv2d, Graph, Pool2d, Value};
+use crate::graph::{Activation, Builder, Conv2d, Graph, NodeId, Pool2d};
 
 pub(super) fn resnet18(options: &Options) -> Result<Graph> {
     resnet(basic_block, [2, 2, 2, 2], options)
@@ -18,7 +18,7 @@ pub(super) fn resnet50(options: &Options) -> Result<Graph> {
 }
 
 /// Builds one residual block of a stage `width` channels wide.
-type Block = fn(&mut Builder, name: &str, x: Value, width: usize, stride: usize) -> Value;
+type Block = fn(&mut Builder, name: &str, x: NodeId, width: usize, stride: usize) -> NodeId;
 
 fn resnet(block: Block, blocks: [usize; 4], options: &Options) -> Result<Graph> {
     let (mut g, x) = Builder::new(options.image_size);
@@ -31,9 +31,9 @@ fn resnet(block: Block, blocks: [usize; 4], options: &Options) -> Result<Graph> 
     };
     let mut x = g.max_pool2d("maxpool", x, pool);
     for (stage, count) in blocks.into_iter().enumerate() {
-        for place in 0..count {
-            let stride = if stage > 0 && place == 0 { 2 } else { 1 };
-            let name = format!("layer{}.{place}", stage + 1);
+        for index in 0..count {
+            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+            let name = format!("layer{}.{index}", stage + 1);
             x = block(&mut g, &name, x, 64 << stage, stride);
         }
     }
@@ -43,12 +43,12 @@ fn resnet(block: Block, blocks: [usize; 4], options: &Options) -> Result<Graph> 
     g.finish(x)
 }
 
-fn conv_norm(g: &mut Builder, (conv, norm): (&str, &str), x: Value, op: Conv2d) -> Value {
+fn conv_norm(g: &mut Builder, (conv, norm): (&str, &str), x: NodeId, op: Conv2d) -> NodeId {
     let x = g.conv2d(conv, x, op);
     g.batch_norm(norm, x, 1e-5, 0.1)
 }
 
-fn basic_block(g: &mut Builder, name: &str, x: Value, width: usize, stride: usize) -> Value {
+fn basic_block(g: &mut Builder, name: &str, x: NodeId, width: usize, stride: usize) -> NodeId {
     let layer = |part: &str| format!("{name}.{part}");
     let first = Conv2d::new(width, 3).stride(stride);
     let y = conv_norm(g, (&layer("conv1"), &layer("bn1")), x, first);
@@ -62,7 +62,7 @@ fn basic_block(g: &mut Builder, name: &str, x: Value, width: usize, stride: usiz
     joined(g, name, x, y, stride)
 }
 
-fn bottleneck(g: &mut Builder, name: &str, x: Value, width: usize, stride: usize) -> Value {
+fn bottleneck(g: &mut Builder, name: &str, x: NodeId, width: usize, stride: usize) -> NodeId {
     let layer = |part: &str| format!("{name}.{part}");
     let y = conv_norm(
         g,
@@ -84,7 +84,7 @@ fn bottleneck(g: &mut Builder, name: &str, x: Value, width: usize, stride: usize
 }
 
 /// Adds the shortcut, projected where size or width change.
-fn joined(g: &mut Builder, name: &str, x: Value, y: Value, stride: usize) -> Value {
+fn joined(g: &mut Builder, name: &str, x: NodeId, y: NodeId, stride: usize) -> NodeId {
     let layer = |part: &str| format!("{name}.{part}");
     let width = g.channels(y);
     let shortcut = if stride != 1 || g.channels(x) != width {

@@ -1,16 +1,15 @@
 //! Bias correction: what rounded weights add to the mean of each output is taken from its bias.
 
-use super::weights::Rounded;
-use crate::graph::Op;
+use crate::graph::{Int8Weight, Op};
 
 /// The bias that gives each output channel the mean it had before the weights were rounded:
-/// `b + (W - Wq) E[x]`, with the mean `E[x]` of each input channel over the calibration pictures
-/// (Nagel et al., 2019, <https://arxiv.org/abs/1906.04721>, section 4.2). Padding is passed over.
+/// `b + (W - Wq) E[x]`, with the mean `E[x]` of each input channel over the calibration images
+/// (Nagel et al., 2019, <https://arxiv.org/abs/1906.04721>, section 4.2). Padding is left out of account.
 pub(super) fn corrected(
     op: &Op,
     bias: &[f32],
     weight: &[f32],
-    rounded: &Rounded,
+    rounded: &Int8Weight,
     mean: &[f32],
 ) -> Vec<f32> {
     let (taps, inputs, groups) = match op {
@@ -26,9 +25,9 @@ pub(super) fn corrected(
     let shifted = bias.iter().enumerate().map(|(output, bias)| {
         let first = output / (outputs / groups).max(1) * inputs;
         let errors = (0..row).map(|at| {
-            let place = output * row + at;
-            let rounded = f32::from(rounded.weight[place]) * rounded.scale[output];
-            let error = f64::from(weight[place] - rounded);
+            let index = output * row + at;
+            let dequantized = f32::from(rounded.values()[index]) * rounded.scales()[output];
+            let error = f64::from(weight[index] - dequantized);
             error * f64::from(mean[first + at / taps])
         });
         (f64::from(*bias) + errors.sum::<f64>()) as f32
@@ -47,10 +46,7 @@ mod tests {
             in_features: 2,
             out_features: 2,
         });
-        let rounded = Rounded {
-            weight: vec![1, 2, 3, 4],
-            scale: vec![0.5, 1.0],
-        };
+        let rounded = Int8Weight::new(vec![2, 2], vec![1, 2, 3, 4], vec![0.5, 1.0]).unwrap();
         // Errors: 0.25 and 0 of the first row, 0 and -1 of the second.
         let weight = [0.75, 1.0, 3.0, 3.0];
         let bias = corrected(&op, &[1.0, 1.0], &weight, &rounded, &[2.0, 10.0]);
@@ -61,10 +57,7 @@ mod tests {
     fn each_group_of_a_convolution_has_its_own_inputs() {
         let mut conv = Conv2d::new(2, 1).groups(2);
         conv.in_channels = 4;
-        let rounded = Rounded {
-            weight: vec![0; 4],
-            scale: vec![1.0; 2],
-        };
+        let rounded = Int8Weight::new(vec![2, 2, 1, 1], vec![0; 4], vec![1.0; 2]).unwrap();
         let weight = [0.5, 0.25, 1.0, 2.0];
         let mean = [1.0, 2.0, 3.0, 4.0];
         let bias = corrected(&Op::Conv2d(conv), &[0.0; 2], &weight, &rounded, &mean);

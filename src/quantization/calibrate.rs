@@ -1,35 +1,35 @@
-//! What the values of a float network are over calibration pictures.
+//! The values of a float network over calibration images.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use super::observer::Histogram;
-use crate::engine::compile::Network;
-use crate::engine::{Options, Pictures, Precision, Session, Values};
 use crate::error::{Error, Result};
+use crate::graph::{InferenceGraph, NodeId};
 use crate::image::Preprocessing;
+use crate::inference::{self, Images, NodeValues, Options, Precision};
 use crate::progress::Progress;
 
-/// Pictures whose values are held at a time: a large network has 50 MB of them for each.
+/// Images whose values are held at a time: a large network has 50 MB of them for each.
 const AT_ONCE: usize = 4;
 
 /// Pixels that are summed in float32.
 const PIXELS: usize = 1024;
 
-/// Pictures to calibrate with, and how to run networks over them.
+/// Images to calibrate with, and how to run networks over them.
 #[derive(Clone, Copy)]
 pub struct Calibration<'a> {
     pub preprocessing: &'a Preprocessing,
     /// 8-bit RGB (n, crop, crop, 3).
-    pub pictures: &'a [u8],
-    /// Device and operators; the precision is this module's choice.
+    pub images: &'a [u8],
+    /// Device and kernels; the precision is this module's choice.
     pub options: Options,
     pub stop: &'a AtomicBool,
     pub progress: &'a dyn Progress,
 }
 
-/// A value over all pictures, for each of its channels.
+/// A value over all images, for each of its channels.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Statistics {
     pub low: Vec<f32>,
@@ -65,37 +65,37 @@ impl Statistics {
 }
 
 impl Calibration<'_> {
-    /// How many pictures there are.
+    /// How many images there are.
     pub fn len(&self) -> usize {
-        self.pictures.len() / self.picture().max(1)
+        self.images.len() / self.image_bytes().max(1)
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The first pictures only.
-    pub fn first(self, pictures: usize) -> Self {
-        let end = self.pictures.len().min(pictures * self.picture());
+    /// The first images only.
+    pub fn first(self, images: usize) -> Self {
+        let end = self.images.len().min(images * self.image_bytes());
         Self {
-            pictures: &self.pictures[..end],
+            images: &self.images[..end],
             ..self
         }
     }
 
-    /// Bytes of a picture.
-    fn picture(&self) -> usize {
+    /// Bytes of an image.
+    fn image_bytes(&self) -> usize {
         3 * (self.preprocessing.crop as usize).pow(2)
     }
 
     /// Channel statistics of nodes of a float network, in their order.
     ///
     /// # Errors
-    /// Those of [`Session`], and [`Error::Interrupted`].
+    /// Those of [`inference::observe`], and [`Error::Interrupted`].
     pub(super) fn statistics(
         &self,
-        network: &Network,
-        observed: &[usize],
+        network: &InferenceGraph,
+        observed: &[NodeId],
     ) -> Result<Vec<Statistics>> {
         let mut sums: Vec<Sums> = Vec::new();
         self.observe("measuring ranges", network, observed, |values| {
@@ -114,8 +114,8 @@ impl Calibration<'_> {
     /// As [`Calibration::statistics`].
     pub(super) fn histograms(
         &self,
-        network: &Network,
-        observed: &[usize],
+        network: &InferenceGraph,
+        observed: &[NodeId],
         ranges: &[(f32, f32)],
     ) -> Result<Vec<Histogram>> {
         let mut histograms: Vec<Histogram> = ranges
@@ -129,49 +129,49 @@ impl Calibration<'_> {
         Ok(histograms)
     }
 
-    /// Logits of a network in the precision that its weights are in.
+    /// Logits of a network, in int8 if it is quantized, else in float32.
     ///
     /// # Errors
     /// As [`Calibration::statistics`].
-    pub(super) fn logits(&self, network: &Network) -> Result<Vec<f32>> {
-        let session = self.session(network, &[])?;
-        self.go_on()?;
-        session.logits(Pictures::Rgb8(self.pictures))
+    pub(super) fn logits(&self, network: &InferenceGraph) -> Result<Vec<f32>> {
+        let options = self.options(network);
+        let backend = inference::load(network, self.preprocessing, &options)?;
+        self.check_stop()?;
+        backend.logits(Images::Rgb8(self.images))
     }
 
-    pub(super) fn go_on(&self) -> Result<()> {
+    pub(super) fn check_stop(&self) -> Result<()> {
         match self.stop.load(Ordering::Relaxed) {
             true => Err(Error::Interrupted("stopped: nothing was written".into()).into()),
             false => Ok(()),
         }
     }
 
-    fn session(&self, network: &Network, observed: &[usize]) -> Result<Session> {
-        let precision = match network.quantization {
-            Some(_) => Precision::Int8,
-            None => Precision::Float32,
-        };
-        let options = Options {
-            precision,
+    fn options(&self, network: &InferenceGraph) -> Options {
+        Options {
+            precision: match network.quantized() {
+                Some(_) => Precision::Int8,
+                None => Precision::Float32,
+            },
             ..self.options
-        };
-        Session::of_network(network, self.preprocessing, &options, observed)
+        }
     }
 
     fn observe(
         &self,
         what: &str,
-        network: &Network,
-        observed: &[usize],
-        mut hear: impl FnMut(&[Values]),
+        network: &InferenceGraph,
+        observed: &[NodeId],
+        mut each: impl FnMut(&[NodeValues]),
     ) -> Result<()> {
-        let session = self.session(network, observed)?;
+        let options = self.options(network);
+        let observer = inference::observe(network, self.preprocessing, &options, observed)?;
         self.progress.begin(what, self.len() as u64);
-        for pictures in self.pictures.chunks(AT_ONCE * self.picture().max(1)) {
-            self.go_on()?;
-            hear(&session.values(Pictures::Rgb8(pictures))?);
+        for images in self.images.chunks(AT_ONCE * self.image_bytes().max(1)) {
+            self.check_stop()?;
+            each(&observer.values(Images::Rgb8(images))?);
             self.progress
-                .advance((pictures.len() / self.picture()) as u64);
+                .advance((images.len() / self.image_bytes()) as u64);
         }
         self.progress.finish();
         Ok(())
@@ -199,7 +199,7 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, values: &Values) {
+    fn add(&mut self, values: &NodeValues) {
         let channels = values.channels.max(1);
         for pixels in values.values.chunks(PIXELS * channels) {
             // Short sums keep enough of float32, and are fast.
@@ -246,7 +246,7 @@ mod tests {
     fn channels_are_told_apart() {
         let mut sums = Sums::new(2);
         for values in [vec![1.0, -1.0, 3.0, 0.0], vec![2.0, 4.0]] {
-            sums.add(&Values {
+            sums.add(&NodeValues {
                 channels: 2,
                 values,
             });

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::engine::compile::Network;
-use crate::graph::Op;
+use crate::graph::InferenceGraph;
 
 /// The integer part of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -20,35 +19,20 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub fn of(network: &Network) -> Self {
-        let graph = &network.graph;
-        let mut coverage = Self {
-            layers: 0,
-            int8_layers: 0,
-            int8_parameters: 0.0,
-            int8_macs: 0.0,
-            bytes: network
-                .weights
-                .values()
-                .map(|tensor| tensor.byte_len())
-                .sum(),
-        };
-        let (mut parameters, mut macs) = (0, 0);
-        for (place, node) in graph.nodes().iter().enumerate() {
-            if !matches!(node.op, Op::Conv2d(_) | Op::Linear(_)) {
-                continue;
-            }
-            coverage.layers += 1;
-            if network.is_int8(place) {
-                coverage.int8_layers += 1;
-                parameters += network
-                    .tensor(place, "weight")
-                    .map_or(0, |tensor| tensor.len());
-                macs += node.op.macs(&node.shape);
-            }
+    pub fn of(network: &InferenceGraph) -> Self {
+        let graph = network.graph();
+        let layers = || network.layers();
+        let int8 = || layers().filter_map(|id| Some((id, network.int8_weight(id)?)));
+        let parameters: usize = int8().map(|(_, weight)| weight.values().len()).sum();
+        let macs: u64 = int8()
+            .map(|(id, _)| graph[id].op.macs(&graph[id].shape))
+            .sum();
+        Self {
+            layers: layers().count(),
+            int8_layers: int8().count(),
+            int8_parameters: parameters as f64 / graph.parameter_count().max(1) as f64,
+            int8_macs: macs as f64 / graph.macs().max(1) as f64,
+            bytes: network.byte_len(),
         }
-        coverage.int8_parameters = parameters as f64 / graph.parameter_count().max(1) as f64;
-        coverage.int8_macs = macs as f64 / graph.macs().max(1) as f64;
-        coverage
     }
 }

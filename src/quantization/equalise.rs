@@ -4,29 +4,28 @@
 use std::collections::BTreeMap;
 
 use super::calibrate::Statistics;
-use crate::engine::compile::Network;
-use crate::error::{Error, Result};
-use crate::graph::{Activation, Conv2d, Op};
-use crate::weights::{Tensor, Values};
+use super::weights::float_weight;
+use crate::error::Result;
+use crate::graph::{Activation, Conv2d, InferenceGraph, NodeId, Op};
 
-/// The largest factor of a channel: one that the calibration pictures hardly woke may be wide
-/// awake on others.
+/// The largest factor of a channel: one that is hardly active on the calibration images may be
+/// active on others.
 const LARGEST: f32 = 32.0;
 
 /// Scales the channels of feature maps that only convolutions read: the weights that make channel
 /// `c` are multiplied by `k`, those that read it divided by it (Nagel et al., 2019,
 /// <https://arxiv.org/abs/1906.04721>, section 4.1). Maps that residual sums tie together get the
-/// same factors. `statistics`, by the nodes' places, are made to fit.
+/// same factors. `statistics` are scaled likewise.
 ///
 /// Without activation and with ReLU the network computes what it did. ReLU6 cuts a channel off at
 /// `6 / k` instead of 6, and `k` is such that this is at or above the channel's largest value on
-/// the calibration pictures.
+/// the calibration images.
 ///
 /// # Errors
-/// [`Error::Data`] when the weights are no float32 numbers.
+/// [`Error::Data`](crate::error::Error::Data) when the weights are not float32.
 pub(super) fn equalise(
-    network: &mut Network,
-    statistics: &mut BTreeMap<usize, Statistics>,
+    network: &mut InferenceGraph,
+    statistics: &mut BTreeMap<NodeId, Statistics>,
 ) -> Result<()> {
     for group in groups(network) {
         let factors = group.factors(network, statistics)?;
@@ -46,8 +45,8 @@ pub(super) fn equalise(
     Ok(())
 }
 
-fn convolution(network: &Network, place: usize) -> Option<&Conv2d> {
-    match &network.graph.nodes()[place].op {
+fn convolution(network: &InferenceGraph, id: NodeId) -> Option<&Conv2d> {
+    match &network.graph()[id].op {
         Op::Conv2d(conv) => Some(conv),
         _ => None,
     }
@@ -62,29 +61,52 @@ pub(super) fn is_depthwise(conv: &Conv2d) -> bool {
 #[derive(Debug, PartialEq)]
 struct Group {
     /// Convolutions, and poolings that pass their input's channels on.
-    members: Vec<usize>,
+    members: Vec<NodeId>,
     /// Members and the convolutions that read them.
-    readers: Vec<(usize, usize)>,
+    readers: Vec<(NodeId, NodeId)>,
 }
 
 /// The groups of a network that can be scaled, in the order of their first members.
-fn groups(network: &Network) -> Vec<Group> {
-    let graph = &network.graph;
-    // The first member of each value's group: what is tied to it stands later.
-    let mut first: Vec<usize> = (0..graph.nodes().len()).collect();
-    for (place, node) in graph.nodes().iter().enumerate() {
+fn groups(network: &InferenceGraph) -> Vec<Group> {
+    let graph = network.graph();
+    // The first member of each value's group: what is tied to it comes later.
+    let mut first: Vec<NodeId> = graph.ids().collect();
+    for (id, node) in graph.iter() {
         let tied = match &node.op {
             Op::MaxPool2d(_) => node.inputs.first(),
             Op::Conv2d(_) => node.inputs.get(1),
             _ => None,
         };
         if let Some(&tied) = tied {
-            let (a, b) = (first[place].min(first[tied]), first[place].max(first[tied]));
+            let [own, tied] = [id, tied].map(|id| first[id.index()]);
+            let (a, b) = (own.min(tied), own.max(tied));
             first.iter_mut().filter(|f| **f == b).for_each(|f| *f = a);
         }
     }
-    let group = |head: usize| {
-        let members: Vec<usize> = (0..first.len()).filter(|&m| first[m] == head).collect();
+    let heads = graph.ids().filter(|id| first[id.index()] == *id);
+    heads
+        .filter_map(|head| {
+            let members = graph.ids().filter(|id| first[id.index()] == head);
+            Group::of(network, members.collect())
+        })
+        .collect()
+}
+
+/// Whether a node's value may be scaled channel by channel, if its readers agree.
+fn is_scalable(network: &InferenceGraph, id: NodeId) -> bool {
+    let homogeneous = |kind| matches!(kind, None | Some(Activation::Relu | Activation::Relu6));
+    let by_channel = match &network.graph()[id].op {
+        Op::Conv2d(conv) => conv.bias && homogeneous(conv.epilogue.activation),
+        Op::MaxPool2d(_) => true,
+        _ => false,
+    };
+    by_channel && network.graph().output() != id
+}
+
+impl Group {
+    /// The group of these members, if only convolutions read them that can undo the factors.
+    fn of(network: &InferenceGraph, members: Vec<NodeId>) -> Option<Self> {
+        let graph = network.graph();
         let mut readers = Vec::new();
         for &member in &members {
             if !is_scalable(network, member) {
@@ -92,7 +114,7 @@ fn groups(network: &Network) -> Vec<Group> {
             }
             for reader in graph.readers(member) {
                 match convolution(network, reader) {
-                    Some(conv) if graph.nodes()[reader].inputs[0] == member => {
+                    Some(conv) if graph[reader].inputs[0] == member => {
                         let by_channel = conv.groups == 1 || is_depthwise(conv);
                         if !by_channel {
                             return None;
@@ -104,24 +126,9 @@ fn groups(network: &Network) -> Vec<Group> {
                 }
             }
         }
-        (!readers.is_empty()).then_some(Group { members, readers })
-    };
-    let heads = (0..first.len()).filter(|&place| first[place] == place);
-    heads.filter_map(group).collect()
-}
+        (!readers.is_empty()).then_some(Self { members, readers })
+    }
 
-/// Whether a node's value may be scaled channel by channel, if its readers agree.
-fn is_scalable(network: &Network, place: usize) -> bool {
-    let homogeneous = |kind| matches!(kind, None | Some(Activation::Relu | Activation::Relu6));
-    let by_channel = match &network.graph.nodes()[place].op {
-        Op::Conv2d(conv) => conv.bias && homogeneous(conv.epilogue.activation),
-        Op::MaxPool2d(_) => true,
-        _ => false,
-    };
-    by_channel && network.graph.output() != place
-}
-
-impl Group {
     /// A factor for each channel.
     ///
     /// A factor `k` divides the power of the activations' rounding noise by `k^2`. Where outputs
@@ -130,8 +137,8 @@ impl Group {
     /// so a channel may be brought to the widest one's range for nothing.
     fn factors(
         &self,
-        network: &Network,
-        statistics: &BTreeMap<usize, Statistics>,
+        network: &InferenceGraph,
+        statistics: &BTreeMap<NodeId, Statistics>,
     ) -> Result<Vec<f32>> {
         let mut most = Vec::new();
         let mut activations = Vec::new();
@@ -174,15 +181,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn of(network: &Network, place: usize) -> Result<Self> {
-        let weight = network.tensor(place, "weight")?;
-        let values = numbers(weight)?;
-        let [outputs, inputs, ..] = weight.shape[..] else {
+    fn of(network: &InferenceGraph, id: NodeId) -> Result<Self> {
+        let (shape, values) = float_weight(network, id)?;
+        let [outputs, inputs, ..] = shape[..] else {
             anyhow::bail!("a convolution's weight has four dimensions");
         };
         let taps = (values.len() / (outputs * inputs).max(1)).max(1);
         let power = |taps: &[f32]| taps.iter().map(|w| w * w).sum::<f32>();
-        if convolution(network, place).is_some_and(is_depthwise) {
+        if convolution(network, id).is_some_and(is_depthwise) {
             return Ok(Self {
                 gain: values.chunks(taps).map(power).collect(),
                 steps: 0.0,
@@ -202,57 +208,31 @@ impl Reader {
 }
 
 /// Multiplies the weights of each output channel by its factor.
-fn multiply(network: &mut Network, place: usize, suffix: &str, factors: &[f32]) -> Result<()> {
-    change(network, place, suffix, |values| {
-        let row = (values.len() / factors.len().max(1)).max(1);
-        for (row, factor) in values.chunks_mut(row).zip(factors) {
-            row.iter_mut().for_each(|value| *value *= factor);
-        }
-    })
+fn multiply(network: &mut InferenceGraph, id: NodeId, suffix: &str, factors: &[f32]) -> Result<()> {
+    let values = network.parameter_mut(id, suffix)?;
+    let row = (values.len() / factors.len().max(1)).max(1);
+    for (row, factor) in values.chunks_mut(row).zip(factors) {
+        row.iter_mut().for_each(|value| *value *= factor);
+    }
+    Ok(())
 }
 
 /// Divides the weights that read each input channel by its factor.
-fn divide_inputs(network: &mut Network, place: usize, factors: &[f32]) -> Result<()> {
-    let taps = convolution(network, place).map_or(1, |conv| conv.kernel * conv.kernel);
+fn divide_inputs(network: &mut InferenceGraph, id: NodeId, factors: &[f32]) -> Result<()> {
+    let taps = convolution(network, id).map_or(1, |conv| conv.kernel * conv.kernel);
     // A depthwise weight has one input channel for each output, in the same order.
-    change(network, place, "weight", |values| {
-        for (taps, factor) in values.chunks_mut(taps.max(1)).zip(factors.iter().cycle()) {
-            taps.iter_mut().for_each(|value| *value /= factor);
-        }
-    })
-}
-
-fn change(
-    network: &mut Network,
-    place: usize,
-    suffix: &str,
-    change: impl FnOnce(&mut [f32]),
-) -> Result<()> {
-    let name = format!("{}.{suffix}", network.graph.nodes()[place].name);
-    match network
-        .weights
-        .get_mut(&name)
-        .map(|tensor| &mut tensor.values)
-    {
-        Some(Values::F32(values)) => {
-            change(values);
-            Ok(())
-        }
-        _ => Err(Error::Data(format!("{name} holds no float32 numbers")).into()),
+    let values = network.parameter_mut(id, "weight")?;
+    for (taps, factor) in values.chunks_mut(taps.max(1)).zip(factors.iter().cycle()) {
+        taps.iter_mut().for_each(|value| *value /= factor);
     }
-}
-
-/// The values of a float32 parameter.
-pub(super) fn numbers(tensor: &Tensor) -> Result<&[f32]> {
-    let numbers = tensor.as_f32();
-    numbers.ok_or_else(|| Error::Data("the weights are no float32 numbers".into()).into())
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::passes::fuse;
-    use crate::graph::{Builder, Pool2d};
+    use crate::graph::{Builder, Graph, Pool2d};
+    use crate::weights::{StateDict, Tensor};
 
     fn statistics(high: &[f32], variance: &[f32]) -> Statistics {
         Statistics {
@@ -264,7 +244,7 @@ mod tests {
     }
 
     /// A 1 x 1 convolution to two channels, a depthwise one, and a dense one.
-    fn network() -> Network {
+    fn network() -> InferenceGraph {
         let (mut g, x) = Builder::new(4);
         let a = g.conv2d("a", x, Conv2d::new(2, 1).bias());
         let a = g.activation("relu_a", a, Activation::Relu6);
@@ -281,27 +261,37 @@ mod tests {
             ("c.weight", tensor(&[1, 2, 1, 1], &[1.0, 1.0])),
             ("c.bias", tensor(&[1], &[0.0])),
         ];
-        Network {
-            graph: fuse(&g.finish(c).unwrap()),
-            weights: weights.map(|(name, tensor)| (name.into(), tensor)).into(),
-            quantization: None,
-        }
+        let weights = StateDict::from(weights.map(|(name, tensor)| (name.into(), tensor)));
+        InferenceGraph::float(&g.finish(c).unwrap(), &weights).unwrap()
+    }
+
+    /// The ids of nodes by their names.
+    fn ids<const N: usize>(network: &InferenceGraph, names: [&str; N]) -> [NodeId; N] {
+        names.map(|name| network.graph().find(name).unwrap())
+    }
+
+    fn values(network: &InferenceGraph, name: &str) -> Vec<f32> {
+        let (layer, suffix) = name.rsplit_once('.').unwrap();
+        let [id] = ids(network, [layer]);
+        let tensor = network.parameter(id, suffix).unwrap();
+        tensor.as_f32().unwrap().to_vec()
     }
 
     #[test]
     fn a_depthwise_reader_takes_the_whole_factor() {
         let mut network = network();
+        let [a, b, c] = ids(&network, ["a", "b", "c"]);
         let found = groups(&network);
         let pair = |a, b| Group {
             members: vec![a],
             readers: vec![(a, b)],
         };
-        assert_eq!(found, [pair(1, 2), pair(2, 3)]);
-        let mut all = BTreeMap::from([(1, statistics(&[6.0, 1.5], &[1.0; 2]))]);
-        all.insert(2, statistics(&[1.0; 2], &[1e6; 2]));
+        assert_eq!(found, [pair(a, b), pair(b, c)]);
+        let mut all = BTreeMap::from([(a, statistics(&[6.0, 1.5], &[1.0; 2]))]);
+        all.insert(b, statistics(&[1.0; 2], &[1e6; 2]));
         equalise(&mut network, &mut all).unwrap();
-        assert_eq!(all[&1].high, [6.0, 6.0]);
-        let values = |name: &str| network.weights[name].as_f32().unwrap().to_vec();
+        assert_eq!(all[&a].high, [6.0, 6.0]);
+        let values = |name: &str| values(&network, name);
         assert_eq!(values("a.weight"), [1.0, 1.0, 1.0, 8.0, 8.0, 8.0]);
         assert_eq!(values("a.bias"), [0.5, 1.0]);
         assert_eq!(values("b.weight"), [4.0, 2.0]);
@@ -312,7 +302,8 @@ mod tests {
     fn a_dense_reader_balances_two_noises() {
         // Both weights are 1: a step of theirs is 1 / 64, one of the activations 8 / 255.
         let network = network();
-        let all = BTreeMap::from([(2, statistics(&[8.0, 0.25], &[4.0, 0.001]))]);
+        let [b] = ids(&network, ["b"]);
+        let all = BTreeMap::from([(b, statistics(&[8.0, 0.25], &[4.0, 0.001]))]);
         let factors = groups(&network)[1].factors(&network, &all).unwrap();
         assert_eq!(factors[0], 1.0);
         let expected = ((8.0f32 / 255.0).powi(2) / (0.001 / 64.0f32.powi(2))).powf(0.25);
@@ -323,10 +314,11 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_slept_is_not_blown_up() {
+    fn an_inactive_channel_is_not_blown_up() {
         let network = network();
+        let [a] = ids(&network, ["a"]);
         for (high, expected) in [([6.0, 0.0], [1.0, LARGEST]), ([0.0, 0.0], [1.0, 1.0])] {
-            let all = BTreeMap::from([(1, statistics(&high, &[0.0; 2]))]);
+            let all = BTreeMap::from([(a, statistics(&high, &[0.0; 2]))]);
             let factors = groups(&network)[0].factors(&network, &all).unwrap();
             assert_eq!(factors, expected);
         }
@@ -349,17 +341,16 @@ mod tests {
                 true => g.global_avg_pool("end", sum),
                 false => g.conv2d("end", sum, Conv2d::new(2, 1).bias()),
             };
-            Network {
-                graph: fuse(&g.finish(end).unwrap()),
-                weights: Default::default(),
-                quantization: None,
-            }
+            let graph: Graph = g.finish(end).unwrap();
+            InferenceGraph::float(&graph, &graph.initialise(0)).unwrap()
         };
+        let network = build(false);
+        let [a, pool, b, end] = ids(&network, ["a", "pool", "b", "end"]);
         let tied = Group {
-            members: vec![1, 2, 3],
-            readers: vec![(2, 3), (3, 4)],
+            members: vec![a, pool, b],
+            readers: vec![(pool, b), (b, end)],
         };
-        assert_eq!(groups(&build(false)), [tied]);
+        assert_eq!(groups(&network), [tied]);
         assert_eq!(groups(&build(true)), []);
     }
 }

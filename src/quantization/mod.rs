@@ -6,6 +6,7 @@ mod coverage;
 mod equalise;
 mod observer;
 mod scheme;
+mod search;
 mod sensitivity;
 mod weights;
 
@@ -13,4 +14,5 @@ pub use calibrate::Calibration;
 pub use coverage::Coverage;
 pub use observer::Observer;
 pub use scheme::Scheme;
-pub use sensitivity::{Sensitivity, restore, sensitivities};
+pub use search::{Found, SENSITIVITY_IMAGES, Search, search};
+pub use sensitivity::{Sensitivity, sensitivities};

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::graph::Affine;
+use crate::graph::QuantizationParameters;
 
 const BINS: usize = 2048;
 
@@ -53,14 +53,14 @@ impl Histogram {
         self.low + (self.high - self.low) * (bin as f32 + 0.5) / BINS as f32
     }
 
-    /// The integers for the values that were counted.
-    pub fn affine(&self, observer: Observer) -> Affine {
+    /// The quantization parameters for the values that were counted.
+    pub fn qparams(&self, observer: Observer) -> QuantizationParameters {
         let (low, high) = match observer {
             Observer::Minmax => (self.low, self.high),
             Observer::Percentile => self.percentile(),
             Observer::Mse => self.least_squares(),
         };
-        Affine::covering(low, high)
+        QuantizationParameters::covering(low, high)
     }
 
     /// The range without the `1 - KEPT` outermost values of each side.
@@ -97,13 +97,13 @@ impl Histogram {
     }
 
     fn squared_error(&self, (low, high): (f32, f32)) -> f64 {
-        let affine = Affine::covering(low, high);
+        let qparams = QuantizationParameters::covering(low, high);
         let errors = self.counts.iter().enumerate().map(|(bin, &count)| {
             if count == 0 {
                 return 0.0;
             }
             let real = self.centre(bin);
-            let error = f64::from(real - affine.dequantize(affine.quantize(real)));
+            let error = f64::from(real - qparams.dequantize(qparams.quantize(real)));
             count as f64 * error * error
         });
         errors.sum()
@@ -114,8 +114,8 @@ impl Histogram {
 mod tests {
     use super::*;
 
-    fn close(affine: Affine, low: f32, high: f32, tolerance: f32) {
-        let (found_low, found_high) = (affine.dequantize(0), affine.dequantize(255));
+    fn close(qparams: QuantizationParameters, low: f32, high: f32, tolerance: f32) {
+        let (found_low, found_high) = (qparams.dequantize(0), qparams.dequantize(255));
         let fits = (found_low - low).abs() < tolerance && (found_high - high).abs() < tolerance;
         assert!(fits, "{found_low} {found_high}, not {low} {high}");
     }
@@ -131,21 +131,21 @@ mod tests {
 
     #[test]
     fn the_whole_range_is_kept_by_minmax() {
-        close(outlier().affine(Observer::Minmax), 0.0, 100.0, 1e-4);
+        close(outlier().qparams(Observer::Minmax), 0.0, 100.0, 1e-4);
     }
 
     #[test]
     fn a_percentile_leaves_outliers_out() {
         // Bins are 100 / 2048 wide.
-        close(outlier().affine(Observer::Percentile), 0.0, 1.0, 0.05);
+        close(outlier().qparams(Observer::Percentile), 0.0, 1.0, 0.05);
         let mut both = Histogram::new(-1.0, 1.0);
         both.add(&vec![0.0; 99_990]);
         both.add(&[-1.0; 5]);
         both.add(&[1.0; 10]);
         // Of 100,005 values, 10 may be outside on each side.
-        close(both.affine(Observer::Percentile), 0.0, 0.001, 0.001);
+        close(both.qparams(Observer::Percentile), 0.0, 0.001, 0.001);
         both.add(&[1.0; 10]);
-        close(both.affine(Observer::Percentile), 0.0, 1.0, 0.001);
+        close(both.qparams(Observer::Percentile), 0.0, 1.0, 0.001);
     }
 
     #[test]
@@ -156,14 +156,14 @@ mod tests {
         let mut histogram = Histogram::new(0.0, 100.0);
         histogram.add(&(0..1_000_000).map(|i| i as f32 / 5e4).collect::<Vec<_>>());
         histogram.add(&[100.0]);
-        close(histogram.affine(Observer::Mse), 0.0, 43.8, 2.0);
+        close(histogram.qparams(Observer::Mse), 0.0, 43.8, 2.0);
         let mut even = Histogram::new(-1.0, 1.0);
         even.add(
             &(0..20_001)
                 .map(|i| i as f32 / 1e4 - 1.0)
                 .collect::<Vec<_>>(),
         );
-        close(even.affine(Observer::Mse), -1.0, 1.0, 0.02);
+        close(even.qparams(Observer::Mse), -1.0, 1.0, 0.02);
     }
 
     #[test]
@@ -171,10 +171,10 @@ mod tests {
         let mut constant = Histogram::new(0.0, 0.0);
         constant.add(&[0.0; 4]);
         for observer in [Observer::Minmax, Observer::Percentile, Observer::Mse] {
-            assert_eq!(constant.affine(observer).scale, 1.0);
+            assert_eq!(constant.qparams(observer).scale, 1.0);
         }
         let mut positive = Histogram::new(2.0, 2.0);
         positive.add(&[2.0; 4]);
-        close(positive.affine(Observer::Mse), 0.0, 2.0, 1e-5);
+        close(positive.qparams(Observer::Mse), 0.0, 2.0, 1e-5);
     }
 }

@@ -4,29 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::bias;
 use super::calibrate::{Calibration, Statistics};
-use super::equalise::{equalise, is_depthwise, numbers};
+use super::equalise::{equalise, is_depthwise};
 use super::observer::{Histogram, Observer};
-use super::weights::{self, Rounded};
-use crate::engine::compile::Network;
+use super::weights::{self, float_weight};
 use crate::error::{Error, Result};
-use crate::graph::{Affine, Graph, Method, Op, Quantization};
+use crate::graph::{
+    Graph, InferenceGraph, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters,
+};
 use crate::image::Preprocessing;
-use crate::weights::{Tensor, Values};
 
 /// Integers for the layers and values of a network, of which any part can be used.
 pub struct Scheme {
     method: Method,
     /// Float; equalised where there was calibration.
-    network: Network,
-    /// By the layers' places in the graph.
-    layers: BTreeMap<usize, Layer>,
-    /// By the nodes' places; empty when activations are quantized as they come.
-    affines: BTreeMap<usize, Affine>,
+    network: InferenceGraph,
+    layers: BTreeMap<NodeId, Layer>,
+    /// Of the values that int8 layers read; empty when ranges are measured in each batch.
+    values: BTreeMap<NodeId, QuantizationParameters>,
 }
 
 /// A layer's integers.
 struct Layer {
-    rounded: Rounded,
+    weight: Int8Weight,
     /// Corrected for what rounding does to the means.
     bias: Option<Vec<f32>>,
 }
@@ -35,189 +34,176 @@ impl Scheme {
     /// Linear layers only, as PyTorch's `quantize_dynamic` with `{nn.Linear}` takes them.
     ///
     /// # Errors
-    /// [`Error::Data`] when weights are missing or are no float32 numbers.
-    pub fn dynamic(network: Network) -> Result<Self> {
+    /// [`Error::Data`] when weights are missing or not float32.
+    pub fn dynamic(network: InferenceGraph) -> Result<Self> {
         let mut layers = BTreeMap::new();
-        for place in layers_of(&network.graph, Method::Dynamic) {
-            layers.insert(place, Layer::of(&network, place, None)?);
+        for id in layers_of(&network, Method::Dynamic) {
+            layers.insert(id, Layer::of(&network, id, None)?);
         }
         Ok(Self {
             method: Method::Dynamic,
             network,
             layers,
-            affines: BTreeMap::new(),
+            values: BTreeMap::new(),
         })
     }
 
     /// Convolutions and linear layers, with the activations' ranges as `observer` finds them on
-    /// the calibration pictures. The input covers every 8-bit pixel.
+    /// the calibration images. The input covers every 8-bit pixel.
     ///
     /// # Errors
     /// As [`Scheme::dynamic`], and [`Error::Interrupted`].
     pub fn calibrated(
-        mut network: Network,
+        mut network: InferenceGraph,
         observer: Observer,
-        pictures: &Calibration<'_>,
+        calibration: &Calibration<'_>,
     ) -> Result<Self> {
-        let places = layers_of(&network.graph, Method::Static);
-        let mut observed = BTreeSet::new();
-        for &place in &places {
-            observed.extend(integer_inputs(&network.graph, place));
-        }
-        let observed: Vec<usize> = observed.into_iter().collect();
-        let statistics = pictures.statistics(&network, &observed)?;
-        let mut statistics: BTreeMap<usize, Statistics> =
+        let ids = layers_of(&network, Method::Static);
+        let read = ids.iter().flat_map(|&id| values_read(network.graph(), id));
+        let observed: Vec<NodeId> = BTreeSet::from_iter(read).into_iter().collect();
+        let statistics = calibration.statistics(&network, &observed)?;
+        let mut statistics: BTreeMap<NodeId, Statistics> =
             observed.iter().copied().zip(statistics).collect();
         equalise(&mut network, &mut statistics)?;
-
-        let ranges: Vec<(f32, f32)> = statistics.values().map(Statistics::range).collect();
-        let histograms = match observer {
-            Observer::Minmax => ranges.iter().map(|&(l, h)| Histogram::new(l, h)).collect(),
-            _ => pictures.histograms(&network, &observed, &ranges)?,
-        };
-        let mut affines: BTreeMap<usize, Affine> = observed
-            .iter()
-            .zip(histograms)
-            .map(|(&place, histogram)| (place, histogram.affine(observer)))
-            .collect();
-        affines.insert(0, of_pixels(pictures.preprocessing));
-        let graph = &network.graph;
-        let shared = observed
-            .iter()
-            .map(|&place| (place, affines[&source(graph, place)]));
-        let affines = shared.collect();
-
+        let values = quantized_values(&network, observer, calibration, &statistics)?;
         let mut layers = BTreeMap::new();
-        for place in places {
-            let input = network.graph.nodes()[place].inputs[0];
+        for id in ids {
+            let input = network.graph()[id].inputs[0];
             let mean = statistics.get(&input).map(|found| found.mean.as_slice());
-            layers.insert(place, Layer::of(&network, place, mean)?);
+            layers.insert(id, Layer::of(&network, id, mean)?);
         }
         Ok(Self {
             method: Method::Static,
             network,
             layers,
-            affines,
+            values,
         })
     }
 
     /// The float network.
-    pub fn float(&self) -> &Network {
+    pub fn float(&self) -> &InferenceGraph {
         &self.network
     }
 
-    /// Places of the layers that can be int8.
-    pub fn layers(&self) -> BTreeSet<usize> {
+    /// The layers that can be int8.
+    pub fn layers(&self) -> BTreeSet<NodeId> {
         self.layers.keys().copied().collect()
     }
 
     /// The name of a node.
-    pub fn name(&self, place: usize) -> &str {
-        &self.network.graph.nodes()[place].name
+    pub fn name(&self, id: NodeId) -> &str {
+        &self.network.graph()[id].name
     }
 
     /// The network with these of its layers int8, and with those values as integers that an int8
     /// layer reads.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a place that is none of [`Scheme::layers`].
-    pub fn quantized(&self, integer: &BTreeSet<usize>) -> Result<Network> {
+    /// [`Error::Usage`] for a node that is not among [`Scheme::layers`].
+    pub fn quantized(&self, int8: &BTreeSet<NodeId>) -> Result<InferenceGraph> {
         let mut network = self.network.clone();
+        let mut weights = BTreeMap::new();
         let mut values = BTreeMap::new();
-        for &place in integer {
-            let name = self.name(place);
-            let layer = self
-                .layers
-                .get(&place)
-                .ok_or_else(|| Error::Usage(format!("{name} is no layer that can be quantized")))?;
-            let read = integer_inputs(&self.network.graph, place);
-            let affines = read.into_iter().filter_map(|value| {
-                let affine = self.affines.get(&value)?;
-                Some((self.name(value).to_owned(), *affine))
-            });
-            values.extend(affines);
-            layer.store(name, &mut network)?;
+        for &id in int8 {
+            let layer = self.layers.get(&id).ok_or_else(|| {
+                let name = self.name(id);
+                Error::Usage(format!("{name} is not a layer that can be quantized"))
+            })?;
+            let read = values_read(self.network.graph(), id).into_iter();
+            values.extend(read.filter_map(|value| Some((value, *self.values.get(&value)?))));
+            if let Some(bias) = &layer.bias {
+                network.parameter_mut(id, "bias")?.copy_from_slice(bias);
+            }
+            weights.insert(id, layer.weight.clone());
         }
-        network.quantization = Some(Quantization {
+        Ok(network.with_int8(Int8 {
             method: self.method,
+            weights,
             values,
-            details: Default::default(),
-        });
-        Ok(network)
+        }))
     }
 }
 
 impl Layer {
     /// Rounds a layer's weights; with the means of its input its bias is corrected.
-    fn of(network: &Network, place: usize, mean: Option<&[f32]>) -> Result<Self> {
-        let op = &network.graph.nodes()[place].op;
-        let tensor = network.tensor(place, "weight")?;
-        let weight = numbers(tensor)?;
-        let rows = tensor.shape.first().copied().unwrap_or_default();
+    fn of(network: &InferenceGraph, id: NodeId, mean: Option<&[f32]>) -> Result<Self> {
+        let op = &network.graph()[id].op;
+        let weight = float_weight(network, id)?;
         let in_pairs = !matches!(op, Op::Conv2d(conv) if is_depthwise(conv));
-        let rounded = weights::round(weight, rows, in_pairs);
-        let bias = match (network.tensor(place, "bias"), mean) {
+        let rounded = weights::round(weight.0, weight.1, in_pairs)?;
+        let bias = match (network.parameter(id, "bias"), mean) {
             (Ok(bias), Some(mean)) => {
-                Some(bias::corrected(op, numbers(bias)?, weight, &rounded, mean))
+                let bias = bias.as_f32().unwrap_or_default();
+                Some(bias::corrected(op, bias, weight.1, &rounded, mean))
             }
             _ => None,
         };
-        Ok(Self { rounded, bias })
-    }
-
-    fn store(&self, name: &str, network: &mut Network) -> Result<()> {
-        let weight = format!("{name}.weight");
-        let missing = || Error::Data(format!("the weights lack {weight}"));
-        let tensor = network.weights.get_mut(&weight).ok_or_else(missing)?;
-        tensor.values = Values::I8(self.rounded.weight.clone());
-        let mut add = |suffix: &str, values: &[f32]| {
-            let tensor = Tensor::f32([values.len()], values.to_vec());
-            network.weights.insert(format!("{name}.{suffix}"), tensor);
-        };
-        add("weight_scale", &self.rounded.scale);
-        if let Some(bias) = &self.bias {
-            add("bias", bias);
-        }
-        Ok(())
+        Ok(Self {
+            weight: rounded,
+            bias,
+        })
     }
 }
 
-fn layers_of(graph: &Graph, method: Method) -> Vec<usize> {
-    let integer = |place: &usize| match graph.nodes()[*place].op {
-        Op::Linear(_) => true,
-        Op::Conv2d(_) => method == Method::Static,
-        _ => false,
+/// The quantization parameters of the measured values.
+fn quantized_values(
+    network: &InferenceGraph,
+    observer: Observer,
+    calibration: &Calibration<'_>,
+    statistics: &BTreeMap<NodeId, Statistics>,
+) -> Result<BTreeMap<NodeId, QuantizationParameters>> {
+    let observed: Vec<NodeId> = statistics.keys().copied().collect();
+    let ranges: Vec<(f32, f32)> = statistics.values().map(Statistics::range).collect();
+    let histograms = match observer {
+        Observer::Minmax => ranges.iter().map(|&(l, h)| Histogram::new(l, h)).collect(),
+        _ => calibration.histograms(network, &observed, &ranges)?,
     };
-    (0..graph.nodes().len()).filter(integer).collect()
+    let own = histograms
+        .iter()
+        .map(|histogram| histogram.qparams(observer));
+    let mut own: BTreeMap<NodeId, QuantizationParameters> =
+        observed.iter().copied().zip(own).collect();
+    let graph = network.graph();
+    own.insert(graph.input(), of_pixels(calibration.preprocessing));
+    let shared = observed.iter().map(|&id| (id, own[&source(graph, id)]));
+    Ok(shared.collect())
 }
 
-/// The values that an int8 layer reads as integers: its input and its residual, and what these
-/// share their integers with.
-fn integer_inputs(graph: &Graph, place: usize) -> BTreeSet<usize> {
+fn layers_of(network: &InferenceGraph, method: Method) -> Vec<NodeId> {
+    let is_linear = |id: &NodeId| matches!(network.graph()[*id].op, Op::Linear(_));
+    let layers = network.layers();
+    layers
+        .filter(|id| method == Method::Static || is_linear(id))
+        .collect()
+}
+
+/// The values that an int8 layer reads as integers: its input and its residual, and the values whose
+/// quantization parameters these share.
+fn values_read(graph: &Graph, layer: NodeId) -> BTreeSet<NodeId> {
     let mut values = BTreeSet::new();
-    for &input in &graph.nodes()[place].inputs {
-        values.extend([input]);
+    for &input in &graph[layer].inputs {
+        values.insert(input);
         let mut value = input;
-        while let Op::MaxPool2d(_) = graph.nodes()[value].op {
-            value = graph.nodes()[value].inputs[0];
+        while let Op::MaxPool2d(_) = graph[value].op {
+            value = graph[value].inputs[0];
             values.insert(value);
         }
     }
     values
 }
 
-/// The node whose integers a value has: the maximum of integers is one of them.
-fn source(graph: &Graph, value: usize) -> usize {
-    match graph.nodes()[value].op {
-        Op::MaxPool2d(_) => source(graph, graph.nodes()[value].inputs[0]),
+/// The node whose quantization parameters a value has: a maximum of integers is one of them.
+fn source(graph: &Graph, value: NodeId) -> NodeId {
+    match graph[value].op {
+        Op::MaxPool2d(_) => source(graph, graph[value].inputs[0]),
         _ => value,
     }
 }
 
-/// The integers that cover normalised pixels from 0 to 255.
-fn of_pixels(preprocessing: &Preprocessing) -> Affine {
+/// The quantization parameters that cover normalised pixels from 0 to 255.
+fn of_pixels(preprocessing: &Preprocessing) -> QuantizationParameters {
     let tables = preprocessing.tables();
     let low = tables.iter().map(|table| table[0]).fold(0.0, f32::min);
     let high = tables.iter().map(|table| table[255]).fold(0.0, f32::max);
-    Affine::covering(low, high)
+    QuantizationParameters::covering(low, high)
 }

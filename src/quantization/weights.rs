@@ -2,6 +2,9 @@
 
 use rayon::prelude::*;
 
+use crate::error::{Error, Result};
+use crate::graph::{InferenceGraph, Int8Weight, NodeId, Weight};
+
 /// The largest int8 magnitude in use: the range is symmetric.
 const LARGEST: i32 = 127;
 
@@ -9,31 +12,40 @@ const LARGEST: i32 = 127;
 /// products of two neighbours in 16 bits, which saturate: 255 * 128 is within them.
 const LARGEST_PAIR: i32 = 128;
 
-/// int8 weights, row-major as the float ones, and the scale of each row.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rounded {
-    pub weight: Vec<i8>,
-    pub scale: Vec<f32>,
+/// Shape and values of a layer's float weight.
+///
+/// # Errors
+/// [`Error::Data`] when it is missing or int8.
+pub(super) fn float_weight(network: &InferenceGraph, id: NodeId) -> Result<(&[usize], &[f32])> {
+    if let Weight::Float(tensor) = network.weight(id)?
+        && let Some(values) = tensor.as_f32()
+    {
+        return Ok((&tensor.shape, values));
+    }
+    let name = &network.graph()[id].name;
+    Err(Error::Data(format!("the weight of {name} is not float32")).into())
 }
 
-/// Rounds each of `rows` equal rows with the scale that leaves the least squared error.
+/// Rounds a weight of this shape, row-major, with the scale for each output that leaves the least
+/// squared error.
 ///
-/// With `in_pairs` no two weights of a row and of one sign sum to more than 128. Depthwise
+/// With `in_pairs` no two weights of an output and of one sign sum to more than 128. Depthwise
 /// convolutions do not need it: their kernels do not add neighbours.
-pub(super) fn round(weight: &[f32], rows: usize, in_pairs: bool) -> Rounded {
-    let length = (weight.len() / rows.max(1)).max(1);
-    let rounded: Vec<(f32, Vec<i8>)> = weight
+///
+/// # Errors
+/// [`Error::Data`] when the values do not fit the shape.
+pub(super) fn round(shape: &[usize], weight: &[f32], in_pairs: bool) -> Result<Int8Weight> {
+    let outputs = shape.first().copied().unwrap_or_default();
+    let length = (weight.len() / outputs.max(1)).max(1);
+    let (scales, rows): (Vec<f32>, Vec<Vec<i8>>) = weight
         .par_chunks(length)
         .map(|row| {
             let row = Row::new(row, in_pairs);
             let scale = row.best_scale();
             (scale, row.rounded(scale))
         })
-        .collect();
-    Rounded {
-        scale: rounded.iter().map(|(scale, _)| *scale).collect(),
-        weight: rounded.into_iter().flat_map(|(_, row)| row).collect(),
-    }
+        .unzip();
+    Int8Weight::new(shape.to_vec(), rows.concat(), scales)
 }
 
 /// The weights of an output channel.
@@ -139,22 +151,22 @@ mod tests {
 
     #[test]
     fn a_hand_computed_row() {
-        // Nothing is gained by cutting: 127 stands for 1.27, and all others are whole steps.
+        // Clipping gains nothing: 127 stands for 1.27, and all others are whole steps.
         let row = [1.27, -0.5, 0.01, 0.0];
-        let alone = round(&row, 1, false);
-        assert_eq!(alone.weight, [127, -50, 1, 0]);
-        assert!((alone.scale[0] - 0.01).abs() < 1e-8);
+        let alone = round(&[1, 4], &row, false).unwrap();
+        assert_eq!(alone.values(), [127, -50, 1, 0]);
+        assert!((alone.scales()[0] - 0.01).abs() < 1e-8);
         // Both rows have their own scale; of equal weights none may pass 64.
-        let two = round(&[0.64, 0.64, 0.0, 64.0, -64.0, 1.0], 2, true);
-        assert_eq!(two.weight[..3], [64, 64, 0]);
-        assert!((two.scale[0] - 0.01).abs() < 1e-8);
-        assert!(two.weight[3] > 120 && two.weight[4] < -120);
+        let two = round(&[2, 3], &[0.64, 0.64, 0.0, 64.0, -64.0, 1.0], true).unwrap();
+        assert_eq!(two.values()[..3], [64, 64, 0]);
+        assert!((two.scales()[0] - 0.01).abs() < 1e-8);
+        assert!(two.values()[3] > 120 && two.values()[4] < -120);
     }
 
     #[test]
     fn a_row_of_zeros_has_a_scale() {
-        let zeros = round(&[0.0, -0.0], 1, true);
-        assert_eq!((zeros.weight, zeros.scale), (vec![0, 0], vec![1.0]));
+        let zeros = round(&[1, 2], &[0.0, -0.0], true).unwrap();
+        assert_eq!((zeros.values(), zeros.scales()), (&[0, 0][..], &[1.0][..]));
     }
 
     proptest! {
@@ -163,14 +175,14 @@ mod tests {
             row in prop::collection::vec(-2f32..2.0, 1..40),
             in_pairs: bool,
         ) {
-            let rounded = round(&row, 1, in_pairs);
-            let scale = rounded.scale[0];
+            let rounded = round(&[1, row.len()], &row, in_pairs).unwrap();
+            let scale = rounded.scales()[0];
             prop_assert!(scale > 0.0);
             if in_pairs {
-                prop_assert!(largest_pair(&rounded.weight) <= 128);
+                prop_assert!(largest_pair(rounded.values()) <= 128);
             }
-            prop_assert!(rounded.weight.iter().all(|&q| q > i8::MIN));
-            let error: f32 = row.iter().zip(&rounded.weight)
+            prop_assert!(rounded.values().iter().all(|&q| q > i8::MIN));
+            let error: f32 = row.iter().zip(rounded.values())
                 .map(|(w, &q)| (w - scale * f32::from(q)).powi(2))
                 .sum();
             let step = row.iter().fold(0.0f32, |m, w| m.max(w.abs())) / 60.0;

@@ -117,8 +117,8 @@ impl<'a> Layout<'a> {
             return;
         }
         let grid = self.grid;
-        for place in 1..self.names.len() {
-            let at = place as f64 * self.cell - self.gap() / 2.0;
+        for index in 1..self.names.len() {
+            let at = index as f64 * self.cell - self.gap() / 2.0;
             let (x, y) = (grid.x + at, grid.y + at);
             svg.line(&[(grid.x, y), (grid.right(), y)], Ink::PAPER, 1.0, false);
             svg.line(&[(x, grid.y), (x, grid.bottom())], Ink::PAPER, 1.0, false);

@@ -37,8 +37,8 @@ const PANELS: [Panel; 2] = [
 /// measured are left out.
 pub fn curves_svg(epochs: &[Epoch]) -> String {
     let mut svg = Svg::new(2.0 * WIDTH, HEIGHT, "Training curves");
-    for (place, panel) in PANELS.iter().enumerate() {
-        panel.draw(&mut svg, place as f64 * WIDTH, epochs);
+    for (index, panel) in PANELS.iter().enumerate() {
+        panel.draw(&mut svg, index as f64 * WIDTH, epochs);
     }
     svg.finish()
 }
@@ -199,8 +199,8 @@ fn draw_phases(svg: &mut Svg, axes: &Axes, epochs: &[Epoch]) {
     }
     let area = axes.area;
     let mut left = area.x;
-    for (place, phase) in phases.iter().enumerate() {
-        let next = phases.get(place + 1).and_then(|next| next.first());
+    for (index, phase) in phases.iter().enumerate() {
+        let next = phases.get(index + 1).and_then(|next| next.first());
         let right = next.map_or(area.right(), |next| {
             axes.point(next.epoch as f64 - 0.5, 0.0).0
         });

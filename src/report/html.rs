@@ -11,7 +11,7 @@ use super::curves::panels_svg;
 use super::font;
 use super::reliability::reliability_svg;
 use super::thumbnail::Thumbnail;
-use crate::data::folder::Unreadable;
+use crate::data::Unreadable;
 use crate::error::{Result, shown};
 use crate::metrics::calibration::Bin;
 use crate::metrics::confusion::most_confused;

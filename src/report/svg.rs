@@ -175,11 +175,11 @@ impl Svg {
         ));
     }
 
-    /// Straight lines through `points`; `dashed` ones mark a place, they hold no data.
+    /// Straight lines through `points`; `dashed` ones are marks, not data.
     pub fn line(&mut self, points: &[(f64, f64)], ink: Ink, width: f64, dashed: bool) {
         let mut path = String::new();
-        for (place, &(x, y)) in points.iter().enumerate() {
-            let verb = if place == 0 { 'M' } else { 'L' };
+        for (index, &(x, y)) in points.iter().enumerate() {
+            let verb = if index == 0 { 'M' } else { 'L' };
             // Writing to a String can't fail.
             let _ = write!(path, "{verb}{} {}", Px(x), Px(y));
         }

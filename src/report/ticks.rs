@@ -6,7 +6,7 @@ pub fn ticks(low: f64, high: f64, wanted: f64) -> Vec<f64> {
     let (first, last) = ((low / step).ceil(), (high / step + 1e-9).floor());
     // Both are small whole numbers: at most a few steps lie between low and high.
     (first as i64..=last as i64)
-        .map(|place| place as f64 * step)
+        .map(|index| index as f64 * step)
         .collect()
 }
 

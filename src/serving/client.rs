@@ -1,4 +1,4 @@
-//! Who asks, when proxies stand between.
+//! The client of a request, behind trusted proxies or not.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -16,50 +16,36 @@ pub enum Peer {
     UnixSocket,
 }
 
-/// Proxies whose word is taken for where a request came from.
+/// Proxies whose `X-Forwarded-*` headers are believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trusted {
-    networks: Vec<IpNet>,
-    unix_sockets: bool,
-}
+pub struct TrustedProxies(Vec<TrustedProxy>);
 
-/// The origin of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
-    /// `None` behind a unix socket whose proxy does not tell.
+    /// None behind a Unix socket whose proxy does not send it.
     pub address: Option<IpAddr>,
     pub https: bool,
 }
 
-impl Trusted {
-    /// Takes networks such as `10.0.0.0/8`, single addresses, and `unix`.
-    pub fn new(names: &[TrustedName]) -> Self {
-        let mut trusted = Self::default();
-        for name in names {
-            match name.0 {
-                Some(network) => trusted.networks.push(network),
-                None => trusted.unix_sockets = true,
-            }
-        }
-        trusted
+impl TrustedProxies {
+    pub fn new(proxies: Vec<TrustedProxy>) -> Self {
+        Self(proxies)
     }
 
-    fn trusts(&self, peer: Peer) -> bool {
-        match peer {
-            Peer::Address(address) => {
-                let address = address.to_canonical();
-                self.networks
-                    .iter()
-                    .any(|network| network.contains(&address))
+    fn trust(&self, peer: Peer) -> bool {
+        self.0.iter().any(|proxy| match (proxy, peer) {
+            (TrustedProxy::Network(network), Peer::Address(address)) => {
+                network.contains(&address.to_canonical())
             }
-            Peer::UnixSocket => self.unix_sockets,
-        }
+            (TrustedProxy::UnixSocket, Peer::UnixSocket) => true,
+            _ => false,
+        })
     }
 
-    /// The client of a request: the last address of `X-Forwarded-For` that no trusted proxy has.
+    /// The client of a request: the last address of `X-Forwarded-For` that is not a trusted proxy.
     ///
-    /// What a client itself wrote into the header stands to the left of what proxies added, and is
-    /// never reached.
+    /// Proxies append to the header, so what the client itself put there is further left, and
+    /// ignored.
     pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
         let mut client = Client {
             address: match peer {
@@ -68,7 +54,7 @@ impl Trusted {
             },
             https: false,
         };
-        if !self.trusts(peer) {
+        if !self.trust(peer) {
             return client;
         }
         let proto = headers.get(FORWARDED_PROTO);
@@ -81,7 +67,7 @@ impl Trusted {
                 break;
             };
             client.address = Some(address.to_canonical());
-            if !self.trusts(Peer::Address(address)) {
+            if !self.trust(Peer::Address(address)) {
                 break;
             }
         }
@@ -89,23 +75,26 @@ impl Trusted {
     }
 }
 
-/// One value of `--trusted-proxy`; `None` is `unix`.
+/// One value of `--trusted-proxy`: a network such as `10.0.0.0/8`, an address, or `unix`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrustedName(Option<IpNet>);
+pub enum TrustedProxy {
+    Network(IpNet),
+    UnixSocket,
+}
 
-impl FromStr for TrustedName {
+impl FromStr for TrustedProxy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "unix" {
-            return Ok(Self(None));
+            return Ok(Self::UnixSocket);
         }
         let network = text.parse::<IpNet>().ok();
         let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
         let network = network.or_else(address);
-        let network = network
-            .ok_or("expected a network such as 10.0.0.0/8, an address, or `unix`".to_owned())?;
-        Ok(Self(Some(network)))
+        let expected = || "expected a network such as 10.0.0.0/8, an address, or `unix`".to_owned();
+        let network = network.ok_or_else(expected)?;
+        Ok(Self::Network(network))
     }
 }
 
@@ -115,14 +104,14 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn client(trusted: &[&str], peer: &str, forwarded: &[&'static str]) -> Client {
-        let names: Vec<TrustedName> = trusted.iter().map(|name| name.parse().unwrap()).collect();
+        let proxies: Vec<_> = trusted.iter().map(|name| name.parse().unwrap()).collect();
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append(FORWARDED_FOR, HeaderValue::from_static(value));
         }
         headers.append(FORWARDED_PROTO, HeaderValue::from_static("https"));
         let peer = peer.parse().map_or(Peer::UnixSocket, Peer::Address);
-        Trusted::new(&names).client(peer, &headers)
+        TrustedProxies::new(proxies).client(peer, &headers)
     }
 
     #[test]
@@ -136,7 +125,7 @@ mod tests {
                 &["198.51.100.7"],
                 "198.51.100.7",
             ),
-            // The client's own words stand on the left.
+            // What the client sent is on the left.
             (
                 &["10.0.0.0/8"],
                 "10.1.2.3",
@@ -168,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_network_an_address_or_unix() {
+    fn a_proxy_is_a_network_an_address_or_unix() {
         for good in ["10.0.0.0/8", "::1", "fd00::/8", "127.0.0.1", "unix"] {
-            assert!(good.parse::<TrustedName>().is_ok(), "{good}");
+            assert!(good.parse::<TrustedProxy>().is_ok(), "{good}");
         }
         for bad in ["", "10.0.0.0/33", "localhost", "10.0.0"] {
-            assert!(bad.parse::<TrustedName>().is_err(), "{bad}");
+            assert!(bad.parse::<TrustedProxy>().is_err(), "{bad}");
         }
     }
 }

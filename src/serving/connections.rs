@@ -1,6 +1,5 @@
-//! Accepts connections and keeps each within its limits.
+//! Accepts connections and enforces their limits.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,110 +22,131 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::client::Peer;
+use super::config::ConnectionLimits;
 use super::listener::{Listener, Stream};
-use super::metrics::{Connected, Metrics};
-use super::settings::Connections;
-use super::stop::Stop;
+use super::metrics::{Metrics, OpenConnection};
+use super::shutdown::Shutdown;
 
-/// Bytes of a request's head.
+/// Bytes of the head of a request.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// How long after SIGTERM new connections, and requests on idle ones, are still taken.
-fn grace(drain_timeout: Duration) -> Duration {
+/// How much, and how long, is still read from a client whose upload was refused before its end:
+/// closing at once would reset the connection before the client reads the response.
+const LINGER_BYTES: u64 = 32 << 20;
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long after SIGTERM new connections, and new requests on open ones, are still accepted.
+fn grace_period(drain_timeout: Duration) -> Duration {
     (drain_timeout / 4).min(Duration::from_secs(1))
 }
 
-/// How much, and how long, is still read from a client that was refused before its upload ended;
-/// closing at once would reset the connection and take the answer with it.
-const LINGER: (u64, Duration) = (32 << 20, Duration::from_secs(2));
-
-/// Serves connections until [`Stop::draining`], then waits for the open ones.
+/// Accepts connections until the server drains, then waits for the open ones to finish.
 pub async fn serve(
     listener: Listener,
     app: Router,
-    limits: Connections,
+    limits: ConnectionLimits,
     metrics: &Metrics,
-    stop: Stop,
+    shutdown: Shutdown,
 ) {
-    let slots = Arc::new(Semaphore::new(limits.max));
-    let mut open = JoinSet::new();
-    let mut start = |stream, peer, slot| {
-        let connection = Connection {
-            peer,
-            app: app.clone(),
-            limits,
-            stop: stop.clone(),
-            _slot: slot,
-            _counted: metrics.connected(),
-        };
-        open.spawn(connection.serve(stream));
-        while open.try_join_next().is_some() {}
+    let mut connections = Connections {
+        app,
+        limits,
+        metrics,
+        shutdown,
+        open: JoinSet::new(),
     };
-    // Whoever sends clients here has a moment to see that readiness is down. The next server on an
-    // inherited socket can have them at once.
-    let inherited = listener.is_inherited();
-    let closing = async {
-        stop.draining.cancelled().await;
-        if !inherited {
-            sleep(grace(limits.drain_timeout)).await;
-        }
-    };
-    tokio::pin!(closing);
-    loop {
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot.ok(),
-            () = &mut closing => break,
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut closing => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => start(stream, peer, slot),
-            Err(cause) => rest(&cause).await,
-        }
-    }
-    // Connections that the system took on before the socket is closed have a right to an answer. On a
-    // socket that stays open, the next server gives it.
-    if !inherited {
+    connections.accept(&listener).await;
+    // The system has accepted connections that would be reset with the socket. On a socket that stays
+    // open, the next server takes them.
+    if !listener.is_inherited() {
         for (stream, peer) in listener.backlog() {
-            start(stream, peer, None);
+            connections.start(stream, peer, None);
         }
     }
     drop(listener);
-    finish(
-        open,
-        limits.drain_timeout - grace(limits.drain_timeout),
-        &stop,
-    )
-    .await;
+    connections.drain().await;
 }
 
-/// Waits for the open connections, and cuts them off when the time is over.
-async fn finish(mut open: JoinSet<()>, patience: Duration, stop: &Stop) {
-    // Some of the time is for telling clients that there is none left.
-    let farewell = (patience / 10).min(Duration::from_secs(1));
-    stop.end_after(patience - farewell);
-    let all = async { while open.join_next().await.is_some() {} };
-    let cut = async {
-        stop.over.cancelled().await;
-        sleep(farewell).await;
-    };
-    tokio::select! {
-        () = all => return,
-        () = cut => {}
+/// The open connections.
+struct Connections<'a> {
+    app: Router,
+    limits: ConnectionLimits,
+    metrics: &'a Metrics,
+    shutdown: Shutdown,
+    open: JoinSet<()>,
+}
+
+impl Connections<'_> {
+    fn start(&mut self, stream: Box<dyn Stream>, peer: Peer, permit: Option<OwnedSemaphorePermit>) {
+        let connection = Connection {
+            peer,
+            app: self.app.clone(),
+            limits: self.limits,
+            shutdown: self.shutdown.clone(),
+            _permit: permit,
+            _open: self.metrics.connected(),
+        };
+        self.open.spawn(connection.serve(stream));
+        while self.open.try_join_next().is_some() {}
     }
-    if !open.is_empty() {
-        warn!(
-            connections = open.len(),
-            "cut off at the end of the drain timeout"
-        );
+
+    /// Starts connections until the server drains, or a little longer.
+    async fn accept(&mut self, listener: &Listener) {
+        let permits = Arc::new(Semaphore::new(self.limits.max));
+        let (draining, limits) = (self.shutdown.draining.clone(), self.limits);
+        // Load balancers get a moment to see that readiness is down. On an inherited socket, the
+        // next server can take new connections at once.
+        let closing = async {
+            draining.cancelled().await;
+            if !listener.is_inherited() {
+                sleep(grace_period(limits.drain_timeout)).await;
+            }
+        };
+        tokio::pin!(closing);
+        loop {
+            let permit = tokio::select! {
+                permit = Arc::clone(&permits).acquire_owned() => permit.ok(),
+                () = &mut closing => return,
+            };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut closing => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.start(stream, peer, permit),
+                Err(cause) => back_off(&cause).await,
+            }
+        }
+    }
+
+    /// Waits for the open connections, and closes them at the drain timeout.
+    async fn drain(mut self) {
+        let timeout = self.limits.drain_timeout;
+        let left = timeout - grace_period(timeout);
+        // The last part is for sending the responses of requests that are aborted.
+        let reserve = (left / 10).min(Duration::from_secs(1));
+        self.shutdown.abort_after(left - reserve);
+        let finished = async { while self.open.join_next().await.is_some() {} };
+        let expired = async {
+            self.shutdown.aborting.cancelled().await;
+            sleep(reserve).await;
+        };
+        tokio::select! {
+            () = finished => return,
+            () = expired => {}
+        }
+        if !self.open.is_empty() {
+            warn!(
+                connections = self.open.len(),
+                "drain timeout: closing connections that are still open"
+            );
+        }
     }
 }
 
-/// After a failed accept. Most concern one connection; when descriptors run out, trying again at
-/// once would only burn the processor.
-async fn rest(cause: &std::io::Error) {
+/// Pauses after a failed accept, unless it concerned one connection only: when file descriptors run
+/// out, trying again at once would only keep a core busy.
+async fn back_off(cause: &std::io::Error) {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionReset};
 
     if !matches!(cause.kind(), ConnectionAborted | ConnectionReset) {
@@ -138,10 +158,10 @@ async fn rest(cause: &std::io::Error) {
 struct Connection {
     peer: Peer,
     app: Router,
-    limits: Connections,
-    stop: Stop,
-    _slot: Option<OwnedSemaphorePermit>,
-    _counted: Connected,
+    limits: ConnectionLimits,
+    shutdown: Shutdown,
+    _permit: Option<OwnedSemaphorePermit>,
+    _open: OpenConnection,
 }
 
 impl Connection {
@@ -151,20 +171,20 @@ impl Connection {
         let handle = |mut request: Request<Incoming>| {
             request.extensions_mut().insert(self.peer);
             let app = self.app.clone();
-            async move { Ok::<_, Infallible>(answer(app, request).await) }.boxed()
+            async move { app.oneshot(request.map(Body::new)).await }.boxed()
         };
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head_timeout)
             .max_header_size(MAX_HEAD)
             .serve_connection(TokioIo::new(Box::pin(stream)), service_fn(handle));
-        let last = async {
-            self.stop.draining.cancelled().await;
-            sleep(grace(self.limits.drain_timeout)).await;
+        let closing = async {
+            self.shutdown.draining.cancelled().await;
+            sleep(grace_period(self.limits.drain_timeout)).await;
         };
         let served = tokio::select! {
             served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
-            () = last => {
+            () = closing => {
                 Pin::new(&mut connection).graceful_shutdown();
                 poll_fn(|cx| connection.poll_without_shutdown(cx)).await
             }
@@ -176,19 +196,13 @@ impl Connection {
     }
 }
 
-async fn answer(app: Router, request: Request<Incoming>) -> axum::response::Response {
-    let Ok(response) = app.oneshot(request.map(Body::new)).await;
-    response
-}
-
-/// Closes our half, and reads on for a while until the client closes its own.
+/// Closes the writing half, and discards what the client still sends.
 async fn linger(mut stream: Pin<Box<TimeoutStream<Box<dyn Stream>>>>) {
-    let (bytes, patience) = LINGER;
-    let rest = async {
+    let discard = async {
         stream.shutdown().await.ok();
-        let mut rest = stream.take(bytes);
+        let mut rest = stream.take(LINGER_BYTES);
         let mut buffer = vec![0; 16 * 1024];
         while matches!(rest.read(&mut buffer).await, Ok(1..)) {}
     };
-    timeout(patience, rest).await.ok();
+    timeout(LINGER_TIMEOUT, discard).await.ok();
 }

@@ -12,14 +12,14 @@ use crate::files;
 
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The keys of a file, a line each; empty lines and those that begin with `#` are passed over.
-pub struct Keys {
+/// The keys of a file, one per line; empty lines and those that begin with `#` are ignored.
+pub struct ApiKeys {
     file: PathBuf,
-    /// Hashes are of one length, so a comparison tells nothing of a key's.
+    /// All of the same length, so that comparing them does not reveal a key's.
     hashes: RwLock<Vec<Hash>>,
 }
 
-impl Keys {
+impl ApiKeys {
     /// # Errors
     /// [`Error::Data`] for a file that can't be read or holds no key.
     pub fn read(file: &Path) -> Result<Self> {
@@ -29,18 +29,18 @@ impl Keys {
         })
     }
 
-    /// Reads the file again; the keys stay when that fails.
+    /// Reads the file again; keeps the keys if that fails.
     ///
     /// # Errors
-    /// As [`Keys::read`].
+    /// As [`ApiKeys::read`].
     pub fn reload(&self) -> Result<()> {
         let read = hashes(&self.file)?;
         *self.hashes.write().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
     }
 
-    /// Whether a request carries one of the keys, as `Authorization: Bearer` or `X-API-Key`.
-    pub fn admit(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request has one of the keys, as `Authorization: Bearer` or `X-API-Key`.
+    pub fn authorize(&self, headers: &HeaderMap) -> bool {
         let bearer = headers
             .get(header::AUTHORIZATION)
             .map(|value| value.as_bytes());
@@ -65,7 +65,7 @@ fn hashes(file: &Path) -> Result<Vec<Hash>> {
     let keys = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
     let hashes: Vec<Hash> = keys.map(|key| sha256(&[key])).collect();
     if hashes.is_empty() {
-        let message = format!("{} holds no keys: write one per line", shown(file));
+        let message = format!("{} contains no API key: write one per line", shown(file));
         return Err(Error::Data(message).into());
     }
     Ok(hashes)
@@ -81,14 +81,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys");
         std::fs::write(&file, "# ours\n\nsecret-one\r\n secret-two \n").unwrap();
-        let keys = Keys::read(&file).unwrap();
-        let admitted = |name: &'static str, value: &'static str| {
+        let keys = ApiKeys::read(&file).unwrap();
+        let authorized = |name: &'static str, value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
-            keys.admit(&headers)
+            keys.authorize(&headers)
         };
-        assert!(admitted("x-api-key", "secret-one"));
-        assert!(admitted("authorization", "bearer secret-two"));
+        assert!(authorized("x-api-key", "secret-one"));
+        assert!(authorized("authorization", "bearer secret-two"));
         for (name, value) in [
             ("x-api-key", "secret-on"),
             ("x-api-key", ""),
@@ -97,16 +97,16 @@ mod tests {
             ("authorization", "Basic secret-one"),
             ("authorization", "Bearer"),
         ] {
-            assert!(!admitted(name, value), "{name}: {value}");
+            assert!(!authorized(name, value), "{name}: {value}");
         }
-        assert!(!keys.admit(&HeaderMap::new()));
+        assert!(!keys.authorize(&HeaderMap::new()));
 
         std::fs::write(&file, "\n").unwrap();
         assert!(keys.reload().is_err());
-        assert!(admitted("x-api-key", "secret-one"));
+        assert!(authorized("x-api-key", "secret-one"));
         std::fs::write(&file, "another").unwrap();
         keys.reload().unwrap();
-        assert!(!admitted("x-api-key", "secret-one"));
-        assert!(admitted("x-api-key", "another"));
+        assert!(!authorized("x-api-key", "secret-one"));
+        assert!(authorized("x-api-key", "another"));
     }
 }

@@ -1,4 +1,4 @@
-//! Where connections come in: an address, a unix socket, or a socket that systemd opened.
+//! Listening sockets: TCP, Unix, or one that systemd opened.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ use super::client::Peer;
 use crate::error::shown;
 use crate::error::{Error, Result};
 
-/// A connection's bytes.
+/// The byte stream of a connection, TCP or Unix.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -32,26 +32,29 @@ pub enum Listener {
     #[cfg(unix)]
     Unix {
         listener: UnixListener,
-        /// The file to remove at the end, if it is ours.
+        /// To be removed at the end; None for an inherited socket.
         file: Option<PathBuf>,
     },
 }
 
 impl Listener {
-    /// The socket that systemd opened for this process, if it did.
+    /// The socket that systemd opened for this process, if any.
     ///
     /// # Errors
-    /// [`Error::Environment`] for one that is neither TCP nor a unix stream.
+    /// [`Error::Usage`] for several sockets, or one that is neither TCP nor a Unix stream socket;
+    /// [`Error::Environment`] when the system refuses it.
     pub fn inherited() -> Result<Option<Self>> {
         let unusable = |cause: io::Error| {
-            Error::Environment(format!("the socket of LISTEN_FDS can't be used: {cause}"))
+            Error::Environment(format!(
+                "the socket passed with LISTEN_FDS can't be used: {cause}"
+            ))
         };
         let mut sockets = ListenFd::from_env();
         match sockets.len() {
             0 => return Ok(None),
             1 => {}
             n => {
-                let message = format!("{n} sockets were passed (LISTEN_FDS): pass only one");
+                let message = format!("{n} sockets were passed with LISTEN_FDS: pass only one");
                 return Err(Error::Usage(message).into());
             }
         }
@@ -72,14 +75,14 @@ impl Listener {
                 file: None,
             }));
         }
-        let message = "the socket of LISTEN_FDS is neither TCP nor a unix stream socket";
+        let message = "the socket passed with LISTEN_FDS is neither a TCP nor a Unix stream socket";
         Err(Error::Usage(message.into()).into())
     }
 
-    /// Listens on an address; port 0 takes any that is free.
+    /// Listens on an address; port 0 means any free port.
     ///
     /// # Errors
-    /// [`Error::Environment`] when the host is not known or the port is taken.
+    /// [`Error::Environment`] when the host is unknown or the port is in use.
     pub async fn tcp(host: &str, port: u16) -> Result<Self> {
         let refused = |cause: io::Error| {
             let remedy = match cause.kind() {
@@ -101,35 +104,35 @@ impl Listener {
         })
     }
 
-    /// Listens on a unix socket that the owner and the group may use. A file left behind by a
-    /// server that is gone is replaced.
+    /// Listens on a Unix socket that the owner and the group may use. Replaces the file of a server
+    /// that crashed.
     ///
     /// # Errors
-    /// [`Error::Environment`] when the file is no socket, or another server listens on it.
+    /// [`Error::Environment`] when the file is not a socket, or another server is listening on it.
     #[cfg(unix)]
     pub fn unix(path: &Path) -> Result<Self> {
-        let refuse = |why: String| {
+        let refused = |why: String| {
             Error::Environment(format!("can't listen on unix:{}: {why}", shown(path)))
         };
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
             if !metadata.file_type().is_socket() {
-                return Err(refuse("the file exists and is not a socket".into()).into());
+                return Err(refused("the file exists and is not a socket".into()).into());
             }
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(refuse("another server listens on it".into()).into());
+                return Err(refused("another server is listening on it".into()).into());
             }
-            std::fs::remove_file(path).map_err(|cause| refuse(cause.to_string()))?;
+            std::fs::remove_file(path).map_err(|cause| refused(cause.to_string()))?;
         }
-        let listener = UnixListener::bind(path).map_err(|cause| refuse(cause.to_string()))?;
+        let listener = UnixListener::bind(path).map_err(|cause| refused(cause.to_string()))?;
         let group = std::fs::Permissions::from_mode(0o660);
-        std::fs::set_permissions(path, group).map_err(|cause| refuse(cause.to_string()))?;
+        std::fs::set_permissions(path, group).map_err(|cause| refused(cause.to_string()))?;
         Ok(Self::Unix {
             listener,
             file: Some(path.into()),
         })
     }
 
-    /// Whether somebody else opened the socket and keeps it open.
+    /// Whether another process opened the socket and keeps it open.
     pub fn is_inherited(&self) -> bool {
         match self {
             Self::Tcp { inherited, .. } => *inherited,
@@ -141,7 +144,7 @@ impl Listener {
     /// The next connection.
     ///
     /// # Errors
-    /// Those of the system; some concern one connection only, some pass.
+    /// Those of the system, which may concern one connection only, or be temporary.
     pub async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         match self {
             Self::Tcp { listener, .. } => {
@@ -157,9 +160,9 @@ impl Listener {
         }
     }
 
-    /// Connections that wait to be accepted, without waiting for more.
+    /// Accepts the connections in the backlog, without waiting for more.
     ///
-    /// Asks the system: tokio knows only what its last look told.
+    /// Asks the system directly, as tokio's readiness may be out of date.
     #[cfg(unix)]
     pub fn backlog(&self) -> Vec<(Box<dyn Stream>, Peer)> {
         use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! Prometheus metrics.
 
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::model::Model;
 use crate::memory;
@@ -17,229 +17,170 @@ use crate::metrics::Answer;
 /// The media type of [`Metrics::text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Seconds, from the fastest decoding to the longest wait.
+/// Upper bounds of buckets, from the fastest decoding to the longest wait.
 const SECONDS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-const SHARES: [f64; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
+const CONFIDENCES: [f64; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
 
-const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+const BATCH_SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    route: &'static str,
+struct RequestLabels {
+    route: String,
     method: &'static str,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
-    route: &'static str,
+struct RouteLabel {
+    route: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Class {
+struct ClassLabel {
     class: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reload {
+struct ResultLabel {
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ModelInfo {
+struct ModelLabels {
     architecture: String,
     precision: String,
     sha256: String,
 }
 
-type Durations = Family<Route, Histogram, fn() -> Histogram>;
-
-/// Counts and durations since the start.
+/// Counts and durations since the start of the process.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Request, Counter>,
-    durations: Durations,
+    http: HttpMetrics,
+    pipeline: PipelineMetrics,
+    model: ModelMetrics,
+    resident_memory: Gauge,
+}
+
+struct HttpMetrics {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    connections: Gauge,
+}
+
+/// What happens to images between upload and response.
+struct PipelineMetrics {
     decode: Histogram,
-    wait: Histogram,
+    queue: Histogram,
     inference: Histogram,
     batch: Histogram,
-    queued: Gauge,
-    capacity: Gauge,
-    connections: Gauge,
-    predictions: Family<Class, Counter>,
+    in_flight: Gauge,
+    limit: Gauge,
+}
+
+struct ModelMetrics {
+    predictions: Family<ClassLabel, Counter>,
     confidence: Histogram,
-    reloads: Family<Reload, Counter>,
-    model: Family<ModelInfo, Gauge>,
-    resident: Gauge,
+    reloads: Family<ResultLabel, Counter>,
+    installed: Family<ModelLabels, Gauge>,
 }
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut all = Registry::default();
-        let registry = all.sub_registry_with_prefix("flowers");
-        let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
-        let requests = Family::default();
-        let durations = Durations::new_with_constructor(seconds);
-        let [decode, wait, inference] = [seconds(), seconds(), seconds()];
-        let batch = Histogram::new(SIZES);
-        let [queued, capacity, connections, resident]: [Gauge; 4] = Default::default();
-        let predictions = Family::default();
-        let confidence = Histogram::new(SHARES);
-        let reloads = Family::default();
-        let model = Family::default();
-        registry.register(
-            "http_requests",
-            "Requests by route, method and status",
-            requests.clone(),
-        );
-        for (name, help, metric) in [
-            ("decode", "Time to decode and resize a picture", &decode),
-            ("queue", "Time a decoded picture waits for the model", &wait),
-            ("inference", "Time the model takes for a batch", &inference),
-        ] {
-            registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
-        }
-        registry.register_with_unit(
-            "http_request_duration",
-            "Time from the head of a request to its response",
-            Unit::Seconds,
-            durations.clone(),
-        );
-        registry.register("batch_pictures", "Pictures per batch", batch.clone());
-        for (name, help, metric) in [
-            (
-                "queue_pictures",
-                "Pictures between upload and response",
-                &queued,
-            ),
-            (
-                "queue_capacity",
-                "Limit of pictures between upload and response",
-                &capacity,
-            ),
-            ("connections", "Open connections", &connections),
-        ] {
-            registry.register(name, help, metric.clone());
-        }
-        registry.register("predictions", "Predictions by class", predictions.clone());
-        registry.register(
-            "confidence",
-            "Confidence of the predicted class; a shift is a sign of drift",
-            confidence.clone(),
-        );
-        registry.register(
-            "model_reloads",
-            "Attempts to reload the model",
-            reloads.clone(),
-        );
-        registry.register("model", "The model in use", model.clone());
-        let process = all.sub_registry_with_prefix("process");
-        process.register_with_unit(
-            "resident_memory",
-            "Memory in use",
-            Unit::Bytes,
-            resident.clone(),
-        );
-        process.register_with_unit(
-            "start_time",
-            "Start time of the process in seconds since the Unix epoch",
-            Unit::Seconds,
-            started(),
-        );
+        let mut registry = Registry::default();
+        let flowers = registry.sub_registry_with_prefix("flowers");
+        let http = HttpMetrics::register(flowers);
+        let pipeline = PipelineMetrics::register(flowers);
+        let model = ModelMetrics::register(flowers);
+        let resident_memory = register_process(registry.sub_registry_with_prefix("process"));
         Self {
-            registry: all,
-            requests,
-            durations,
-            decode,
-            wait,
-            inference,
-            batch,
-            queued,
-            capacity,
-            connections,
-            predictions,
-            confidence,
-            reloads,
+            registry,
+            http,
+            pipeline,
             model,
-            resident,
+            resident_memory,
         }
     }
 
-    /// All metrics in the OpenMetrics text format, with the queue's state as of now.
-    pub fn text(&self, queued: usize, capacity: usize) -> String {
-        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        self.queued.set(gauge(queued));
-        self.capacity.set(gauge(capacity));
+    /// All metrics in the OpenMetrics text format, with these images in flight and their limit.
+    pub fn text(&self, in_flight: usize, limit: usize) -> String {
+        self.pipeline.in_flight.set(clamped(in_flight as u64));
+        self.pipeline.limit.set(clamped(limit as u64));
         let resident = memory::resident().unwrap_or_default();
-        self.resident
-            .set(i64::try_from(resident).unwrap_or(i64::MAX));
+        self.resident_memory.set(clamped(resident));
         let mut page = String::new();
-        // Writing to a string does not fail.
+        // Writing to a string can't fail.
         text::encode(&mut page, &self.registry).ok();
         page
     }
 
-    /// A request was answered. Labels are of fixed sets: a client can't add time series.
-    pub fn request(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
-        let request = Request {
+    /// A request was answered, or abandoned. Routes and methods must come from fixed sets, as each
+    /// makes a time series.
+    pub fn request(&self, route: String, method: &'static str, status: u16, duration: Duration) {
+        let durations = RouteLabel {
+            route: route.clone(),
+        };
+        let durations = self.http.durations.get_or_create(&durations);
+        durations.observe(duration.as_secs_f64());
+        let request = RequestLabels {
             route,
             method,
             status,
         };
-        self.requests.get_or_create(&request).inc();
-        let durations = self.durations.get_or_create(&Route { route });
-        durations.observe(took.as_secs_f64());
+        self.http.requests.get_or_create(&request).inc();
     }
 
-    /// A picture was decoded.
-    pub fn decoded(&self, took: Duration) {
-        self.decode.observe(took.as_secs_f64());
+    /// A connection is open until the guard is dropped.
+    pub fn connected(&self) -> OpenConnection {
+        self.http.connections.inc();
+        OpenConnection(self.http.connections.clone())
     }
 
-    /// A picture waited for the model.
-    pub fn waited(&self, took: Duration) {
-        self.wait.observe(took.as_secs_f64());
+    /// An image was decoded.
+    pub fn decoded(&self, duration: Duration) {
+        self.pipeline.decode.observe(duration.as_secs_f64());
     }
 
-    /// A batch ran.
-    pub fn ran(&self, pictures: usize, took: Duration) {
-        self.batch.observe(pictures as f64);
-        self.inference.observe(took.as_secs_f64());
+    /// A decoded image left the queue of the model.
+    pub fn dequeued(&self, wait: Duration) {
+        self.pipeline.queue.observe(wait.as_secs_f64());
     }
 
-    /// A picture was classified.
-    pub fn answered(&self, answer: &Answer) {
-        let class = Class {
+    /// The model ran on a batch.
+    pub fn inferred(&self, images: usize, duration: Duration) {
+        self.pipeline.batch.observe(images as f64);
+        self.pipeline.inference.observe(duration.as_secs_f64());
+    }
+
+    /// An image was classified.
+    pub fn predicted(&self, answer: &Answer) {
+        let class = ClassLabel {
             class: answer.class.clone(),
         };
-        self.predictions.get_or_create(&class).inc();
-        self.confidence.observe(answer.confidence);
+        self.model.predictions.get_or_create(&class).inc();
+        self.model.confidence.observe(answer.confidence);
     }
 
-    /// Another model answers from now on.
+    /// A model replaced the one before.
     pub fn installed(&self, model: &Model) {
-        self.model.clear();
-        let info = ModelInfo {
+        self.model.installed.clear();
+        let labels = ModelLabels {
             architecture: model.manifest.architecture.clone(),
-            precision: model.target.arithmetic.to_string(),
+            precision: model.execution.arithmetic.to_string(),
             sha256: model.sha256.clone(),
         };
-        self.model.get_or_create(&info).set(1);
+        self.model.installed.get_or_create(&labels).set(1);
     }
 
-    /// The model was loaded anew, or could not be.
-    pub fn reloaded(&self, good: bool) {
-        let result = if good { "success" } else { "failure" };
-        self.reloads.get_or_create(&Reload { result }).inc();
-    }
-
-    /// A connection was opened; it counts until the guard is dropped.
-    pub fn connected(&self) -> Connected {
-        self.connections.inc();
-        Connected(self.connections.clone())
+    /// A model was reloaded, or could not be.
+    pub fn reloaded(&self, success: bool) {
+        let result = if success { "success" } else { "failure" };
+        self.model
+            .reloads
+            .get_or_create(&ResultLabel { result })
+            .inc();
     }
 }
 
@@ -249,18 +190,129 @@ impl Default for Metrics {
     }
 }
 
-/// An open connection.
-pub struct Connected(Gauge);
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.dec();
+impl HttpMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let durations = Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> _);
+        Self {
+            requests: registered(
+                registry,
+                "http_requests",
+                "Requests by route, method and status",
+                Family::default(),
+            ),
+            durations: registered_seconds(
+                registry,
+                "http_request_duration",
+                "Time from the head of a request to its response",
+                durations,
+            ),
+            connections: registered(
+                registry,
+                "connections",
+                "Open connections",
+                Gauge::default(),
+            ),
+        }
     }
 }
 
-fn started() -> Gauge<f64, AtomicU64> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let gauge = Gauge::<f64, AtomicU64>::default();
-    gauge.set(now.unwrap_or_default().as_secs_f64());
-    gauge
+impl PipelineMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let mut seconds =
+            |name, help| registered_seconds(registry, name, help, Histogram::new(SECONDS));
+        let [decode, queue, inference] = [
+            seconds("decode", "Time to decode and resize a picture"),
+            seconds("queue", "Time a decoded picture waits for the model"),
+            seconds("inference", "Time the model takes for a batch"),
+        ];
+        let batch = Histogram::new(BATCH_SIZES);
+        let batch = registered(registry, "batch_pictures", "Pictures per batch", batch);
+        let mut gauge = |name, help| registered(registry, name, help, Gauge::default());
+        Self {
+            decode,
+            queue,
+            inference,
+            batch,
+            in_flight: gauge("queue_pictures", "Pictures between upload and response"),
+            limit: gauge(
+                "queue_capacity",
+                "Limit of pictures between upload and response",
+            ),
+        }
+    }
+}
+
+impl ModelMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        Self {
+            predictions: registered(
+                registry,
+                "predictions",
+                "Predictions by class",
+                Family::default(),
+            ),
+            confidence: registered(
+                registry,
+                "confidence",
+                "Confidence of the predicted class; a shift is a sign of drift",
+                Histogram::new(CONFIDENCES),
+            ),
+            reloads: registered(
+                registry,
+                "model_reloads",
+                "Attempts to reload the model",
+                Family::default(),
+            ),
+            installed: registered(registry, "model", "The model in use", Family::default()),
+        }
+    }
+}
+
+/// What Prometheus expects of any process; returns the gauge of its memory.
+fn register_process(registry: &mut Registry) -> Gauge {
+    let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let start_time = Gauge::<f64, AtomicU64>::default();
+    start_time.set(start.unwrap_or_default().as_secs_f64());
+    registered_seconds(
+        registry,
+        "start_time",
+        "Start time of the process in seconds since the Unix epoch",
+        start_time,
+    );
+    let memory = Gauge::default();
+    registry.register_with_unit(
+        "resident_memory",
+        "Memory in use",
+        Unit::Bytes,
+        memory.clone(),
+    );
+    memory
+}
+
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn registered_seconds<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+fn clamped(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Counts as an open connection.
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }

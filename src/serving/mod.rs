@@ -1,76 +1,81 @@
-//! A model behind HTTP.
+//! An HTTP server for a model.
 //!
-//! The way of a request: [`connections`] accepts it within limits, [`observe`] counts and logs it,
-//! [`routes`] finds its handler, [`upload`] reads pictures from its body. They take places in the
-//! [`queue`], or are refused; are decoded on blocking threads; and wait for the
-//! [`crew`], whose threads take whatever waits as batches and run the [`model`].
+//! A request comes in through [`connections`], which enforces limits; [`observe`], which measures and
+//! logs it; and [`routes`], which finds its handler. The handlers [`predict`] and [`feedback`] send it
+//! through the [`pipeline`]: its [`upload`] is read, and its images are admitted ([`admission`]),
+//! decoded on blocking threads, and put in the [`batch_queue`] for the [`worker_pool`], which runs
+//! the [`model`].
 
-pub mod answer;
+pub mod admission;
+pub mod api_error;
+pub mod batch_queue;
 pub mod client;
-pub mod collect;
+pub mod collection;
+pub mod config;
 pub mod connections;
-pub mod crew;
+pub mod feedback;
 pub mod keys;
 pub mod language;
 pub mod listener;
+mod message;
 pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod page;
+pub mod pipeline;
 pub mod predict;
-pub mod queue;
-pub mod refusal;
 pub mod reload;
+pub mod response;
 pub mod routes;
-pub mod service;
-pub mod settings;
-pub mod stop;
+pub mod shutdown;
+pub mod state;
 pub mod upload;
+pub mod worker_pool;
 
 use std::sync::Arc;
 
+use config::ServerConfig;
 use listener::Listener;
-use reload::Watch;
+use reload::ModelWatcher;
 use sd_notify::NotifyState;
-use service::Service;
-use settings::Settings;
-use stop::Stop;
+use shutdown::Shutdown;
+use state::AppState;
 use tracing::info;
 
 use crate::error::Result;
 
-/// Serves until SIGTERM or Ctrl-C, then finishes what was accepted.
+/// Serves until SIGTERM or Ctrl-C, then finishes accepted requests.
 ///
-/// Connections are accepted at once, and told to come back until the model is loaded and tested. On
-/// a socket that was handed over they rather wait, so that a server can follow another unnoticed.
+/// Connections are accepted at once, and requests answered with 503 until the model is loaded and
+/// tested. On an inherited socket they wait instead, so that a server can replace another unnoticed.
 ///
 /// # Errors
 /// When the model can't be loaded, or the system refuses threads or signals.
-pub async fn serve(listener: Listener, settings: Settings) -> Result<()> {
-    let stop = Stop::on_signals()?;
+pub async fn serve(listener: Listener, config: ServerConfig) -> Result<()> {
+    let shutdown = Shutdown::on_signals()?;
     let address = listener.to_string();
-    let watch = Watch::new(&settings.model)?;
-    let service = Arc::new(Service::new(settings, stop.clone())?);
+    let watcher = ModelWatcher::new(&config.model)?;
+    let state = Arc::new(AppState::new(config, shutdown.clone())?);
     let load_first = listener.is_inherited();
     if load_first {
-        reload::install(&service).await?;
+        reload::install(&state).await?;
     }
-    let app = routes::app(&service);
-    let limits = service.settings.connections;
-    let accepting = connections::serve(listener, app, limits, &service.metrics, stop.clone());
-    let start = async {
+    let app = routes::app(&state);
+    let limits = state.config.connections;
+    let accepting = connections::serve(listener, app, limits, &state.metrics, shutdown.clone());
+    let starting = async {
         if !load_first {
-            reload::install(&service).await?;
+            reload::install(&state).await?;
         }
         info!(%address, "ready");
         sd_notify::notify(&[NotifyState::Ready]).ok();
-        watch.run(&service, stop.clone()).await;
+        watcher.run(&state, shutdown.clone()).await;
         Ok::<_, anyhow::Error>(())
     };
     tokio::pin!(accepting);
     tokio::select! {
-        failed = start => {
-            failed?;
+        started = starting => {
+            started?;
             accepting.await;
         }
         () = &mut accepting => {}

@@ -1,10 +1,10 @@
-//! What is done for every request: an id, metrics, a line in the log, and cautious headers.
+//! Middleware around every request: its id, metrics, access log, and security headers.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use rand::RngExt;
@@ -12,88 +12,108 @@ use tracing::info;
 
 use super::client::{Client, Peer};
 use super::metrics::Metrics;
-use super::routes::route_of;
-use super::service::Service;
+use super::state::AppState;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Wraps the handler of every request.
-pub async fn observe(
-    State(service): State<Arc<Service>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let start = Instant::now();
-    let settings = &service.settings;
+/// The status that is counted when the client closes its connection before the response, as in
+/// nginx.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// To be layered around the whole router, after its routes.
+pub async fn observe(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let config = &state.config;
     let id = request_id(request.headers());
-    let route = route_of(request.uri().path(), &settings.base_path);
-    let method = method_of(request.method());
     let peer = request.extensions().get::<Peer>().copied();
-    let client = settings
-        .trusted
-        .client(peer.unwrap_or(Peer::UnixSocket), request.headers());
-    let path = settings.access_log.then(|| request.uri().path().to_owned());
-    let mut counted = Counted {
-        metrics: &service.metrics,
-        route,
-        method,
-        status: GONE,
-        start,
+    let peer = peer.unwrap_or(Peer::UnixSocket);
+    let access = config.access_log.then(|| Access {
+        client: config.trusted_proxies.client(peer, request.headers()),
+        method: method_label(request.method()),
+        path: request.uri().path().to_owned(),
+        id: id.clone(),
+    });
+    let mut measured = Measured {
+        metrics: &state.metrics,
+        route: route_label(request.extensions().get(), &config.base_path),
+        method: method_label(request.method()),
+        status: CLIENT_CLOSED_REQUEST,
+        start: Instant::now(),
     };
     let mut response = next.run(request).await;
-    let status = response.status().as_u16();
-    counted.status = status;
-    drop(counted);
-    let took = start.elapsed();
-    if let Some(path) = path {
-        let Client { address, https } = client;
-        let client = address.map_or("-".into(), |address| address.to_string());
-        let milliseconds = took.as_secs_f64() * 1e3;
-        info!(target: "access", %client, https, method, path, status, milliseconds, id = id.to_str().unwrap_or("-"), "request");
+    measured.status = response.status().as_u16();
+    if let Some(access) = access {
+        access.log(response.status(), measured.start.elapsed());
     }
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if service.stop.is_draining() {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    drop(measured);
+    add_headers(response.headers_mut(), id);
+    if state.shutdown.is_draining() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
     response
 }
 
-/// The status that is counted for a client that left before its answer, as nginx does.
-const GONE: u16 = 499;
-
-/// Counts a request when it is dropped: answered, or given up.
-struct Counted<'a> {
+/// Counts a request when it is dropped: answered, or abandoned by its client.
+struct Measured<'a> {
     metrics: &'a Metrics,
-    route: &'static str,
+    route: String,
     method: &'static str,
     status: u16,
     start: Instant,
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Measured<'_> {
     fn drop(&mut self) {
-        let took = self.start.elapsed();
-        let metrics = self.metrics;
-        metrics.request(self.route, self.method, self.status, took);
+        let route = std::mem::take(&mut self.route);
+        let duration = self.start.elapsed();
+        self.metrics
+            .request(route, self.method, self.status, duration);
     }
 }
 
-/// The id that a proxy gave, if it is harmless in a log, or a new one.
+/// A line of the access log.
+struct Access {
+    client: Client,
+    method: &'static str,
+    path: String,
+    id: HeaderValue,
+}
+
+impl Access {
+    fn log(self, status: StatusCode, duration: Duration) {
+        let Client { address, https } = self.client;
+        let client = address.map_or("-".into(), |address| address.to_string());
+        info!(
+            target: "access",
+            %client,
+            https,
+            method = self.method,
+            path = self.path,
+            status = status.as_u16(),
+            milliseconds = duration.as_secs_f64() * 1e3,
+            id = self.id.to_str().unwrap_or("-"),
+            "request"
+        );
+    }
+}
+
+fn add_headers(headers: &mut HeaderMap, id: HeaderValue) {
+    headers.insert(REQUEST_ID, id);
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// The id that a proxy gave if it is safe to log, or a random one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
     let given = headers.get(REQUEST_ID).filter(|id| {
         let id = id.as_bytes();
-        (1..=64).contains(&id.len()) && id.iter().all(harmless)
+        (1..=64).contains(&id.len()) && id.iter().all(safe)
     });
     given.cloned().unwrap_or_else(|| {
         let id = format!("{:016x}", rand::rng().random::<u64>());
@@ -101,8 +121,21 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// The method as a label; a client may invent others.
-fn method_of(method: &Method) -> &'static str {
+/// The route below the base path, without a trailing slash, or `other` for an unknown path: clients
+/// can't add time series.
+fn route_label(matched: Option<&MatchedPath>, base_path: &str) -> String {
+    let Some(matched) = matched.map(MatchedPath::as_str) else {
+        return "other".into();
+    };
+    let route = matched.strip_prefix(base_path).unwrap_or(matched);
+    match route.trim_end_matches('/') {
+        "" => "/".into(),
+        route => route.into(),
+    }
+}
+
+/// The method if a route or a browser may use it; clients can make others up.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

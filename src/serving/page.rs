@@ -1,4 +1,4 @@
-//! The upload page, embedded, under a policy that allows what is on it and no more.
+//! The embedded upload page, with a content security policy that allows only its own parts.
 
 use std::fmt::Write;
 
@@ -12,18 +12,18 @@ use crate::labels::{Labels, flora};
 
 const PAGE: &str = include_str!("../../assets/index.html");
 
-/// Where the page says what it is for.
-const FACTS: &str = "data-title=\"\" data-subject=\"picture\" data-unsure-below=\"0.5\"";
+/// The attributes of the page that depend on the model and the configuration.
+const ATTRIBUTES: &str = "data-title=\"\" data-subject=\"picture\" data-unsure-below=\"0.5\"";
 
-pub struct Page {
+pub struct UploadPage {
     policy: HeaderValue,
     title: Option<String>,
     unsure_below: f64,
 }
 
-impl Page {
-    /// A page of this title, or else one that follows from the model, on which an answer of less
-    /// confidence than `unsure_below` counts as a guess.
+impl UploadPage {
+    /// Without a title, the page has one that fits the model's classes. It calls a prediction a guess
+    /// if its confidence is less than `unsure_below`, 0 to 1.
     pub fn new(title: Option<String>, unsure_below: f64) -> Self {
         let policy = format!(
             "default-src 'none'; script-src '{}'; style-src '{}'; img-src blob: data:; \
@@ -39,7 +39,7 @@ impl Page {
         }
     }
 
-    /// The page for a model with these classes; they are not known before it is loaded.
+    /// The page for a model with these classes, or before a model is loaded.
     pub fn response(&self, labels: Option<&Labels>) -> Response {
         let headers = [
             ("content-security-policy", self.policy.clone()),
@@ -62,21 +62,21 @@ impl Page {
             false => "picture",
         };
         let title = escaped(self.title.as_deref().unwrap_or_default());
-        let facts = format!(
+        let attributes = format!(
             "data-title=\"{title}\" data-subject=\"{subject}\" data-unsure-below=\"{}\"",
             self.unsure_below
         );
-        PAGE.replacen(FACTS, &facts, 1)
+        PAGE.replacen(ATTRIBUTES, &attributes, 1)
     }
 }
 
-/// The text as the value of an attribute.
+/// The text as the value of an HTML attribute.
 fn escaped(text: &str) -> String {
     let mut value = String::new();
     for c in text.chars() {
         match c {
             '&' | '"' | '<' | '>' => {
-                // Writing to a String can't fail.
+                // Writing to a string can't fail.
                 let _ = write!(value, "&#{};", u32::from(c));
             }
             c => value.push(c),
@@ -85,7 +85,7 @@ fn escaped(text: &str) -> String {
     value
 }
 
-/// The hash of the one element `name` on the page, as a policy names it (CSP level 2).
+/// The hash of the only element `name` of the page, as a hash source (CSP level 2).
 fn hash(name: &str) -> String {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let rest = PAGE.split_once(&open).map_or("", |(_, rest)| rest);
@@ -106,7 +106,7 @@ mod tests {
                 format!("sha256-{}", STANDARD.encode(sha256(&[b""])))
             );
         }
-        // The name of a language, which nothing is loaded from.
+        // An XML namespace, from which nothing is loaded.
         let page = PAGE.replace("http://www.w3.org/2000/svg", "");
         for outside in [
             "http://",
@@ -116,17 +116,16 @@ mod tests {
             " onclick",
             " style=\"",
         ] {
-            let place = page.find(outside);
-            assert_eq!(place, None, "{outside}");
+            assert_eq!(page.find(outside), None, "{outside}");
         }
     }
 
     #[test]
     fn the_page_is_about_what_the_model_knows() {
-        assert_eq!(PAGE.matches(FACTS).count(), 1);
+        assert_eq!(PAGE.matches(ATTRIBUTES).count(), 1);
         let html = |title: Option<&str>, labels: &[&str]| {
             let labels = Labels::new(labels.iter().copied()).unwrap();
-            Page::new(title.map(String::from), 0.25).html(Some(&labels))
+            UploadPage::new(title.map(String::from), 0.25).html(Some(&labels))
         };
         let flowers = html(None, &["rose", "tulip"]);
         assert!(flowers.contains("data-title=\"\" data-subject=\"flower\""));
@@ -134,6 +133,6 @@ mod tests {
         assert!(html(None, &["cat", "dog"]).contains("data-subject=\"picture\""));
         let titled = html(Some("\"><script>&"), &["cat", "dog"]);
         assert!(titled.contains("data-title=\"&#34;&#62;&#60;script&#62;&#38;\""));
-        assert!(Page::new(None, 0.5).html(None).contains(FACTS));
+        assert!(UploadPage::new(None, 0.5).html(None).contains(ATTRIBUTES));
     }
 }

@@ -1,4 +1,4 @@
-//! Loads the model, and loads it anew on SIGHUP or when its file changes.
+//! Loads the model, and loads it again on SIGHUP or when its file changes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,147 +12,153 @@ use tokio::time::interval;
 use tracing::{error, info};
 
 use super::model::Model;
-use super::service::Service;
-use super::stop::Stop;
+use super::shutdown::Shutdown;
+use super::state::AppState;
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// Between two looks at the file. A change counts when two looks in a row see the same, so that a
-/// file which is being copied is not read.
-const LOOK: Duration = Duration::from_secs(1);
+/// A changed file is loaded when it looks the same twice in a row, so not while it is being copied.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Loads the model of the settings, tests it, and lets it answer from now on.
+/// Loads the configured model, tests it, and serves new requests from it.
 ///
 /// # Errors
 /// As [`Model::load`].
-pub async fn install(service: &Arc<Service>) -> Result<()> {
-    let model = load(service).await?;
-    // The leader of the team has threads of its own to start.
+pub async fn install(state: &Arc<AppState>) -> Result<()> {
+    let model = load(state).await?;
+    // Twice, as the worker that uses all threads starts them with its first batches.
     let side = model.manifest.preprocessing.crop as usize;
     for _ in 0..2 {
-        let drawn = vec![0; 3 * side * side];
-        let answer = service.crew.logits(Arc::clone(&model), drawn, None).await;
-        answer.map_err(|refusal| Error::Data(refusal.to_string()))?;
+        let black = vec![0; 3 * side * side];
+        let logits = state.workers.logits(Arc::clone(&model), black, None).await;
+        logits.map_err(|error| Error::Data(error.to_string()))?;
     }
-    info!(sha256 = model.sha256, computing = %model.target, "model installed");
-    service.install(model);
+    info!(sha256 = model.sha256, computing = %model.execution, "model installed");
+    state.install(model);
     spawn_blocking(memory::release_unused);
     Ok(())
 }
 
-async fn load(service: &Arc<Service>) -> Result<Arc<Model>> {
-    let service = Arc::clone(service);
+async fn load(state: &Arc<AppState>) -> Result<Arc<Model>> {
+    let state = Arc::clone(state);
     let load = move || {
-        let settings = &service.settings;
+        let config = &state.config;
         let model = Model::load(
-            &settings.model,
-            &settings.engine,
-            settings.threads,
-            settings.max_batch,
+            &config.model,
+            &config.inference,
+            config.threads,
+            config.max_batch,
         )?;
-        if let Some(collection) = &service.collection {
-            collection.accepts(&model.manifest.labels)?;
+        if let Some(collection) = &state.collection {
+            collection.check_labels(&model.manifest.labels)?;
         }
         Ok(Arc::new(model))
     };
-    // Not a thread that lives on: the OpenMP threads that it brings with it would, and with more of
-    // them than cores all would sleep at each barrier, which doubles the time of a prediction.
-    let (tell, told) = oneshot::channel();
+    // Not a pooled thread: its OpenMP threads would live on with it, and with more of them than cores
+    // all would sleep at each barrier, which doubles the time of a prediction.
+    let (sender, receiver) = oneshot::channel();
     let started = thread::Builder::new().name("loader".into()).spawn(move || {
-        tell.send(load()).ok();
+        sender.send(load()).ok();
     });
     started.map_err(|cause| Error::Environment(format!("can't start a thread: {cause}")))?;
-    told.await
+    receiver
+        .await
         .unwrap_or_else(|_| Err(Error::Data("loading the model panicked".into()).into()))
 }
 
-/// What asks for the model to be loaded anew.
-pub struct Watch {
-    asked: Hangup,
-    /// The file as it was before it was last loaded.
-    loaded: Option<Seen>,
+/// Reloads the model when it is time.
+pub struct ModelWatcher {
+    sighup: Sighup,
+    /// Of the file as it was before it was last loaded.
+    loaded: Option<FileStamp>,
 }
 
-impl Watch {
-    /// Begins to watch, before the first load so that nothing is missed.
+impl ModelWatcher {
+    /// Created before the first load, so that no change is missed.
     ///
     /// # Errors
-    /// [`Error::Environment`] when the system refuses to tell of SIGHUP.
+    /// [`Error::Environment`] when SIGHUP can't be caught.
     pub fn new(model: &Path) -> Result<Self> {
         Ok(Self {
-            asked: Hangup::new()?,
-            loaded: look(model),
+            sighup: Sighup::new()?,
+            loaded: FileStamp::of(model),
         })
     }
 
-    /// Loads the model anew as often as it is asked to; ends when the server stops.
-    pub async fn run(mut self, service: &Arc<Service>, stop: Stop) {
-        let mut looks = interval(LOOK);
-        let mut seen = self.loaded;
+    /// Reloads the model on each SIGHUP, with the API keys, and on each change of its file, until the
+    /// server drains.
+    pub async fn run(mut self, state: &Arc<AppState>, shutdown: Shutdown) {
+        let model = &state.config.model;
+        let mut poll = interval(POLL_INTERVAL);
+        let mut last = self.loaded;
         loop {
             tokio::select! {
-                () = stop.draining.cancelled() => return,
-                () = self.asked.next() => renew_keys(service),
-                _ = looks.tick() => {
-                    let now = look(&service.settings.model);
-                    let settled = now == std::mem::replace(&mut seen, now);
-                    if now == self.loaded || !settled || now.is_none() {
+                () = shutdown.draining.cancelled() => return,
+                () = self.sighup.recv() => reload_keys(state),
+                _ = poll.tick() => {
+                    let stamp = FileStamp::of(model);
+                    let settled = stamp == std::mem::replace(&mut last, stamp);
+                    if stamp == self.loaded || !settled || stamp.is_none() {
                         continue;
                     }
                 }
             }
-            self.loaded = look(&service.settings.model);
-            seen = self.loaded;
-            renew(service).await;
+            self.loaded = FileStamp::of(model);
+            last = self.loaded;
+            reload_model(state).await;
         }
     }
 }
 
-async fn renew(service: &Arc<Service>) {
-    let mut states = vec![NotifyState::Reloading];
-    states.extend(NotifyState::monotonic_usec_now());
-    sd_notify::notify(&states).ok();
-    let installed = install(service).await;
-    service.metrics.reloaded(installed.is_ok());
+async fn reload_model(state: &Arc<AppState>) {
+    let mut reloading = vec![NotifyState::Reloading];
+    reloading.extend(NotifyState::monotonic_usec_now());
+    sd_notify::notify(&reloading).ok();
+    let installed = install(state).await;
+    state.metrics.reloaded(installed.is_ok());
     if let Err(cause) = installed {
-        error!("the new model can't be used, the old one stays: {cause:#}");
+        error!("the new model can't be used, keeping the old one: {cause:#}");
     }
     sd_notify::notify(&[NotifyState::Ready]).ok();
 }
 
-fn renew_keys(service: &Service) {
-    if let Some(Err(cause)) = service.settings.keys.as_ref().map(|keys| keys.reload()) {
-        error!("the new API keys can't be used, the old ones stay: {cause:#}");
+fn reload_keys(state: &AppState) {
+    if let Some(Err(cause)) = state.config.keys.as_ref().map(|keys| keys.reload()) {
+        error!("the new API keys can't be used, keeping the old ones: {cause:#}");
     }
 }
 
-/// What changes when a file is replaced or written.
+/// Changes when a file is replaced or written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct FileStamp {
     modified: Option<SystemTime>,
     length: u64,
     inode: u64,
 }
 
-fn look(path: &Path) -> Option<Seen> {
-    let metadata = std::fs::metadata(path).ok()?;
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-    #[cfg(not(unix))]
-    let inode = 0;
-    Some(Seen {
-        modified: metadata.modified().ok(),
-        length: metadata.len(),
-        inode,
-    })
+impl FileStamp {
+    /// None while there is no such file.
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Some(Self {
+            modified: metadata.modified().ok(),
+            length: metadata.len(),
+            inode,
+        })
+    }
 }
 
-struct Hangup {
+/// The signal SIGHUP, which never comes on systems without it.
+struct Sighup {
     #[cfg(unix)]
     signal: tokio::signal::unix::Signal,
 }
 
-impl Hangup {
+impl Sighup {
     fn new() -> Result<Self> {
         Ok(Self {
             #[cfg(unix)]
@@ -161,7 +167,7 @@ impl Hangup {
         })
     }
 
-    async fn next(&mut self) {
+    async fn recv(&mut self) {
         #[cfg(unix)]
         self.signal.recv().await;
         #[cfg(not(unix))]

@@ -1,9 +1,9 @@
-//! The values that a configuration may have.
+//! The valid range of every value of a configuration.
 
-use super::settings::Config;
+use super::config::Config;
 use crate::error::{Error, Result};
 
-/// Whether it holds, the option, and the values that it takes.
+/// Whether a value is valid, its option, and the values that the option takes.
 type Check = (bool, &'static str, &'static str);
 
 fn fraction(x: f64) -> bool {
@@ -20,29 +20,31 @@ impl Config {
     /// # Errors
     /// [`Error::Usage`] naming the option and the values it takes.
     pub(super) fn check(&self) -> Result<()> {
-        self.recipe()?;
         let checks = self.training_checks().into_iter();
-        for (holds, option, takes) in checks.chain(self.input_checks()) {
-            if !holds {
+        for (valid, option, takes) in checks.chain(self.input_checks()) {
+            if !valid {
                 return Err(Error::Usage(format!("--{option} must be {takes}")).into());
             }
         }
-        let architecture = self.architecture()?;
-        if let Some(layer) = self.frozen_until() {
-            let graph = architecture.graph(&self.model_options(2)?)?;
-            if graph.layer(layer).is_none() {
-                let message = format!(
-                    "--freeze-until {layer:?}: {} has no such layer; it has {}",
-                    self.arch,
-                    graph.layers().join(", ")
-                );
-                return Err(Error::Usage(message).into());
-            }
+        match &self.freeze_until {
+            Some(layer) => self.check_layer(layer.as_str()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Of how the network is trained.
+    fn check_layer(&self, layer: &str) -> Result<()> {
+        let graph = self.arch.graph(&self.model_options(2))?;
+        if graph.layer(layer).is_some() {
+            return Ok(());
+        }
+        let message = format!(
+            "--freeze-until {layer:?}: {} has no such layer; choose one of {}",
+            self.arch.name,
+            graph.layers().join(", ")
+        );
+        Err(Error::Usage(message).into())
+    }
+
     fn training_checks(&self) -> [Check; 8] {
         [
             (self.epochs >= 1, "epochs", "at least 1"),
@@ -76,7 +78,6 @@ impl Config {
         ]
     }
 
-    /// Of the photos and the machine.
     fn input_checks(&self) -> [Check; 8] {
         [
             (

@@ -1,4 +1,4 @@
-//! Everything that an interrupted run needs to go on as if nothing had happened.
+//! Checkpoints: the whole state of a run, so that a resumed one ends like one never interrupted.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,29 +7,29 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::config::Config;
 use super::schedule::Plateau;
-use super::settings::Config;
 use crate::bundle::{CHECKPOINT, Manifest};
 use crate::data::Source;
 use crate::error::{Error, Result, shown};
 use crate::metrics::{Epoch, history};
 use crate::weights::{StateDict, check_finite, safetensors};
 
-/// Where a run stands.
+/// The position of a run, and its history. The default is that of a new run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Phases that are over.
+    /// Completed phases.
     pub phase: usize,
-    /// Epochs of the current phase that are over.
+    /// Completed epochs of the current phase.
     pub phase_epoch: usize,
-    /// Batches of the current epoch that are over.
+    /// Completed training batches of the current epoch.
     pub batch: usize,
     pub running: Running,
-    /// Steps that the optimizer has taken in this phase.
+    /// Optimizer steps in this phase.
     pub steps: u64,
     pub plateau: Plateau,
-    /// Epochs of this phase since validation last improved.
-    pub stale: usize,
+    #[serde(rename = "stale")]
+    pub epochs_without_improvement: usize,
     pub history: Vec<Epoch>,
 }
 
@@ -55,21 +55,21 @@ pub struct Header {
     schema: u32,
     pub state: State,
     pub config: Config,
-    /// What the model file of the run says of itself.
+    /// That of the run's model file, without metrics.
     pub manifest: Manifest,
     pub data: Source,
-    /// What the run's user should know, a line each.
+    /// Warnings for the user, one per line.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
 const SCHEMA: u32 = 1;
-/// What the names of the network's parameters begin with.
+/// Prefix of the names of the network's parameters.
 pub(super) const NETWORK: &str = "network/";
 const OPTIMIZER: &str = "optimizer/";
 
 impl Header {
-    /// That of a run which has not begun.
+    /// The header of a run that has not started.
     pub fn new(config: Config, manifest: Manifest, data: &Source) -> Self {
         Self {
             schema: SCHEMA,
@@ -83,7 +83,7 @@ impl Header {
 }
 
 impl Checkpoint {
-    /// Writes a checkpoint in one piece or not at all.
+    /// Writes a checkpoint atomically.
     pub fn write(self, path: &Path) -> Result<()> {
         let prefixed = |prefix: &'static str, tensors: StateDict| {
             let named = move |(name, tensor)| (format!("{prefix}{name}"), tensor);
@@ -99,8 +99,8 @@ impl Checkpoint {
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Data`] when the file is missing, of a newer version, or broken: with values that no
-    /// run could have, or parameters that are not finite.
+    /// [`Error::Data`] when the file is missing, of a newer version, or broken: its configuration is
+    /// not valid, or a parameter is not finite.
     pub fn read(path: &Path) -> Result<Self> {
         let (tensors, metadata) = safetensors::read(path)?;
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(path)));
@@ -140,39 +140,85 @@ impl Checkpoint {
 }
 
 impl State {
-    /// The epoch whose weights are the model.
+    /// The epoch whose weights are kept as the model.
     pub fn best(&self) -> Option<&Epoch> {
         history::best(&self.history)
     }
 
-    /// Takes an epoch's row into the history. Says whether its weights are the best so far.
+    /// Counts a training step on `images` photos with a mean `loss`.
+    pub fn end_batch(&mut self, images: usize, loss: f64, correct: u64) {
+        self.running.loss += loss * images as f64;
+        self.running.correct += correct;
+        self.running.seen += images as u64;
+        self.batch += 1;
+        self.steps += 1;
+    }
+
+    /// Adds an epoch to the history. Returns whether its weights are the best so far.
     pub fn end_epoch(&mut self, row: Epoch) -> bool {
         let (epoch, val_loss) = (row.epoch, row.val_loss);
         self.history.push(row);
         let better = self.best().is_some_and(|best| best.epoch == epoch);
-        self.stale = if better { 0 } else { self.stale + 1 };
-        self.plateau.observe(val_loss);
+        self.epochs_without_improvement = match better {
+            true => 0,
+            false => self.epochs_without_improvement + 1,
+        };
+        self.plateau.update(val_loss);
         self.phase_epoch += 1;
         self.batch = 0;
         self.running = Running::default();
         better
     }
 
+    /// Whether `patience` epochs in a row have brought no improvement; never with a patience of 0.
+    pub fn is_out_of_patience(&self, patience: usize) -> bool {
+        patience > 0 && self.epochs_without_improvement >= patience
+    }
+
     pub fn end_phase(&mut self) {
         self.phase += 1;
         self.phase_epoch = 0;
         self.steps = 0;
-        self.stale = 0;
+        self.epochs_without_improvement = 0;
         self.plateau = Plateau::default();
     }
 }
 
 impl Running {
+    /// Mean loss per photo.
     pub fn loss(&self) -> f64 {
         self.loss / self.seen.max(1) as f64
     }
 
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.seen.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_an_older_checkpoint_is_read() {
+        let old = r#"{"phase":1,"phase_epoch":4,"batch":3,
+            "running":{"loss":1.5,"correct":2,"seen":3},"steps":35,
+            "plateau":{"factor":0.1,"best":null,"epochs_without":2},"stale":2,"history":[]}"#;
+        let state: State = serde_json::from_str(old).unwrap();
+        assert_eq!((state.phase, state.batch, state.steps), (1, 3, 35));
+        assert_eq!(state.epochs_without_improvement, 2);
+        assert_eq!(
+            [3, 2, 1, 0].map(|n| state.is_out_of_patience(n)),
+            [false, true, true, false]
+        );
+    }
+
+    #[test]
+    fn batches_add_up_to_the_means_of_an_epoch() {
+        let mut state = State::default();
+        state.end_batch(3, 2.0, 1);
+        state.end_batch(1, 6.0, 1);
+        assert_eq!((state.running.loss(), state.running.accuracy()), (3.0, 0.5));
+        assert_eq!((state.batch, state.steps), (2, 2));
     }
 }

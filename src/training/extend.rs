@@ -1,42 +1,43 @@
-//! More epochs for a run that has begun, as if it had been told so at its start.
+//! Another number of epochs for a run, if the result is that of a run with this number from the
+//! start.
 
 use super::checkpoint::State;
+use super::config::Config;
 use super::schedule::Scheduler;
-use super::settings::Config;
 use crate::values::plural;
 
-/// Why a run does not go on, for the user.
+/// Why a run can't have another number of epochs.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refused {
-    /// For no number of epochs.
-    Settled(String),
-    /// For so small a number.
+    /// Whatever the number.
+    Fixed(String),
+    /// The number is too small.
     TooFew(String),
 }
 
-/// The configuration with another number of epochs, if a run under it could stand at `state`.
+/// The configuration with another number of epochs, if a run with that number from the start would
+/// be at `state` too.
 ///
 /// # Errors
-/// The reason why not.
+/// The reason why it would not.
 pub(super) fn extended(config: &Config, epochs: usize, state: &State) -> Result<Config, Refused> {
     let begun = config.epochs;
     let trained = state.phase_epoch + usize::from(state.batch > 0);
     if matches!(config.scheduler, Scheduler::Cosine | Scheduler::OneCycle) {
-        return Err(Refused::Settled(format!(
-            "the {} schedule is laid out over the number of epochs that the run began with \
-             ({begun})",
+        return Err(Refused::Fixed(format!(
+            "the {} schedule depends on the number of epochs that the run began with ({begun})",
             config.scheduler.name()
         )));
     }
     if state.phase > 0 {
-        return Err(Refused::Settled(format!(
-            "the first phase of the {} recipe is over ({begun} epochs), and all phases take the \
-             same number of epochs",
-            config.recipe
+        return Err(Refused::Fixed(format!(
+            "the first phase of the {} recipe is complete ({begun} epochs), and all phases take \
+             the same number of epochs",
+            config.recipe.name
         )));
     }
-    if config.early_stop > 0 && state.stale >= config.early_stop {
-        return Err(Refused::Settled(format!(
+    if state.is_out_of_patience(config.early_stop) {
+        return Err(Refused::Fixed(format!(
             "the run has stopped early (--early-stop {})",
             config.early_stop
         )));
@@ -76,11 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_could_have_been_is_extended() {
-        let at = |phase, phase_epoch, stale| State {
+    fn only_runs_that_would_be_the_same_are_extended() {
+        let at = |phase, phase_epoch, epochs_without_improvement| State {
             phase,
             phase_epoch,
-            stale,
+            epochs_without_improvement,
             ..State::default()
         };
         let step = config(Scheduler::Step);
@@ -92,7 +93,7 @@ mod tests {
             (step.clone(), at(0, 8, 3), "stopped early"),
         ] {
             let refused = extended(&config, 40, &state).unwrap_err();
-            let Refused::Settled(reason) = &refused else {
+            let Refused::Fixed(reason) = &refused else {
                 panic!("{refused:?}");
             };
             assert!(reason.contains(why), "{reason}");

@@ -1,4 +1,4 @@
-//! One process at a time in a run folder: a locked file that says who is there.
+//! The lock of a run folder: one process at a time works in it, and the file names it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, shown};
 use crate::files::has_no_locks;
 
-/// The lock file's name; it is gone when nobody works in the folder.
+/// The lock file's name. The file is removed when the lock is released.
 pub(super) const NAME: &str = "run.lock";
 
-/// A run folder that other processes stay out of until this is dropped.
+/// A locked run folder, released on drop.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -18,12 +18,12 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes a folder. The system ends a lock with its process, so a file that a killed one left
-    /// is taken over.
+    /// Locks a folder. The system releases a lock when its process ends, so the file of a killed
+    /// process is reused.
     ///
     /// # Errors
-    /// [`Error::Environment`] when another process works in the folder, naming it, or when the
-    /// folder can't be written to.
+    /// [`Error::Environment`] when the folder is locked by another process, which is named, or can't
+    /// be written to.
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         let unwritten = |cause: io::Error| {
@@ -39,7 +39,7 @@ impl Lock {
                 Err(TryLockError::Error(cause)) if has_no_locks(&cause) => {}
                 Err(TryLockError::Error(cause)) => return Err(unwritten(cause).into()),
             }
-            // The process that held it may have removed it since it was opened.
+            // The process that held the lock may have removed the file since it was opened.
             if is_at(&file, &path) {
                 sign(&mut file).map_err(unwritten)?;
                 return Ok(Self { path, _file: file });
@@ -47,7 +47,7 @@ impl Lock {
         }
     }
 
-    /// Fails as [`Lock::take`] when another process works in a folder, and leaves it untouched.
+    /// Checks that no other process has locked a folder, and leaves it untouched.
     ///
     /// # Errors
     /// [`Error::Environment`] naming the process.
@@ -64,12 +64,12 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Before the lock ends, so that nobody's file but this one is removed.
+        // While it is still locked, so that no other process's file is removed.
         std::fs::remove_file(&self.path).ok();
     }
 }
 
-/// Writes who holds the lock.
+/// Writes which process holds the lock.
 fn sign(file: &mut File) -> io::Result<()> {
     let host = gethostname::gethostname();
     let host = host.to_string_lossy();
@@ -93,7 +93,7 @@ fn held(folder: &Path, file: &mut File) -> anyhow::Error {
     .into()
 }
 
-/// Whether an open file is the one that has the name now.
+/// Whether an open file is still the one at this path.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -102,7 +102,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     matches!((open, named), (Ok(open), Ok(named)) if open == named)
 }
 
-/// Elsewhere an open file can't be removed.
+/// On other systems an open file can't be removed.
 #[cfg(not(unix))]
 fn is_at(_file: &File, _path: &Path) -> bool {
     true
@@ -114,7 +114,7 @@ mod tests {
     use crate::error::exit_code;
 
     #[test]
-    fn a_folder_is_held_by_one_until_it_is_let_go() {
+    fn a_folder_is_locked_until_the_lock_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         Lock::refuse_held(folder.path()).unwrap();
         let lock = Lock::take(folder.path()).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_taken_over() {
+    fn the_lock_file_of_a_killed_process_is_reused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(NAME), "process 1 on a host\nmore").unwrap();
         Lock::refuse_held(folder.path()).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_at_once_one_gets_in() {
+    fn of_many_at_once_one_gets_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let inside = std::sync::atomic::AtomicUsize::new(0);
         let enter = || {

@@ -1,27 +1,33 @@
 //! Fine-tuning: a graph with autograd, recipes, the loop, and runs that survive a crash.
 
+pub mod callback;
 mod check;
 mod checkpoint;
-mod device;
+mod config;
 mod extend;
 mod fit;
+mod initial;
+mod job;
 mod lock;
 mod network;
-pub mod observe;
 mod optimizer;
+mod phase;
+mod precision;
 pub mod recipe;
 mod run;
 mod schedule;
+mod session;
 mod settings;
-mod start;
+mod source;
+mod step;
 mod tensors;
+mod trainer;
 
-pub use checkpoint::{Checkpoint, Header, State};
-pub use device::resolve as resolve_device;
-pub use fit::{Job, fit};
-pub use network::{Mode, Network};
-pub use optimizer::{Algorithm, Optimizer};
+pub use checkpoint::State;
+pub use config::{Config, WeightsSource};
+pub use network::{Activations, Mode, Network};
+pub use optimizer::{Algorithm, Gradients, Optimizer};
+pub use precision::Precision;
 pub use run::Run;
-pub use schedule::{Plateau, Schedule, Scheduler};
-pub use settings::{Config, DeviceChoice, Precision, Settings};
-pub use start::Start;
+pub use session::{FinishedRun, TrainingSession};
+pub use settings::Settings;

@@ -1,12 +1,16 @@
 //! Runs any graph over libtorch tensors, with or without autograd.
 
-use anyhow::Context;
-use tch::{Device, Kind, Tensor};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-use super::settings::Precision;
+use anyhow::Context;
+use tch::{Kind, Tensor};
+
+use super::precision::Precision;
 use super::tensors::{self, channels_last, torch};
-use crate::error::{Error, Result, shown};
-use crate::graph::{Activation, Conv2d, Graph, Node, Op, Padding, Role};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::graph::{Activation, BatchNorm2d, Conv2d, Graph, Node, NodeId, Op, Padding, Role};
 use crate::weights::StateDict;
 
 /// A graph with its parameters on a device. Feature maps and convolution weights are kept in
@@ -15,20 +19,23 @@ pub struct Network {
     graph: Graph,
     /// The tensors of each node, in the order of its slots.
     tensors: Vec<Vec<Tensor>>,
-    /// Place of the last node that reads each node's value.
-    last_use: Vec<usize>,
-    /// Nodes before this place are frozen: no gradient, running statistics as they are.
-    thawed_from: usize,
+    /// The last node that reads each node's value; `None` for the output.
+    last_use: Vec<Option<NodeId>>,
+    /// Nodes before this one are frozen: no gradient, running statistics as they are.
+    trainable_from: NodeId,
     device: Device,
     precision: Precision,
 }
+
+/// Values of nodes.
+pub type Activations = BTreeMap<NodeId, Tensor>;
 
 /// How a forward pass treats dropout and normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Dropout acts, normalisation uses and updates batch statistics, gradients are tracked.
     Train,
-    /// Dropout does nothing, normalisation uses running statistics, no gradients.
+    /// No dropout, normalisation uses running statistics, no gradients.
     Evaluate,
 }
 
@@ -41,45 +48,37 @@ impl Network {
     pub fn new(graph: Graph, weights: &StateDict, device: Device) -> Result<Self> {
         let mut held: Vec<Vec<Tensor>> = graph.nodes().iter().map(|_| Vec::new()).collect();
         for parameter in graph.parameters() {
-            let stored = weights.get(&parameter.name).ok_or_else(|| {
-                Error::Data(format!("the weights lack {}", shown(&parameter.name)))
-            })?;
-            if stored.shape != parameter.shape {
-                let message = format!(
-                    "{} has shape {:?}, the network needs {:?}",
-                    parameter.name, stored.shape, parameter.shape
-                );
-                return Err(Error::Data(message).into());
-            }
+            let stored = weights.tensor(&parameter.name, &parameter.shape)?;
             if parameter.role != Role::BatchesTracked && stored.as_f32().is_none() {
-                let message = format!("{} holds integers, not numbers to learn", parameter.name);
+                let message = format!("{} holds integers, which can't be trained", parameter.name);
                 return Err(Error::Data(message).into());
             }
-            let tensor = tensors::to_device(stored, device)?;
-            held[parameter.node].push(tensor);
+            let tensor = tensors::to_device(stored, device.into())?;
+            held[parameter.node.index()].push(tensor);
         }
-        let mut last_use: Vec<usize> = (0..held.len()).collect();
-        for (place, node) in graph.nodes().iter().enumerate() {
-            for &input in &node.inputs {
-                last_use[input] = place;
+        let mut last_use: Vec<Option<NodeId>> = graph.ids().map(Some).collect();
+        for (id, node) in graph.iter() {
+            for input in &node.inputs {
+                last_use[input.index()] = Some(id);
             }
         }
-        last_use[graph.output()] = usize::MAX;
+        last_use[graph.output().index()] = None;
+        let input = graph.input();
         let mut network = Self {
             graph,
             tensors: held,
             last_use,
-            thawed_from: 0,
+            trainable_from: input,
             device,
             precision: Precision::Float32,
         };
-        network.freeze_until(0)?;
+        network.freeze_until(input)?;
         Ok(network)
     }
 
-    /// The same network, its convolutions and what follows them computed in this precision.
-    /// Parameters, statistics, linear layers and logits are float32 in either, as mixed precision
-    /// wants it (Micikevicius et al., 2018; Kalamkar et al., 2019).
+    /// The same network with convolutions and feature maps in this precision. Parameters,
+    /// statistics, linear layers and logits stay float32, as in mixed precision training
+    /// (Micikevicius et al., 2018; Kalamkar et al., 2019).
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
@@ -92,29 +91,29 @@ impl Network {
         self.device
     }
 
-    /// Freezes every node before `place`: its parameters get no gradient and its normalisation
-    /// keeps its running statistics. Thaws the rest.
-    pub fn freeze_until(&mut self, place: usize) -> Result<()> {
-        self.thawed_from = place;
-        for (node, tensors) in self.tensors.iter().enumerate() {
-            for (slot, tensor) in self.graph.nodes()[node].op.slots().iter().zip(tensors) {
+    /// Freezes every node before `first`: its parameters get no gradient and its normalisation
+    /// keeps its running statistics. Unfreezes the rest.
+    pub fn freeze_until(&mut self, first: NodeId) -> Result<()> {
+        self.trainable_from = first;
+        for ((id, node), tensors) in self.graph.iter().zip(&self.tensors) {
+            for (slot, tensor) in node.op.slots().iter().zip(tensors) {
                 if slot.role.is_learned() {
-                    torch(tensor.f_set_requires_grad(node >= place).map(drop))?;
+                    torch(tensor.f_set_requires_grad(id >= first).map(drop))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// The tensors that an optimizer moves, with their `state_dict` names and roles.
+    /// The tensors that an optimizer updates, with their `state_dict` names and roles.
     pub fn trainable(&self) -> Vec<(String, Role, Tensor)> {
         self.named()
-            .filter(|(node, _, role, _)| role.is_learned() && *node >= self.thawed_from)
+            .filter(|(node, _, role, _)| role.is_learned() && *node >= self.trainable_from)
             .map(|(_, name, role, tensor)| (name, role, tensor.shallow_clone()))
             .collect()
     }
 
-    /// Whether every parameter and statistic is a finite number.
+    /// Whether every parameter and running statistic is finite.
     pub fn is_finite(&self) -> Result<bool> {
         for (_, _, _, tensor) in self.named() {
             let finite = torch(tensor.f_isfinite().and_then(|t| t.f_all()))?;
@@ -132,10 +131,10 @@ impl Network {
             .collect()
     }
 
-    /// Every tensor with the place of its node, its name, and its role.
-    fn named(&self) -> impl Iterator<Item = (usize, String, Role, &Tensor)> {
+    /// Every tensor with its node, its name, and its role.
+    fn named(&self) -> impl Iterator<Item = (NodeId, String, Role, &Tensor)> {
         self.graph.parameters().scan(0, |slot, parameter| {
-            let tensors = &self.tensors[parameter.node];
+            let tensors = &self.tensors[parameter.node.index()];
             let tensor = &tensors[*slot];
             *slot = (*slot + 1) % tensors.len();
             Some((parameter.node, parameter.name, parameter.role, tensor))
@@ -147,42 +146,84 @@ impl Network {
     /// # Errors
     /// [`Error::Environment`] when memory runs out.
     pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor> {
-        let nodes = self.graph.nodes();
-        let mut values: Vec<Option<Tensor>> = nodes.iter().map(|_| None).collect();
-        for (place, node) in nodes.iter().enumerate() {
-            let mode = if place < self.thawed_from {
-                Mode::Evaluate
-            } else {
-                mode
-            };
-            let mut inputs = Vec::with_capacity(node.inputs.len());
-            for (slot, &input) in node.inputs.iter().enumerate() {
-                let again = node.inputs[slot + 1..].contains(&input);
-                let value = if self.last_use[input] == place && !again {
-                    values[input].take()
-                } else {
-                    values[input].as_ref().map(Tensor::shallow_clone)
-                };
-                inputs.push(value.context("a graph's inputs come before their use")?);
-            }
-            let run = || match node.op {
-                Op::Input => torch(pixels.f_to_device(self.device)).and_then(|x| channels_last(&x)),
-                _ => self.apply(place, node, inputs, mode),
-            };
-            let value = match mode {
-                Mode::Train => run(),
-                Mode::Evaluate => tch::no_grad(run),
-            };
-            values[place] = Some(value.with_context(|| node.name.clone())?);
-        }
-        values[self.graph.output()]
-            .take()
+        self.logits(0, self.input(pixels)?, mode)
+    }
+
+    /// Normalised pixels, float32 `(n, 3, size, size)`, as the values that the first node starts
+    /// from.
+    pub fn input(&self, pixels: &Tensor) -> Result<Activations> {
+        let pixels = torch(pixels.f_to_device(self.device.into()))?;
+        Ok(Activations::from([(
+            self.graph.input(),
+            channels_last(&pixels)?,
+        )]))
+    }
+
+    /// Logits, float32 `(n, classes)`, from the values that [`Network::forward_range`] gives for
+    /// the nodes before the index `first`.
+    pub fn logits(&self, first: usize, values: Activations, mode: Mode) -> Result<Tensor> {
+        let mut values = self.forward_range(first..self.tensors.len(), values, mode)?;
+        values
+            .remove(&self.graph.output())
             .context("a graph's output is one of its nodes")
     }
 
-    fn apply(&self, place: usize, node: &Node, x: Vec<Tensor>, mode: Mode) -> Result<Tensor> {
-        let tensors = &self.tensors[place];
-        let training = mode == Mode::Train;
+    /// Runs a range of nodes, by their indices. Takes the values of all earlier nodes that the range or a later node
+    /// reads, and gives those that nodes after the range read, or the output. Running `0..k` and
+    /// then `k..n` on what came out is the same as running `0..n`. The given tensors are not
+    /// modified, so they can be used again.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when memory runs out.
+    pub fn forward_range(
+        &self,
+        range: Range<usize>,
+        mut values: Activations,
+        mode: Mode,
+    ) -> Result<Activations> {
+        let nodes = self.graph.iter().skip(range.start).take(range.len());
+        for (id, node) in nodes.filter(|(_, node)| node.op != Op::Input) {
+            let inputs = self.inputs(id, &mut values)?;
+            let frozen = id < self.trainable_from;
+            let pass = ForwardPass {
+                first: range.start,
+                mode: if frozen { Mode::Evaluate } else { mode },
+            };
+            let run = || self.apply(id, inputs, pass);
+            let value = match pass.mode {
+                Mode::Train => run(),
+                Mode::Evaluate => tch::no_grad(run),
+            };
+            values.insert(id, value.with_context(|| node.name.clone())?);
+        }
+        let is_read_later = |id: &NodeId| {
+            let last = self.last_use[id.index()];
+            last.is_none_or(|reader| reader.index() >= range.end)
+        };
+        values.retain(|id, _| is_read_later(id));
+        Ok(values)
+    }
+
+    /// The inputs of a node, taken out of `values` if no later node reads them.
+    fn inputs(&self, id: NodeId, values: &mut Activations) -> Result<Vec<Tensor>> {
+        let inputs = &self.graph[id].inputs;
+        let taken = inputs.iter().enumerate().map(|(slot, input)| {
+            let again = inputs[slot + 1..].contains(input);
+            if self.last_use[input.index()] == Some(id) && !again {
+                values.remove(input)
+            } else {
+                values.get(input).map(Tensor::shallow_clone)
+            }
+        });
+        taken
+            .collect::<Option<_>>()
+            .context("the inputs of a node are computed before it")
+    }
+
+    fn apply(&self, id: NodeId, x: Vec<Tensor>, pass: ForwardPass) -> Result<Tensor> {
+        let node = &self.graph[id];
+        let tensors = &self.tensors[id.index()];
+        let training = pass.mode == Mode::Train;
         let mut first = x
             .first()
             .context("an operator has an input")?
@@ -196,28 +237,11 @@ impl Network {
                     tensors.iter().map(|t| torch(t.f_to_kind(kind))).collect();
                 return convolve(&x, &cast?, conv);
             }
-            Op::BatchNorm2d(norm) => {
-                let [weight, bias, mean, variance, batches] = &tensors[..] else {
-                    anyhow::bail!("a normalisation has five tensors");
-                };
-                if training {
-                    torch(batches.shallow_clone().f_add_scalar_(1).map(drop))?;
-                }
-                first.f_batch_norm(
-                    Some(weight),
-                    Some(bias),
-                    Some(mean),
-                    Some(variance),
-                    training,
-                    norm.momentum,
-                    norm.eps,
-                    true,
-                )
-            }
+            Op::BatchNorm2d(norm) => return normalise(&first, tensors, norm, training),
             Op::Linear(_) => first
                 .f_to_kind(Kind::Float)
                 .and_then(|x| x.f_linear(&tensors[0], tensors.get(1))),
-            Op::Activation(kind) => self.activate(node, &mut first, *kind),
+            Op::Activation(kind) => self.activate(node, &mut first, *kind, pass),
             Op::MaxPool2d(pool) => first.f_max_pool2d(
                 [pool.kernel as i64; 2],
                 [pool.stride as i64; 2],
@@ -234,16 +258,16 @@ impl Network {
                 None,
             ),
             Op::GlobalAvgPool => first.f_adaptive_avg_pool2d([1, 1]),
-            // The output of a normalisation is needed by nobody else's backward pass.
-            Op::Add if self.owns_normalised(node) => first.f_add_(&x[1]),
+            // No other backward pass needs the output of a normalisation.
+            Op::Add if self.owns_normalised(node, pass) => first.f_add_(&x[1]),
             Op::Add => first.f_add(&x[1]),
             Op::Mul => first.f_mul(&x[1]),
             Op::Concat => Tensor::f_cat(&x, 1),
             Op::Flatten => first.f_flatten(1, -1),
             Op::Dropout { probability } => first.f_dropout(*probability, training),
             Op::Softmax => first.f_softmax(-1, Kind::Float),
-            Op::Input | Op::ToPlanes | Op::Affine { .. } => {
-                anyhow::bail!("{} is nothing to be trained", node.op.name())
+            Op::Input | Op::PixelsToFloat | Op::Normalize { .. } => {
+                anyhow::bail!("{} is not an operator of training", node.op.name())
             }
         };
         torch(value)
@@ -254,9 +278,10 @@ impl Network {
         node: &Node,
         x: &mut Tensor,
         kind: Activation,
+        pass: ForwardPass,
     ) -> Result<Tensor, tch::TchError> {
-        let producer = &self.graph.nodes()[node.inputs[0]].op;
-        let in_place = self.is_only_use(node.inputs[0])
+        let producer = &self.graph[node.inputs[0]].op;
+        let in_place = self.owns(node.inputs[0], pass)
             && matches!(producer, Op::BatchNorm2d(_) | Op::Add | Op::Linear(_));
         match kind {
             Activation::Relu if in_place => x.f_relu_(),
@@ -270,18 +295,46 @@ impl Network {
         }
     }
 
-    /// Whether a sum's first input comes from a normalisation and is used by the sum alone.
-    fn owns_normalised(&self, node: &Node) -> bool {
+    /// Whether a sum may overwrite its first input: the output of a normalisation that only the
+    /// sum reads.
+    fn owns_normalised(&self, node: &Node, pass: ForwardPass) -> bool {
         let input = node.inputs[0];
-        input != node.inputs[1]
-            && self.is_only_use(input)
-            && matches!(self.graph.nodes()[input].op, Op::BatchNorm2d(_))
+        self.owns(input, pass) && matches!(self.graph[input].op, Op::BatchNorm2d(_))
     }
 
-    fn is_only_use(&self, value: usize) -> bool {
+    /// Whether a value was computed in this pass and is read once.
+    fn owns(&self, value: NodeId, pass: ForwardPass) -> bool {
         let uses = self.graph.nodes().iter().flat_map(|node| &node.inputs);
-        uses.filter(|&&input| input == value).count() == 1
+        value.index() >= pass.first && uses.filter(|&&input| input == value).count() == 1
     }
+}
+
+/// A run over a range of nodes.
+#[derive(Clone, Copy)]
+struct ForwardPass {
+    /// Index of the first node that is run.
+    first: usize,
+    mode: Mode,
+}
+
+/// `tensors`: weight, bias, running mean, running variance, batches tracked.
+fn normalise(x: &Tensor, tensors: &[Tensor], norm: &BatchNorm2d, training: bool) -> Result<Tensor> {
+    let [weight, bias, mean, variance, batches] = tensors else {
+        anyhow::bail!("a normalisation has five tensors");
+    };
+    if training {
+        torch(batches.shallow_clone().f_add_scalar_(1).map(drop))?;
+    }
+    torch(x.f_batch_norm(
+        Some(weight),
+        Some(bias),
+        Some(mean),
+        Some(variance),
+        training,
+        norm.momentum,
+        norm.eps,
+        true,
+    ))
 }
 
 fn convolve(x: &Tensor, tensors: &[Tensor], conv: &Conv2d) -> Result<Tensor> {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tch::{CModule, IValue, Tensor};
 
 use super::tensors::{to_device, to_host, torch};
-use crate::engine::torchscript::Module;
 use crate::error::{Error, Result};
 use crate::graph::Role;
+use crate::inference::torchscript::archive::Module;
 use crate::weights::StateDict;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -25,7 +25,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// What a recipe's learning rate, made for Adam, is multiplied by.
+    /// Factor on a recipe's learning rate, which is meant for Adam.
     pub fn usual_rate(self) -> f64 {
         match self {
             Self::Adam | Self::Adamw => 1.0,
@@ -33,7 +33,7 @@ impl Algorithm {
         }
     }
 
-    /// The weight decay if nothing is said, as in PyTorch.
+    /// The default weight decay, as in PyTorch.
     pub fn usual_decay(self) -> f64 {
         match self {
             Self::Adamw => 0.01,
@@ -42,7 +42,7 @@ impl Algorithm {
     }
 }
 
-/// The fused operators, which tch does not bind, behind one method each.
+/// libtorch's fused optimizer steps, which tch does not bind, as one TorchScript method each.
 const STEPS: &str = "
   def adam(self: __torch__.Net, p: List[Tensor], g: List[Tensor], m: List[Tensor], v: List[Tensor], s: List[Tensor], lr: float, decay: float) -> NoneType:
     torch._fused_adam_(p, g, m, v, annotate(List[Tensor], []), s, lr=lr, beta1=0.9, beta2=0.999, weight_decay=decay, eps=1e-08, amsgrad=False, maximize=False)
@@ -54,6 +54,18 @@ const STEPS: &str = "
     torch._fused_sgd_(p, g, m, weight_decay=decay, momentum=0.9, lr=lr, dampening=0.0, nesterov=True, maximize=False, is_first_step=first)
     return None
 ";
+
+/// The gradient of each parameter, in the optimizer's order. Between [`Optimizer::gradients`] and
+/// [`Optimizer::apply`] they may be clipped, scaled, accumulated, or averaged over processes.
+#[derive(Debug)]
+pub struct Gradients(Vec<Tensor>);
+
+impl Gradients {
+    /// One tensor a parameter, of its shape and type.
+    pub fn tensors_mut(&mut self) -> &mut [Tensor] {
+        &mut self.0
+    }
+}
 
 /// An optimizer over the trainable tensors of a network.
 pub struct Optimizer {
@@ -99,10 +111,15 @@ impl Optimizer {
         })
     }
 
-    /// Differentiates a scalar loss and moves the parameters against the gradient.
-    pub fn step(&mut self, loss: &Tensor, learning_rate: f64) -> Result<()> {
+    /// Gradients of a scalar loss with respect to the parameters.
+    pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
         let parameters: Vec<&Tensor> = self.groups.iter().flat_map(|g| &g.parameters).collect();
-        let mut gradients = torch(Tensor::f_run_backward(&[loss], &parameters, false, false))?;
+        torch(Tensor::f_run_backward(&[loss], &parameters, false, false)).map(Gradients)
+    }
+
+    /// Updates the parameters with gradients of this optimizer.
+    pub fn apply(&mut self, gradients: Gradients, learning_rate: f64) -> Result<()> {
+        let Gradients(mut gradients) = gradients;
         let first_step = self.taken == 0;
         self.taken += 1;
         for group in &self.groups {
@@ -112,12 +129,12 @@ impl Optimizer {
                 continue;
             }
             let gradients = group.laid_out(gradients)?;
-            tch::no_grad(|| self.apply(group, gradients, learning_rate, first_step))?;
+            tch::no_grad(|| self.update(group, gradients, learning_rate, first_step))?;
         }
         Ok(())
     }
 
-    fn apply(
+    fn update(
         &self,
         group: &Group,
         gradients: Vec<Tensor>,
@@ -150,7 +167,7 @@ impl Optimizer {
         torch(self.steps.method_is(method, &arguments)).map(drop)
     }
 
-    /// Everything that a resumed run needs, as tensors named `<parameter>/<state>`.
+    /// The state that a resumed run needs, as tensors named `<parameter>/<state>`.
     pub fn state(&self) -> Result<StateDict> {
         let mut state = StateDict::new();
         for group in &self.groups {
@@ -163,11 +180,11 @@ impl Optimizer {
         Ok(state)
     }
 
-    /// Takes up the state of an optimizer of the same kind over the same parameters after
-    /// `taken` steps.
+    /// Restores the [`state`](Self::state) of an optimizer with the same algorithm and parameters
+    /// after `taken` steps.
     ///
     /// # Errors
-    /// [`Error::Data`] when a tensor is missing.
+    /// [`Error::Data`] when a tensor is missing or has another shape.
     pub fn restore(&mut self, state: &StateDict, taken: u64) -> Result<()> {
         self.taken = taken;
         for group in &self.groups {
@@ -237,7 +254,7 @@ impl Group {
         ])
     }
 
-    /// The fused steps walk memory, so a gradient must lie as its parameter does.
+    /// Gradients with the strides of their parameters, which the fused steps require.
     fn laid_out(&self, gradients: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let pairs = self.parameters.iter().zip(gradients);
         pairs
@@ -250,5 +267,84 @@ impl Group {
                 Ok(moved)
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, Reduction};
+
+    use super::*;
+
+    fn parameter(values: &[f32], shape: &[i64]) -> Tensor {
+        Tensor::from_slice(values)
+            .reshape(shape)
+            .set_requires_grad(true)
+    }
+
+    fn sgd(parameters: &[&Tensor]) -> Optimizer {
+        let named = |(n, p): (usize, &&Tensor)| (n.to_string(), Role::Weight, p.shallow_clone());
+        let parameters = parameters.iter().enumerate().map(named).collect();
+        Optimizer::new(Algorithm::Sgd, parameters, 0.0).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.detach().flatten(0, -1).try_into().unwrap()
+    }
+
+    #[test]
+    fn scaled_gradients_move_the_parameters_less() {
+        let weight = parameter(&[1.0, 2.0], &[2]);
+        let mut optimizer = sgd(&[&weight]);
+        let loss = (&weight * 3.0).sum(Kind::Float);
+        let mut gradients = optimizer.gradients(&loss).unwrap();
+        for gradient in gradients.tensors_mut() {
+            *gradient = &*gradient / 3.0;
+        }
+        assert_eq!(values(&weight), [1.0, 2.0]);
+        optimizer.apply(gradients, 0.5).unwrap();
+        // Nesterov's first step: rate * (gradient + momentum * gradient) = 0.5 * 1.9.
+        for (value, expected) in values(&weight).iter().zip([0.05, 1.05]) {
+            assert!((value - expected).abs() < 1e-6, "{value}");
+        }
+        assert_eq!(optimizer.taken(), 1);
+    }
+
+    #[test]
+    fn the_mean_gradient_of_two_halves_is_that_of_the_batch() {
+        tch::manual_seed(1);
+        let inputs = Tensor::randn([8, 3], (Kind::Float, Device::Cpu));
+        let labels = Tensor::from_slice(&[0i64, 1, 1, 0, 1, 0, 0, 0]);
+        let stepped = |parts: i64| {
+            let weight = parameter(&[0.5, -0.25, 1.0, 0.125, 0.75, -1.0], &[2, 3]);
+            let bias = parameter(&[0.1, -0.2], &[2]);
+            let mut optimizer = sgd(&[&weight, &bias]);
+            let size = 8 / parts;
+            let mut parts = (0..parts).map(|part| {
+                let (x, y) = (
+                    inputs.narrow(0, part * size, size),
+                    labels.narrow(0, part * size, size),
+                );
+                let logits = x.linear(&weight, Some(&bias));
+                let loss =
+                    logits.cross_entropy_loss::<Tensor>(&y, None, Reduction::Mean, -100, 0.0);
+                optimizer.gradients(&loss).unwrap()
+            });
+            let mut mean = parts.next().unwrap();
+            if let Some(mut other) = parts.next() {
+                let pairs = mean.tensors_mut().iter_mut().zip(other.tensors_mut());
+                pairs.for_each(|(a, b)| *a = (&*a + &*b) / 2.0);
+            }
+            drop(parts);
+            optimizer.apply(mean, 0.1).unwrap();
+            [values(&weight), values(&bias)].concat()
+        };
+        let (whole, halves) = (stepped(1), stepped(2));
+        let apart = whole.iter().zip(&halves).map(|(a, b)| (a - b).abs());
+        assert!(
+            apart.clone().all(|apart| apart < 1e-6),
+            "{whole:?} {halves:?}"
+        );
+        assert!((whole[0] - 0.5).abs() > 1e-3, "the step moves: {whole:?}");
     }
 }

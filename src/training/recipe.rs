@@ -1,12 +1,16 @@
 //! Recipes: named sets of defaults for a training run.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
+
 use super::schedule::Scheduler;
-use super::settings::Config;
 use crate::error::Result;
 use crate::image::augment::Augmentations;
-use crate::names::unknown;
+use crate::names::{self, Named};
 
-/// A named way to fine-tune.
+/// A named way to fine-tune. Serialized as its name.
 pub struct Recipe {
     pub name: &'static str,
     /// One line for help texts.
@@ -20,30 +24,33 @@ pub struct Recipe {
     pub hidden: Option<usize>,
     /// Dropout of the classifier; `None` leaves the architecture's own.
     pub dropout: Option<f64>,
-    /// Whether part of the backbone stays frozen by default.
+    /// Whether `--freeze-until` defaults to the architecture's last stage rather than to `none`.
     pub freezes: bool,
+    /// The augmentations for images of this width and height in pixels.
     pub augmentations: fn(u32) -> Augmentations,
-    phases: fn(&Config) -> Vec<Phase>,
+    pub phases: &'static [PhaseTemplate],
 }
 
-/// Epochs with one set of trained layers, one optimizer and one schedule.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Phase {
+/// A phase relative to the run's configuration.
+pub struct PhaseTemplate {
     pub name: &'static str,
-    pub epochs: usize,
-    pub learning_rate: f64,
-    pub frozen: Frozen,
+    /// Factor on the configured learning rate.
+    pub lr_factor: f64,
+    pub trains: Trains,
 }
 
-/// What of a network is not trained.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Frozen {
-    Nothing,
-    /// Everything but the classifier.
-    Backbone,
-    /// What comes before this layer.
-    Until(String),
+/// Which layers a phase trains.
+pub enum Trains {
+    Classifier,
+    /// Those from `--freeze-until` on.
+    Unfrozen,
 }
+
+const WHOLE_RUN: &[PhaseTemplate] = &[PhaseTemplate {
+    name: "train",
+    lr_factor: 1.0,
+    trains: Trains::Unfrozen,
+}];
 
 /// The recipes by name; command line, help and runs read this table.
 pub const RECIPES: &[Recipe] = &[
@@ -57,7 +64,7 @@ pub const RECIPES: &[Recipe] = &[
         dropout: None,
         freezes: false,
         augmentations: Augmentations::classic,
-        phases: one_phase,
+        phases: WHOLE_RUN,
     },
     Recipe {
         name: "two-phase",
@@ -70,27 +77,23 @@ pub const RECIPES: &[Recipe] = &[
         dropout: Some(0.2),
         freezes: true,
         augmentations: Augmentations::two_phase,
-        phases: |config| {
-            vec![
-                Phase {
-                    name: "head",
-                    epochs: config.epochs,
-                    learning_rate: 10.0 * config.lr,
-                    frozen: Frozen::Backbone,
-                },
-                Phase {
-                    name: "fine-tune",
-                    epochs: config.epochs,
-                    learning_rate: config.lr,
-                    frozen: config.frozen(),
-                },
-            ]
-        },
+        phases: &[
+            PhaseTemplate {
+                name: "head",
+                lr_factor: 10.0,
+                trains: Trains::Classifier,
+            },
+            PhaseTemplate {
+                name: "fine-tune",
+                lr_factor: 1.0,
+                trains: Trains::Unfrozen,
+            },
+        ],
     },
     Recipe {
         name: "scratch",
-        summary: "for random weights and few photos: milder crops, Adam at 1e-3 in one cycle, \
-                  30 epochs",
+        summary: "for random initialisation and few photos: milder crops, Adam at 1e-3 in one \
+                  cycle, 30 epochs",
         epochs: 30,
         lr: 1e-3,
         scheduler: Scheduler::OneCycle,
@@ -98,40 +101,44 @@ pub const RECIPES: &[Recipe] = &[
         dropout: None,
         freezes: false,
         augmentations: Augmentations::scratch,
-        phases: one_phase,
+        phases: WHOLE_RUN,
     },
 ];
-
-fn one_phase(config: &Config) -> Vec<Phase> {
-    vec![Phase {
-        name: "train",
-        epochs: config.epochs,
-        learning_rate: config.lr,
-        frozen: config.frozen(),
-    }]
-}
 
 /// Finds a recipe by name.
 ///
 /// # Errors
 /// [`crate::error::Error::Usage`] with the nearest one and all that there are.
 pub fn find(name: &str) -> Result<&'static Recipe> {
-    RECIPES
-        .iter()
-        .find(|recipe| recipe.name == name)
-        .ok_or_else(|| unknown("recipe", name, RECIPES.iter().map(|recipe| recipe.name)).into())
+    names::find("recipe", RECIPES, name)
 }
 
-impl Config {
-    /// The phases of the run, in order.
-    pub fn phases(&self) -> Result<Vec<Phase>> {
-        Ok((self.recipe()?.phases)(self))
+impl Named for Recipe {
+    fn name(&self) -> &'static str {
+        self.name
     }
+}
 
-    fn frozen(&self) -> Frozen {
-        match self.frozen_until() {
-            Some(layer) => Frozen::Until(layer.into()),
-            None => Frozen::Nothing,
-        }
+impl PartialEq for Recipe {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Serialize for Recipe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for &'static Recipe {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        find(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }

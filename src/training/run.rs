@@ -1,16 +1,14 @@
-//! A run's folder: what training leaves behind, and what resuming finds there.
+//! The folder of a run: the files that training writes and a resumed run reads.
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
 use super::checkpoint::{Checkpoint, Header, State};
+use super::config::Config;
 use super::extend::{Refused, extended};
 use super::lock::{self, Lock};
 use super::network::Network;
 use super::optimizer::Optimizer;
-use super::settings::Config;
-use crate::bundle::{Bundle, Manifest};
+use crate::bundle::{Bundle, Manifest, TestAccuracy, TrainingMetrics};
 use crate::data::Source;
 use crate::error::{Error, Result, quoted, shown};
 use crate::files;
@@ -23,20 +21,20 @@ const LOG: &str = "train.log";
 pub struct Run {
     folder: PathBuf,
     config: Config,
-    /// What the model file says of itself, but for its metrics.
+    /// That of the model file, without metrics.
     manifest: Manifest,
     data: Source,
-    /// What its user should know of the run: lines, without the word "warning".
+    /// For the user, one per line, without the word "warning".
     warnings: Vec<String>,
     _lock: Lock,
 }
 
 impl Run {
-    /// Makes a folder for a new run, and takes it, before any long work starts.
+    /// Creates and locks the folder of a new run, before any long work starts.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the folder already holds something, [`Error::Environment`] when it
-    /// can't be written to or another process works in it.
+    /// [`Error::Usage`] when the folder is not empty, [`Error::Environment`] when it can't be
+    /// written to or is in use by another process.
     pub fn create(folder: &Path) -> Result<Lock> {
         if folder.is_file() {
             let message = format!("{} is a file: choose a folder", shown(folder));
@@ -44,25 +42,25 @@ impl Run {
         }
         Lock::refuse_held(folder)?;
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let taken = entries
+        let is_empty = entries
             .map(|entry| entry.file_name())
-            .any(|name| name != lock::NAME);
-        if taken {
-            let place = shown(folder);
+            .all(|name| name == lock::NAME);
+        if !is_empty {
+            let path = shown(folder);
             let resume = if folder.join(CHECKPOINT).exists() {
-                format!(", or continue its run with `flowers train --resume {place}`")
+                format!(", or continue its run with `flowers train --resume {path}`")
             } else {
                 String::new()
             };
-            let message = format!("{place} already contains files: choose another folder{resume}");
+            let message = format!("{path} already contains files: choose another folder{resume}");
             return Err(Error::Usage(message).into());
         }
         files::create_folder(folder)?;
         Lock::take(folder)
     }
 
-    /// The run of a folder that [`Run::create`] took. Writes down its configuration, and its
-    /// warnings at the head of its log.
+    /// Opens a new run in a folder that [`Run::create`] locked. Writes its configuration, and its
+    /// warnings to the start of its log.
     pub fn begin(folder: &Path, lock: Lock, header: Header) -> Result<Self> {
         let run = Self::of(folder, lock, header)?;
         run.write_config()?;
@@ -74,12 +72,12 @@ impl Run {
         Ok(run)
     }
 
-    /// Opens an interrupted run where it last was saved, and clears away files that a killed
-    /// process left unfinished; `data` is where the data set has moved.
+    /// Opens an interrupted run at its last checkpoint, and removes unfinished files of a killed
+    /// process. `data` is the data set if it has been moved.
     ///
     /// # Errors
-    /// [`Error::Data`] when there is no usable checkpoint, [`Error::Environment`] when another
-    /// process works in the folder.
+    /// [`Error::Data`] when there is no usable checkpoint, [`Error::Environment`] when the folder
+    /// is in use by another process.
     pub fn resume(folder: &Path, data: Option<Source>) -> Result<(Self, Checkpoint)> {
         let path = folder.join(CHECKPOINT);
         if !path.exists() {
@@ -99,22 +97,23 @@ impl Run {
         Ok((run, checkpoint))
     }
 
-    /// Changes the number of epochs of a run that stands at `state`; [`Run::record_epochs`] writes
-    /// it down.
+    /// Changes the number of epochs of a run that is at `state`; [`Run::record_epochs`] saves it.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the run could not have come to `state` with that number.
+    /// [`Error::Usage`] when a run with that number from the start would not be at `state`.
     pub fn train_until(&mut self, epochs: usize, state: &State) -> Result<()> {
         if epochs != self.config.epochs {
             let extended = extended(&self.config, epochs, state);
             self.config = extended.map_err(|refused| self.refused(refused))?;
-            set_epochs(&mut self.manifest, epochs);
+            if let Some(record) = &mut self.manifest.recipe {
+                record.set_epochs(epochs);
+            }
         }
         Ok(())
     }
 
-    /// Writes the number of epochs into what the run has: first into the checkpoint that it goes on
-    /// from, so that no crash loses it, then into the configuration and the model.
+    /// Saves the number of epochs: first in the checkpoint that the run is resumed from, so that no
+    /// crash loses it, then in the configuration and the model.
     pub fn record_epochs(&self, from: &Checkpoint) -> Result<()> {
         let extended = Checkpoint {
             header: self.header(from.header.state.clone()),
@@ -124,7 +123,9 @@ impl Run {
         self.write_config()?;
         if self.model().is_file() {
             let (mut best, _) = Bundle::read(&self.model())?;
-            set_epochs(&mut best.manifest, self.config.epochs);
+            if let Some(record) = &mut best.manifest.recipe {
+                record.set_epochs(self.config.epochs);
+            }
             best.write(&self.model())?;
         }
         Ok(())
@@ -132,16 +133,16 @@ impl Run {
 
     fn refused(&self, refused: Refused) -> Error {
         Error::Usage(match refused {
-            Refused::Settled(why) if self.model().is_file() => {
+            Refused::Fixed(why) if self.model().is_file() => {
                 let command: Vec<String> = self.again().iter().map(quoted).collect();
                 format!(
-                    "--epochs: {why}; train on from its model in a new run: {} --weights {} \
+                    "--epochs: {why}; continue from its model in a new run: {} --weights {} \
                      --epochs N",
                     command.join(" "),
                     quoted(self.model())
                 )
             }
-            Refused::Settled(why) | Refused::TooFew(why) => format!("--epochs: {why}"),
+            Refused::Fixed(why) | Refused::TooFew(why) => format!("--epochs: {why}"),
         })
     }
 
@@ -168,10 +169,10 @@ impl Run {
     }
 
     fn of(folder: &Path, lock: Lock, header: Header) -> Result<Self> {
-        let nowhere = |cause| Error::Environment(format!("no working directory: {cause}"));
+        let unknown = |cause| Error::Environment(format!("no working directory: {cause}"));
         Ok(Self {
-            folder: std::path::absolute(folder).map_err(nowhere)?,
-            data: header.data.absolute().map_err(nowhere)?,
+            folder: std::path::absolute(folder).map_err(unknown)?,
+            data: header.data.absolute().map_err(unknown)?,
             config: header.config,
             manifest: header.manifest,
             warnings: header.warnings,
@@ -187,12 +188,11 @@ impl Run {
         &self.manifest
     }
 
-    /// Where the photos are.
     pub fn data(&self) -> &Source {
         &self.data
     }
 
-    /// What its user should know of the run, a line each.
+    /// Warnings for the user, one per line.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -206,17 +206,16 @@ impl Run {
         self.folder.join(name)
     }
 
-    /// Where what happens is written down.
     pub fn log(&self) -> PathBuf {
         self.file(LOG)
     }
 
-    /// The best model so far.
+    /// The model file: the weights of the best epoch so far.
     pub fn model(&self) -> PathBuf {
         self.file("model.safetensors")
     }
 
-    /// Adds to an interruption how to go on; other errors stay as they are.
+    /// Adds the command that resumes the run to an interruption; other errors stay as they are.
     pub fn explain_interruption(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast_ref() {
             Some(Error::Interrupted(_)) => Error::Interrupted(format!(
@@ -249,29 +248,27 @@ impl Run {
         header
     }
 
-    /// Adds what the best model was measured to do on test photos to its file.
+    /// Adds the best model's evaluation on the test photos to its file.
     ///
     /// # Errors
     /// Those of reading and writing it.
     pub fn record_test(&self, test: &Evaluation) -> Result<()> {
         let (mut bundle, _) = Bundle::read(&self.model())?;
-        let metrics = bundle.manifest.metrics.get_or_insert_with(|| json!({}));
-        metrics["test_accuracy"] = json!(test.accuracy);
-        metrics["test_accuracy_interval"] = json!(test.accuracy_interval);
-        metrics["test_photos"] = json!(test.n);
+        let metrics = bundle.manifest.metrics.get_or_insert_default();
+        metrics.set_test(TestAccuracy {
+            accuracy: test.accuracy,
+            interval: test.accuracy_interval,
+            photos: test.n,
+        });
         bundle.write(&self.model())
     }
 
     /// Writes the network as the run's model. Nothing in the file depends on the clock, so equal
     /// runs give equal files.
     pub(super) fn save_best(&self, state: &State, network: &Network) -> Result<()> {
-        let metrics = state.best().map(|best| {
-            json!({
-                "epoch": best.epoch,
-                "val_accuracy": best.val_accuracy,
-                "val_loss": best.val_loss,
-            })
-        });
+        let metrics = state
+            .best()
+            .map(|best| TrainingMetrics::of_epoch(best.epoch, best.val_accuracy, best.val_loss));
         let bundle = Bundle {
             manifest: Manifest {
                 metrics,
@@ -280,11 +277,5 @@ impl Run {
             weights: network.state_dict()?,
         };
         bundle.write(&self.model())
-    }
-}
-
-fn set_epochs(manifest: &mut Manifest, epochs: usize) {
-    if let Some(recipe) = &mut manifest.recipe {
-        recipe["epochs"] = epochs.into();
     }
 }

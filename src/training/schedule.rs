@@ -1,4 +1,4 @@
-//! The learning rate of every step.
+//! Learning rate schedules.
 
 use std::f64::consts::PI;
 
@@ -41,12 +41,12 @@ pub struct Schedule {
     pub peak: f64,
     pub epochs: usize,
     pub steps_per_epoch: usize,
-    /// Epochs in which the rate rises linearly from zero, on top of the scheduler.
+    /// Epochs over which the rate rises linearly from zero, in addition to the scheduler.
     pub warmup: f64,
     pub plateau: Plateau,
 }
 
-/// What the plateau scheduler remembers, as PyTorch's `ReduceLROnPlateau` with patience 3.
+/// State of the plateau scheduler: PyTorch's `ReduceLROnPlateau` with patience 3.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Plateau {
     factor: f64,
@@ -57,7 +57,7 @@ pub struct Plateau {
 const STEP_EPOCHS: usize = 7;
 const STEP_FACTOR: f64 = 0.1;
 const PATIENCE: usize = 3;
-/// Relative improvement of the loss that counts.
+/// The smallest relative decrease of the loss that is an improvement.
 const THRESHOLD: f64 = 1e-4;
 const RISE: f64 = 0.3;
 const START_DIVISOR: f64 = 25.0;
@@ -74,8 +74,8 @@ impl Default for Plateau {
 }
 
 impl Plateau {
-    /// Takes note of an epoch's validation loss.
-    pub fn observe(&mut self, loss: f64) {
+    /// Updates the state with the validation loss of an epoch.
+    pub fn update(&mut self, loss: f64) {
         if self.best.is_none_or(|best| loss < best * (1.0 - THRESHOLD)) {
             self.best = Some(loss);
             self.epochs_without = 0;
@@ -107,9 +107,9 @@ impl Schedule {
     }
 }
 
-/// From `start` to `end` along half a cosine as `share` goes from 0 to 1.
-fn cosine(start: f64, end: f64, share: f64) -> f64 {
-    end + (start - end) * (1.0 + (PI * share).cos()) / 2.0
+/// From `start` to `end` along half a cosine as `fraction` goes from 0 to 1.
+fn cosine(start: f64, end: f64, fraction: f64) -> f64 {
+    end + (start - end) * (1.0 + (PI * fraction).cos()) / 2.0
 }
 
 fn one_cycle(step: usize, steps: usize) -> f64 {
@@ -173,12 +173,12 @@ mod tests {
     fn plateau_waits_for_its_patience() {
         let mut plateau = Plateau::default();
         for loss in [1.0, 0.9, 0.95, 0.95, 0.95] {
-            plateau.observe(loss);
+            plateau.update(loss);
         }
         assert_eq!(plateau.factor, 1.0);
-        plateau.observe(0.95);
+        plateau.update(0.95);
         assert_eq!(plateau.factor, 0.1);
-        plateau.observe(0.5);
+        plateau.update(0.5);
         assert_eq!((plateau.factor, plateau.epochs_without), (0.1, 0));
     }
 

@@ -1,18 +1,21 @@
-//! What a training run can be told: on the command line, in a TOML file, and as resolved.
+//! The options of a training run, as the command line and a TOML file give them.
 
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use clap::Args;
+use serde::Deserialize;
 
+use super::config::{Config, WeightsSource, freeze_until};
 use super::optimizer::Algorithm;
-use super::recipe::{self, Recipe};
+use super::phase::LayerName;
+use super::precision::Precision;
+use super::recipe;
 use super::schedule::Scheduler;
-use crate::data::SplitOptions;
+use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::models::{self, Architecture, Head};
+use crate::models;
 use crate::values::{count, number, seed};
 
-/// The options of `flowers train` that may also stand in a `--config` file, under the same
-/// names. What is left out comes from the recipe.
+/// The options of `flowers train` that a `--config` file may hold too, under the same names.
+/// What is left out comes from the recipe.
 #[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Training")]
@@ -20,15 +23,15 @@ pub struct Settings {
     /// Network to train; `flowers info` lists them [default: resnet18]
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
-    /// Set of defaults: classic, two-phase or scratch; `flowers info` describes them [default:
-    /// classic]
+    /// Recipe, a set of defaults: classic, two-phase or scratch; `flowers info` describes them
+    /// [default: classic]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// Weights to start from: imagenet, none (train from scratch), auto (imagenet if available,
-    /// else none), or a .pth or .safetensors file [default: imagenet]
+    /// Initial weights: imagenet, none (random initialisation), auto (imagenet if available, else
+    /// none), or a .pth or .safetensors file [default: imagenet]
     #[arg(long, value_name = "WEIGHTS")]
     pub weights: Option<String>,
-    /// SHA-256 of the file of weights, which a run writes down.
+    /// SHA-256 of the file that the weights were read from, recorded by the run.
     #[arg(skip)]
     pub weights_sha256: Option<String>,
     /// Passes over the training photos, per phase of the recipe [default: 25 for classic, 10 for
@@ -54,21 +57,22 @@ pub struct Settings {
     /// Weight decay, not applied to biases and normalisation layers [default: 0, or 0.01 for adamw]
     #[arg(long, value_name = "DECAY", value_parser = number)]
     pub weight_decay: Option<f64>,
-    /// Label smoothing: fraction of the target spread over all classes [default: 0]
+    /// Label smoothing: the part of the target that is spread evenly over all classes [default: 0]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub label_smoothing: Option<f64>,
     /// Dropout probability in front of the classifier [default: 0.2 for two-phase, else the
     /// network's own]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub dropout: Option<f64>,
-    /// First layer to train, those before it stay frozen; `flowers info ARCH` lists layers, `none`
-    /// trains all [default: the last stage for two-phase, else none]
+    /// First layer to train; the layers before it stay frozen. `flowers info ARCH` lists layers,
+    /// `none` trains all [default: the last stage for two-phase, else none]
     #[arg(long, value_name = "LAYER")]
     pub freeze_until: Option<String>,
     /// Weight classes in the loss by the inverse of their photo counts [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub class_weights: Option<bool>,
-    /// End a phase when validation has not improved for this many epochs; 0 for never [default: 0]
+    /// Patience: end a phase after this many epochs without improvement on the validation photos;
+    /// 0 for never [default: 0]
     #[arg(long, value_name = "EPOCHS", value_parser = count)]
     pub early_stop: Option<usize>,
     /// Width and height of the images in pixels [default: the network's own, e.g. 224]
@@ -104,75 +108,6 @@ pub struct Settings {
     pub checkpoint_minutes: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    #[default]
-    Float32,
-    /// Mixed precision: convolutions and activations in bfloat16; weights, normalisation
-    /// statistics, the classifier and the loss in float32. Pays on GPUs since NVIDIA's Ampere and on
-    /// CPUs with AMX or AVX512-BF16
-    Bfloat16,
-}
-
-impl Precision {
-    /// What feature maps are stored as.
-    pub fn kind(self) -> tch::Kind {
-        match self {
-            Self::Float32 => tch::Kind::Float,
-            Self::Bfloat16 => tch::Kind::BFloat16,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum DeviceChoice {
-    /// CUDA or an Apple GPU if available, else the CPU
-    Auto,
-    Cpu,
-    Cuda,
-    Mps,
-}
-
-/// A complete, checked configuration. As TOML it is a `--config` file that repeats the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Config {
-    pub arch: String,
-    pub recipe: String,
-    pub weights: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weights_sha256: Option<String>,
-    pub epochs: usize,
-    pub batch_size: usize,
-    pub lr: f64,
-    pub optimizer: Algorithm,
-    pub scheduler: Scheduler,
-    pub warmup: f64,
-    pub weight_decay: f64,
-    pub label_smoothing: f64,
-    pub dropout: f64,
-    pub freeze_until: String,
-    pub class_weights: bool,
-    pub early_stop: usize,
-    pub image_size: usize,
-    pub workers: usize,
-    pub threads: usize,
-    pub device: DeviceChoice,
-    /// Absent in the configurations of runs before there was a choice.
-    #[serde(default)]
-    pub precision: Precision,
-    pub seed: u64,
-    pub val: f64,
-    pub test: f64,
-    pub max_bad: f64,
-    pub checkpoint_minutes: f64,
-}
-
-/// What `--freeze-until` is called when nothing is frozen.
-const NOTHING: &str = "none";
-
 impl Settings {
     /// Reads a `--config` file.
     ///
@@ -182,10 +117,10 @@ impl Settings {
         toml::from_str(text).map_err(|cause| Error::Usage(one_line(&cause.to_string())).into())
     }
 
-    /// These settings, and those of `below` where they say nothing.
+    /// These settings, completed by those of `below`.
     pub fn over(self, mut below: Self) -> Self {
         if self.weights.is_some() || self.arch.is_some() {
-            // The hash is that of other weights.
+            // The hash belongs to other weights.
             below.weights_sha256 = None;
         }
         macro_rules! pick {
@@ -221,7 +156,7 @@ impl Settings {
         )
     }
 
-    /// Fills in the recipe's and the machine's defaults and checks every value.
+    /// Parses names, fills in the defaults of recipe and machine, and checks every value.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the option and the values it takes.
@@ -230,15 +165,13 @@ impl Settings {
         let architecture = models::find(self.arch.as_deref().unwrap_or("resnet18"))?;
         let optimizer = self.optimizer.unwrap_or(Algorithm::Adam);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let freeze_until = if recipe.freezes {
-            architecture.fine_tune_from
-        } else {
-            NOTHING
-        };
+        let last_stage = || LayerName::new(architecture.fine_tune_from);
         let config = Config {
-            arch: architecture.name.into(),
-            recipe: recipe.name.into(),
-            weights: self.weights.unwrap_or_else(|| "imagenet".into()),
+            arch: architecture,
+            recipe,
+            weights: self
+                .weights
+                .map_or(WeightsSource::Imagenet, WeightsSource::from),
             weights_sha256: self.weights_sha256,
             epochs: self.epochs.unwrap_or(recipe.epochs),
             batch_size: self.batch_size.unwrap_or(32),
@@ -252,7 +185,10 @@ impl Settings {
                 .dropout
                 .or(recipe.dropout)
                 .unwrap_or(architecture.dropout),
-            freeze_until: self.freeze_until.unwrap_or_else(|| freeze_until.into()),
+            freeze_until: match self.freeze_until {
+                Some(text) => freeze_until::parse(text),
+                None => recipe.freezes.then(last_stage),
+            },
             class_weights: self.class_weights.unwrap_or(false),
             early_stop: self.early_stop.unwrap_or(0),
             image_size: self.image_size.unwrap_or(architecture.image_size),
@@ -268,47 +204,6 @@ impl Settings {
         };
         config.check()?;
         Ok(config)
-    }
-}
-
-impl Config {
-    pub fn architecture(&self) -> Result<&'static Architecture> {
-        models::find(&self.arch)
-    }
-
-    pub fn recipe(&self) -> Result<&'static Recipe> {
-        recipe::find(&self.recipe)
-    }
-
-    /// How the photos are split.
-    pub fn split_options(&self) -> SplitOptions {
-        SplitOptions {
-            val: self.val,
-            test: self.test,
-            seed: self.seed,
-        }
-    }
-
-    /// The layer before which everything is frozen, if anything is.
-    pub fn frozen_until(&self) -> Option<&str> {
-        (self.freeze_until != NOTHING).then_some(self.freeze_until.as_str())
-    }
-
-    /// The network to build for this many classes.
-    pub fn model_options(&self, classes: usize) -> Result<models::Options> {
-        Ok(models::Options {
-            classes,
-            image_size: self.image_size,
-            head: Head {
-                hidden: self.recipe()?.hidden,
-                dropout: self.dropout,
-            },
-        })
-    }
-
-    /// The configuration as a `--config` file.
-    pub fn to_toml(&self) -> Result<String> {
-        Ok(toml::to_string(self)?)
     }
 }
 

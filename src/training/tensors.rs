@@ -1,16 +1,16 @@
 //! Between host memory and libtorch.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-use crate::data::loader::Batch;
-use crate::engine::of_host;
-pub use crate::engine::torch;
+use crate::device::Device;
 use crate::error::Result;
+use crate::torch::of_host;
+pub use crate::torch::torch;
 use crate::weights;
 use crate::weights::Values;
 
 /// A tensor in host memory as a libtorch tensor; four-dimensional ones in channels-last order.
-pub fn to_device(tensor: &weights::Tensor, device: Device) -> Result<Tensor> {
+pub fn to_device(tensor: &weights::Tensor, device: tch::Device) -> Result<Tensor> {
     let there = torch(of_host(tensor)?.f_to_device(device))?;
     if tensor.shape.len() == 4 {
         channels_last(&there)
@@ -23,7 +23,11 @@ pub fn to_device(tensor: &weights::Tensor, device: Device) -> Result<Tensor> {
 pub fn to_host(tensor: &Tensor) -> Result<weights::Tensor> {
     let shape: Vec<usize> = tensor.size().iter().map(|&side| side as usize).collect();
     let count = shape.iter().product();
-    let here = torch(tensor.f_detach().and_then(|t| t.f_to_device(Device::Cpu)))?;
+    let here = torch(
+        tensor
+            .f_detach()
+            .and_then(|t| t.f_to_device(tch::Device::Cpu)),
+    )?;
     let here = torch(here.f_contiguous())?;
     let values = match here.kind() {
         Kind::Int64 => {
@@ -49,7 +53,14 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     )
 }
 
-/// The classes of a batch as int64 `(n)`.
-pub fn labels(batch: &Batch, device: Device) -> Result<Tensor> {
-    torch(Tensor::f_from_slice(&batch.labels).and_then(|x| x.f_to_device(device)))
+/// Class ids as int64 `(n)`.
+pub fn labels(labels: &[i64], device: Device) -> Result<Tensor> {
+    torch(Tensor::f_from_slice(labels).and_then(|x| x.f_to_device(device.into())))
+}
+
+/// The elements of a float32 tensor on any device, row-major.
+pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let here = tensor.f_to_device(tch::Device::Cpu);
+    let flat = torch(here.and_then(|here| here.f_reshape([-1])))?;
+    torch(Vec::try_from(&flat))
 }

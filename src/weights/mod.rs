@@ -7,6 +7,7 @@ pub mod pickler;
 pub mod pth;
 pub mod safetensors;
 pub mod sniff;
+mod state_dict;
 pub mod tensor;
 
 use std::fs::File;
@@ -15,7 +16,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
-pub use tensor::{Dtype, StateDict, Tensor, Values};
+pub use state_dict::StateDict;
+pub use tensor::{Dtype, Tensor, Values};
 
 use crate::error::{Error, Result, shown};
 use crate::files;
@@ -132,7 +134,7 @@ mod tests {
         let one = |name: &&str| (name.to_string(), Tensor::f32([1], vec![0.0]));
         let tensors = names.iter().map(one).collect();
         let (tensors, prefix) = without_prefix(tensors, |name| name == known);
-        (tensors.into_keys().collect(), prefix)
+        (tensors.keys().cloned().collect(), prefix)
     }
 
     #[test]

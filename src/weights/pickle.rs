@@ -22,7 +22,7 @@ pub type Global = (&'static str, &'static str);
 /// The one global that the machine itself knows: calling it makes a dict.
 pub const ORDERED_DICT: Global = ("collections", "OrderedDict");
 
-/// An object's place in a [`Pickle`].
+/// An object's index in a [`Pickle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Id(usize);
 

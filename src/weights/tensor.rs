@@ -1,13 +1,9 @@
 //! A tensor in host memory.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 
 use half::{bf16, f16};
-
-/// Parameters and buffers by their `state_dict` names.
-pub type StateDict = BTreeMap<String, Tensor>;
 
 /// Elements converted at a time between a file and memory.
 const CHUNK: usize = 1 << 14;

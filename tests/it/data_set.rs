@@ -1,6 +1,7 @@
 //! Data set folders: index, checks, split and loader, on small sets made on the spot.
 
 mod check;
+mod depth;
 mod folder;
 mod layout;
 mod loader;
@@ -67,6 +68,16 @@ impl Set {
         path
     }
 
+    /// A photo that only decoding finds to be broken: all of it is there but a byte of its pixels.
+    fn corrupt(&self, name: &str, content: u32) -> PathBuf {
+        let path = self.photo(name, content);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let pixels = bytes.windows(4).position(|kind| kind == b"IDAT").unwrap();
+        bytes[pixels + 12] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
     /// What names it on a command line.
     fn arguments(&self) -> SourceArgs {
         SourceArgs {
@@ -88,7 +99,7 @@ impl Set {
     }
 
     fn index(&self) -> Folder {
-        Folder::index(&self.source(), &ScanOptions::default().limits, &Silent).unwrap()
+        Folder::index(&self.source(), &ScanOptions::default(), &Silent).unwrap()
     }
 
     /// The photos' paths below the root.

@@ -381,3 +381,36 @@ fn a_report_belongs_to_one_process_at_a_time() {
     assert!(first.wait().unwrap().success());
     assert!(report.join("report.html").exists() && !report.join("run.lock").exists());
 }
+
+#[test]
+fn a_photo_that_only_decoding_finds_to_be_broken_is_left_out_and_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = set(&folder);
+    let mut png = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut png);
+    let white = image::RgbImage::from_pixel(64, 64, image::Rgb([255; 3]));
+    white.write_with_encoder(encoder).unwrap();
+    let pixels = png.windows(4).position(|kind| kind == b"IDAT").unwrap();
+    png[pixels + 12] ^= 1;
+    fs::write(set.join("rose/broken.png"), png).unwrap();
+    // The run holds the split of its training, so that no photo is decoded to find it.
+    let model = trained().join("model.safetensors");
+    let eval = |options: &[&str]| {
+        let arguments = [Path::new("eval"), &model, &set];
+        let options = [&["--split", "all"], options].concat();
+        run(arguments.into_iter().chain(options.iter().map(Path::new)))
+    };
+    let report = folder.path().join("report");
+    let said = eval(&["--report", report.to_str().unwrap(), "--json"]).done();
+    assert_eq!(said.json()[0]["n"], 36);
+    let warning = "warning: skipped a photo that can't be decoded, ";
+    assert_eq!(said.stderr.matches(warning).count(), 1, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("rose/broken.png (broken PNG"),
+        "{}",
+        said.stderr
+    );
+    let html = fs::read_to_string(report.join("report.html")).unwrap();
+    assert!(html.contains("rose/broken.png"));
+    eval(&["--max-bad", "0"]).failed(3, &["rose/broken.png", "checksum", "--max-bad"]);
+}

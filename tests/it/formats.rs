@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use flowers::image::decode::{Warning, decode_for};
+use flowers::image::decode::{Warning, decode_for, inspect};
 use flowers::image::{DecodeError, Decoded, Limits, decode};
 use image::RgbImage;
 use zip::ZipArchive;
@@ -243,4 +243,28 @@ fn reduced_pictures_look_as_the_whole_ones() {
         seen += 1;
     }
     assert!(seen > 230, "{seen}");
+}
+
+#[test]
+fn headers_tell_what_decoding_does_and_a_missing_end_is_seen() {
+    let mut golden = Golden::open();
+    let limits = Limits::default();
+    let mut told = 0;
+    for (name, _) in golden.table() {
+        let bytes = golden.bytes(&name);
+        let decoded = read(&bytes);
+        match (inspect(&bytes, &limits), decoded) {
+            (Ok(Some(sides)), Ok(decoded)) => {
+                assert_eq!(sides, (decoded.width, decoded.height), "{name}");
+                let half = inspect(&bytes[..bytes.len() / 2], &limits);
+                assert!(!matches!(half, Ok(Some(_))), "half of {name}: {half:?}");
+                told += 1;
+            }
+            // Only the pixels are wrong, or there are none and the end is missing.
+            (Ok(_), Err(_)) | (Ok(None), Ok(_)) => {}
+            (Err(told), Err(found)) => assert_eq!(told.to_string(), found.to_string(), "{name}"),
+            (Err(told), Ok(_)) => panic!("{name} can be decoded, but: {told}"),
+        }
+    }
+    assert!(told > 50, "headers tell of {told} files only");
 }

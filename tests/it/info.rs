@@ -129,3 +129,22 @@ fn an_unknown_subject_is_named() {
     let words = ["no model file or architecture \"petunia\"", "resnet18"];
     run(["info", "petunia"]).failed(2, &words);
 }
+
+#[test]
+fn backends_say_what_this_machine_has() {
+    let found = &run(["info", "--backends", "--json"]).done().json()[0];
+    let backends = found.as_array().unwrap();
+    let names: Vec<&str> = backends.iter().filter_map(|b| b["name"].as_str()).collect();
+    assert_eq!(names, ["torchscript", "onnx"]);
+    for backend in backends {
+        assert_eq!(backend["usable"], true, "{backend}");
+        let status = backend["status"].as_str().unwrap();
+        assert!(status.contains("devices: cpu"), "{status}");
+    }
+    let table = run(["info", "--backends"]).done().stdout;
+    assert!(
+        table.contains("torchscript") && table.contains("kernels"),
+        "{table}"
+    );
+    assert_eq!(run(["info", "resnet18", "--backends"]).code, Some(2));
+}

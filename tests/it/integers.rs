@@ -1,10 +1,8 @@
 //! Every operator of an int8 network against its float32 twin, on the values that it was given.
 
-use flowers::engine::compile::Network;
-use flowers::engine::{Kernels, Options, Pictures, Precision, Session};
-use flowers::graph::{Activation, Conv2d, Node, Op};
-use flowers::weights::Tensor;
-use tch::Device;
+use flowers::device::Device;
+use flowers::graph::{Activation, Conv2d, InferenceGraph, Int8Weight, Node, NodeId, Op};
+use flowers::inference::{self, Images, Kernels, Options, Precision};
 
 use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, weights};
 
@@ -32,55 +30,52 @@ fn operators_give_what_their_float_twins_give() {
 fn a_wrong_scale_of_any_layer_is_noticed() {
     let float = float("resnet18");
     let int8 = quantized(&float);
-    let layers = int8.weights.keys();
-    let layers = layers.filter_map(|name| name.strip_suffix(".weight_scale"));
-    let mut broken_layers = 0;
-    for layer in layers {
-        let mut broken = int8.clone();
-        let scale = format!("{layer}.weight_scale");
-        let right = int8.weights[&scale].as_f32().unwrap();
-        let wrong = right.iter().map(|scale| 1.5 * scale).collect();
-        broken
-            .weights
-            .insert(scale, Tensor::f32([right.len()], wrong));
+    let layers: Vec<NodeId> = int8.layers().collect();
+    assert_eq!(layers.len(), 21);
+    for id in layers {
+        let mut integers = int8.quantized().unwrap().clone();
+        let right = &integers.weights[&id];
+        let wrong = right.scales().iter().map(|scale| 1.5 * scale).collect();
+        let wrong = Int8Weight::new(right.shape().to_vec(), right.values().to_vec(), wrong);
+        integers.weights.insert(id, wrong.unwrap());
+        let broken = float.clone().with_int8(integers);
         let errors = errors(&float, &broken, Kernels::Auto);
+        let layer = &int8.graph()[id].name;
         let (_, error) = errors.iter().find(|(name, _)| name == layer).unwrap();
         assert!(*error > 2.0 * TOLERANCE, "{layer}: {error}");
-        broken_layers += 1;
     }
-    assert_eq!(broken_layers, 21);
 }
 
-fn float(architecture: &str) -> Network {
+fn float(architecture: &str) -> InferenceGraph {
     let graph = graph(architecture);
-    Network::of_float(&graph, &weights(&graph)).unwrap()
+    InferenceGraph::float(&graph, &weights(&graph)).unwrap()
 }
 
 /// The error of each operator, by its name.
-fn errors(float: &Network, int8: &Network, kernels: Kernels) -> Vec<(String, f64)> {
-    let nodes = float.graph.nodes();
-    let all: Vec<usize> = (0..nodes.len()).collect();
+fn errors(float: &InferenceGraph, int8: &InferenceGraph, kernels: Kernels) -> Vec<(String, f64)> {
+    let graph = float.graph();
+    let all: Vec<NodeId> = graph.ids().collect();
     let options = Options {
         device: Device::Cpu,
         precision: Precision::Int8,
         kernels,
     };
     let preprocessing = preprocessing(float);
-    let session = Session::of_network(int8, &preprocessing, &options, &all).unwrap();
+    let observer = inference::observe(int8, &preprocessing, &options, &all).unwrap();
     let pixels = pictures(2, SIZE);
-    let values = session.values(Pictures::Rgb8(&pixels)).unwrap();
-    let given = values.iter().zip(nodes);
+    let values = observer.values(Images::Rgb8(&pixels)).unwrap();
+    let given = values.iter().zip(graph.nodes());
     let given: Vec<tch::Tensor> = given
         .map(|(value, node)| feature_map(&value.values, &node.shape))
         .collect();
     let side = SIZE as i64;
     let planes = tch::Tensor::from_slice(&preprocessing.planes(&pixels));
     let planes = planes.reshape([-1, 3, side, side]);
-    let errors = nodes.iter().zip(&given).filter_map(|(node, found)| {
-        let inputs: Vec<&tch::Tensor> = node.inputs.iter().map(|&input| &given[input]).collect();
+    let errors = graph.iter().zip(&given).filter_map(|((id, node), found)| {
+        let inputs = node.inputs.iter().map(|input| &given[input.index()]);
         let expected = match node.op {
             Op::Input => planes.shallow_clone(),
-            _ => computed(float, node, &inputs)?,
+            _ => computed(float, id, node, &inputs.collect::<Vec<_>>())?,
         };
         let error = (found - &expected).norm() / expected.norm();
         Some((node.name.clone(), error.double_value(&[])))
@@ -98,10 +93,15 @@ fn feature_map(values: &[f32], shape: &[usize]) -> tch::Tensor {
     }
 }
 
-/// What a node makes of its inputs in float32; `None` where it only hands them on.
-fn computed(network: &Network, node: &Node, inputs: &[&tch::Tensor]) -> Option<tch::Tensor> {
+/// The value of a node in float32; `None` where it passes its input on.
+fn computed(
+    network: &InferenceGraph,
+    id: NodeId,
+    node: &Node,
+    inputs: &[&tch::Tensor],
+) -> Option<tch::Tensor> {
     let parameter = |suffix: &str| {
-        let stored = network.weights.get(&format!("{}.{suffix}", node.name))?;
+        let stored = network.parameter(id, suffix).ok()?;
         let shape: Vec<i64> = stored.shape.iter().map(|&side| side as i64).collect();
         Some(tch::Tensor::from_slice(stored.as_f32().unwrap()).reshape(shape))
     };

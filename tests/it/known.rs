@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flowers::bundle::{Bundle, Manifest};
 use flowers::data::{Folder, ScanOptions, Split, SplitOptions};
-use flowers::graph::{Conv2d, Graph, Op};
+use flowers::graph::{Conv2d, Graph, NodeId, Op};
 use flowers::image::Preprocessing;
 use flowers::labels::Labels;
 use flowers::progress::Silent;
@@ -54,7 +54,7 @@ pub fn logits(picture: &image::RgbImage) -> [f64; 3] {
 /// The first three channels carry the mean colour through the network: stride 2 averages squares
 /// of 2x2 pixels, everything else hands on, and what would be added to it is zero.
 fn weights(graph: &Graph, preprocessing: &Preprocessing) -> StateDict {
-    let added: Vec<usize> = graph
+    let added: Vec<NodeId> = graph
         .nodes()
         .iter()
         .filter(|node| matches!(node.op, Op::Add))
@@ -62,7 +62,7 @@ fn weights(graph: &Graph, preprocessing: &Preprocessing) -> StateDict {
         .collect();
     let mut weights = graph.initialise(0);
     let mut first = true;
-    for (place, node) in graph.nodes().iter().enumerate() {
+    for (id, node) in graph.iter() {
         let mut set = |suffix: &str, values: Vec<f32>| {
             let tensor = weights.get_mut(&format!("{}.{suffix}", node.name)).unwrap();
             assert_eq!(tensor.len(), values.len());
@@ -82,7 +82,7 @@ fn weights(graph: &Graph, preprocessing: &Preprocessing) -> StateDict {
                     shift[..3].copy_from_slice(&preprocessing.mean);
                     first = false;
                 }
-                if added.contains(&place) {
+                if added.contains(&id) {
                     scale.fill(0.0);
                 }
                 set("weight", scale);

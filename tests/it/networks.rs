@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use flowers::bundle::{Bundle, Manifest};
-use flowers::engine::compile::Network;
-use flowers::engine::{Kernels, Options, Pictures, Session, network_of};
-use flowers::graph::{Affine, Graph, Method, Op, Quantization};
+use flowers::graph::{
+    Graph, InferenceGraph, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters,
+};
 use flowers::image::Preprocessing;
+use flowers::inference::{self, Images, Kernels, Options};
 use flowers::labels::Labels;
 use flowers::models;
-use flowers::weights::{StateDict, Tensor, Values};
+use flowers::weights::{StateDict, Values};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -53,69 +54,59 @@ pub fn pictures(n: usize, size: usize) -> Vec<u8> {
     pixels
 }
 
-pub fn preprocessing(network: &Network) -> Preprocessing {
-    Preprocessing::imagenet(network.graph.nodes()[0].shape[1] as u32)
+pub fn preprocessing(network: &InferenceGraph) -> Preprocessing {
+    Preprocessing::imagenet(network.graph().image_size() as u32)
 }
 
-/// The plainest quantizer there is: ranges of the values on two pictures, and weights rounded
+/// The plainest quantizer there is: ranges of the values on two images, and weights rounded
 /// channel by channel, to half of int8 where the sums of 8-bit products could saturate.
-pub fn quantized(float: &Network) -> Network {
-    let mut network = float.clone();
-    for node in float.graph.nodes() {
-        let limit = match &node.op {
+pub fn quantized(float: &InferenceGraph) -> InferenceGraph {
+    let layer = |id: NodeId| {
+        let limit = match &float.graph()[id].op {
             Op::Conv2d(conv) if conv.groups > 1 => 127.0,
-            Op::Conv2d(_) | Op::Linear(_) => 64.0,
-            _ => continue,
+            _ => 64.0,
         };
-        let name = format!("{}.weight", node.name);
-        let weight = &float.weights[&name];
+        let weight = float.parameter(id, "weight").unwrap();
         let real = weight.as_f32().unwrap();
-        let outputs = weight.shape[0];
-        let rows = real.chunks(real.len() / outputs);
-        let scale: Vec<f32> = rows
+        let rows = real.chunks(real.len() / weight.shape[0]);
+        let scales: Vec<f32> = rows
             .clone()
             .map(|row| row.iter().fold(1e-6f32, |most, w| most.max(w.abs())) / limit)
             .collect();
-        let rounded = rows.zip(&scale);
-        let rounded = rounded.flat_map(|(row, scale)| row.iter().map(move |w| (w / scale).round()));
-        let rounded = Tensor {
-            shape: weight.shape.clone(),
-            values: Values::I8(rounded.map(|q| q as i8).collect()),
-        };
-        network.weights.insert(name.clone(), rounded);
-        let scale = Tensor::f32([outputs], scale);
-        network.weights.insert(format!("{name}_scale"), scale);
-    }
-    network.quantization = Some(Quantization {
+        let rounded = rows.zip(&scales);
+        let rounded =
+            rounded.flat_map(|(row, scale)| row.iter().map(move |w| (w / scale).round() as i8));
+        let rounded = rounded.collect();
+        let weight = Int8Weight::new(weight.shape.clone(), rounded, scales).unwrap();
+        (id, weight)
+    };
+    let int8 = Int8 {
         method: Method::Static,
+        weights: float.layers().map(layer).collect(),
         values: ranges(float),
-        details: Default::default(),
-    });
-    network
+    };
+    float.clone().with_int8(int8)
 }
 
-fn ranges(network: &Network) -> BTreeMap<String, Affine> {
-    let nodes = network.graph.nodes();
-    let observed: Vec<usize> = (0..nodes.len())
-        .filter(|&place| place != network.graph.output())
-        .collect();
+fn ranges(network: &InferenceGraph) -> BTreeMap<NodeId, QuantizationParameters> {
+    let graph = network.graph();
+    let observed: Vec<NodeId> = graph.ids().filter(|&id| id != graph.output()).collect();
     let options = Options {
         kernels: Kernels::Plain,
         ..Options::cpu()
     };
-    let session =
-        Session::of_network(network, &preprocessing(network), &options, &observed).unwrap();
-    let pixels = pictures(2, session.size());
-    let values = session.values(Pictures::Rgb8(&pixels)).unwrap();
-    let mut ranges: BTreeMap<String, Affine> = BTreeMap::new();
-    for (&place, value) in observed.iter().zip(&values) {
+    let observer = inference::observe(network, &preprocessing(network), &options, &observed);
+    let pixels = pictures(2, graph.image_size());
+    let values = observer.unwrap().values(Images::Rgb8(&pixels)).unwrap();
+    let mut ranges: BTreeMap<NodeId, QuantizationParameters> = BTreeMap::new();
+    for (&id, value) in observed.iter().zip(&values) {
         let low = value.values.iter().copied().fold(0.0, f32::min);
         let high = value.values.iter().copied().fold(0.0, f32::max);
-        let affine = match nodes[place].op {
-            Op::MaxPool2d(_) => ranges[&nodes[nodes[place].inputs[0]].name],
-            _ => Affine::covering(low, high),
+        let qparams = match graph[id].op {
+            Op::MaxPool2d(_) => ranges[&graph[id].inputs[0]],
+            _ => QuantizationParameters::covering(low, high),
         };
-        ranges.insert(nodes[place].name.clone(), affine);
+        ranges.insert(id, qparams);
     }
     ranges
 }
@@ -130,9 +121,8 @@ pub fn bundle(architecture: &str) -> Bundle {
 }
 
 pub fn int8(float: &Bundle) -> Bundle {
-    let network = quantized(&network_of(float.clone()).unwrap());
+    let network = quantized(&float.clone().into_network().unwrap());
     let mut int8 = float.clone();
-    int8.manifest.quantization = network.quantization;
-    int8.weights = network.weights;
+    (int8.weights, int8.manifest.quantization) = network.into_parts();
     int8
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flowers::bundle::Bundle;
-use flowers::engine::{Kernels, Options, Pictures, Precision, Session, compile::Network};
+use flowers::device::Device;
 use flowers::graph::Method;
+use flowers::inference::{self, Images, Kernels, Options, Precision};
 use flowers::weights::{Dtype, Tensor, Values};
-use tch::Device;
 use tempfile::TempDir;
 
 use crate::networks;
@@ -38,26 +38,17 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 fn logits(bundle: &Bundle, kernels: Kernels, pictures: &[u8]) -> Vec<f32> {
-    let graph = bundle.manifest.graph().unwrap();
-    let weights = bundle.weights.clone();
-    let (network, precision) = match &bundle.manifest.quantization {
-        Some(quantization) => (
-            Network::of_int8(&graph, weights, quantization.clone()).unwrap(),
-            Precision::Int8,
-        ),
-        None => (
-            Network::of_float(&graph, &weights).unwrap(),
-            Precision::Float32,
-        ),
+    let precision = match &bundle.manifest.quantization {
+        Some(_) => Precision::Int8,
+        None => Precision::Float32,
     };
     let options = Options {
         device: Device::Cpu,
         precision,
         kernels,
     };
-    let preprocessing = &bundle.manifest.preprocessing;
-    let session = Session::of_network(&network, preprocessing, &options, &[]).unwrap();
-    session.logits(Pictures::Rgb8(pictures)).unwrap()
+    let backend = inference::load_bundle(bundle.clone(), &options).unwrap();
+    backend.logits(Images::Rgb8(pictures)).unwrap()
 }
 
 /// The drawn photos as the model sees them.

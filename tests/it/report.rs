@@ -1,6 +1,6 @@
 //! The report shows what it is given as text, the plots hold what they promise at every size.
 
-use flowers::data::folder::Unreadable;
+use flowers::data::Unreadable;
 use flowers::labels::Labels;
 use flowers::metrics::{Epoch, Evaluation, GateResult, Predictions, calibration};
 use flowers::report::{

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use flowers::data::sample::{SampleSet, write};
 use flowers::progress::Silent;
+use flowers::sample::{SampleSet, write};
 use flowers::weights::safetensors;
 use serde_json::Value;
 
@@ -37,9 +37,11 @@ pub struct Said {
     pub stderr: String,
 }
 
-/// The program, not yet started. Its idle threads sleep, as many tests share the cores.
+/// The program, not yet started, with a cache of the tests' own. Its idle threads sleep, as many
+/// tests share the cores.
 pub fn flowers() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowers"));
+    command.env("FLOWERS_CACHE", shared().join("cache"));
     command.env("OMP_WAIT_POLICY", "PASSIVE");
     command.env("RUST_BACKTRACE", "1");
     command

@@ -103,18 +103,20 @@ fn tiles_far_larger_than_their_picture_are_refused() {
 #[test]
 fn the_preview_of_a_raw_photo_is_not_taken_for_the_photo() {
     let jpeg = grey_jpeg(16);
-    let (dng_version, subfile) = (50706, 254);
-    for entry in [(dng_version, LONG, 0x0104), (subfile, LONG, 1)] {
-        let bytes = tiff(&jpeg, 1, 16, &[entry]);
+    let (dng_version, subfile, sub_ifds) = (50706, 254, 330);
+    let raw = [
+        vec![(dng_version, LONG, 0x0104)],
+        vec![(subfile, LONG, 1), (sub_ifds, LONG, 8)],
+    ];
+    for entries in raw {
+        let bytes = tiff(&jpeg, 1, 16, &entries);
         let error = decode(&bytes, &Limits::default()).unwrap_err();
         let raw = matches!(error, DecodeError::Unsupported { what } if what.contains("raw photo"));
         assert!(raw, "{error}");
     }
-    assert!(
-        decode(
-            &tiff(&jpeg, 1, 16, &[(subfile, LONG, 2)]),
-            &Limits::default()
-        )
-        .is_ok()
-    );
+    // A reduced picture without a larger one, and a page of several.
+    for kind in [1, 2] {
+        let bytes = tiff(&jpeg, 1, 16, &[(subfile, LONG, kind)]);
+        assert!(decode(&bytes, &Limits::default()).is_ok(), "{kind}");
+    }
 }

@@ -7,10 +7,10 @@ use std::process::Command;
 
 use flowers::bundle::Bundle;
 use flowers::data::{Folder, ScanOptions};
-use flowers::engine::{self, Pictures, Precision, Session};
 use flowers::export::onnx::OPSETS;
 use flowers::export::{self, Input, Options};
 use flowers::image::{Limits, decode};
+use flowers::inference::{self, Images, Precision};
 use flowers::metrics::softmax;
 use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
@@ -19,7 +19,7 @@ use flowers::weights::{StateDict, Tensor, Values, safetensors};
 use crate::needs;
 use crate::networks::{SIZE, bundle, int8, pictures};
 
-/// Scores of the engine by the kind of export that should give them.
+/// Scores of the model by the kind of export that should give them.
 type Expected = BTreeMap<&'static str, Vec<f32>>;
 
 /// Runs the exports of a folder in their runtimes.
@@ -36,7 +36,7 @@ fn run(folder: &Path) {
     assert!(output.status.success(), "{text}{stderr}");
 }
 
-/// An input of the network and what the engine makes of it.
+/// An input of the network and what the model makes of it.
 fn write_expected(folder: &Path, bundle: &Bundle, pixels: &[u8], scores: Expected) {
     let size = bundle.manifest.preprocessing.crop as usize;
     let n = pixels.len() / (3 * size * size);
@@ -64,12 +64,12 @@ fn write_expected(folder: &Path, bundle: &Bundle, pixels: &[u8], scores: Expecte
 }
 
 fn logits(bundle: &Bundle, precision: Precision, pixels: &[u8]) -> Vec<f32> {
-    let options = engine::Options {
+    let options = inference::Options {
         precision,
-        ..engine::Options::cpu()
+        ..inference::Options::cpu()
     };
-    let session = Session::new(bundle.clone(), &options).unwrap();
-    session.logits(Pictures::Rgb8(pixels)).unwrap()
+    let backend = inference::load_bundle(bundle.clone(), &options).unwrap();
+    backend.logits(Images::Rgb8(pixels)).unwrap()
 }
 
 fn float_scores(bundle: &Bundle, pixels: &[u8]) -> Expected {
@@ -140,7 +140,7 @@ pub fn every_architecture_and_opset_is_answered_alike() {
     }
 }
 
-/// Holds the exports of a trained model against the engine on every photo of a folder.
+/// Holds the exports of a trained model against it on every photo of a folder.
 pub fn compare_on_photos(model: &Path, photos: &Path) {
     let (bundle, _) = Bundle::read(model).unwrap();
     let folder = Folder::scan(&photos.into(), &ScanOptions::default(), &Silent).unwrap();

@@ -1,10 +1,10 @@
 //! Published ImageNet weights: what is read of them, and what they give.
 
+use flowers::device::Device;
 use flowers::models;
 use flowers::training::{Mode, Network};
 use flowers::weights::{self, Values};
 use serde_json::Value;
-use tch::Device;
 
 use crate::golden::{TOLERANCE, difference, pictures};
 use crate::needs::weights as folder;

@@ -1,21 +1,21 @@
 //! Both models on the same photos: accuracy and speed.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::report::Evaluated;
 use super::{Work, photos};
 use crate::commands::evaluation::{Photos, predicted};
-use crate::data::{Part, Photo};
-use crate::engine::compile::Network;
-use crate::engine::{Options, Pictures, Precision, Session};
+use crate::data::Part;
 use crate::error::{Error, Result};
+use crate::graph::InferenceGraph;
+use crate::inference::{self, Backend, Images, Options, Precision};
+use crate::machine;
 use crate::metrics::accuracy::top_k_accuracy;
 use crate::metrics::{Paired, Predictions};
 use crate::progress::Progress;
 
-/// Pictures that speed is measured on.
+/// Images that speed is measured on.
 const TIMED: usize = 16;
 const ROUNDS: usize = 7;
 /// After this long no other round begins.
@@ -23,10 +23,9 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// The test photos and what the float model makes of them.
 pub(super) struct Test {
-    photos: Arc<[Photo]>,
-    places: Vec<usize>,
+    photos: Photos,
     /// The float model.
-    session: Session,
+    backend: Box<dyn Backend>,
     before: Predictions,
 }
 
@@ -46,7 +45,7 @@ impl Compared {
 
 impl Work<'_> {
     /// Measures the float network on the test part of a folder.
-    pub(super) fn test(&self, data: &Path, network: &Network) -> Result<Test> {
+    pub(super) fn test(&self, data: &Path, network: &InferenceGraph) -> Result<Test> {
         let folder = self.scan(data)?;
         let remedy = "give the folder that the model was trained on, or put photos that it was not \
                       trained on into DIR/test/<class>";
@@ -62,58 +61,54 @@ impl Work<'_> {
             ..self.options
         };
         let preprocessing = &self.manifest.preprocessing;
-        let session = Session::of_network(network, preprocessing, &options, &[])?;
-        let before = self.predicted("evaluating float32", &session, &photos, &places)?;
+        let backend = inference::load(network, preprocessing, &options)?;
+        let undecodable = photos::tolerated(&folder, self.args.bad.max_bad);
+        let photos = Photos {
+            all: photos,
+            places,
+            workers: machine::cores(),
+            seen: None,
+            undecodable,
+        };
+        let before = self.predicted("evaluating float32", &*backend, &photos)?;
         Ok(Test {
             photos,
-            places,
-            session,
+            backend,
             before,
         })
     }
 
-    fn predicted(
-        &self,
-        what: &str,
-        session: &Session,
-        photos: &Arc<[Photo]>,
-        places: &[usize],
-    ) -> Result<Predictions> {
-        let photos = Photos {
-            all: photos,
-            places: places.to_vec(),
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-            seen: None,
-        };
-        self.progress.begin(what, places.len() as u64);
-        let predictions = predicted(session, self.manifest, &photos, &self.stop, &self.progress)?;
+    fn predicted(&self, what: &str, backend: &dyn Backend, photos: &Photos) -> Result<Predictions> {
+        self.progress.begin(what, photos.places.len() as u64);
+        let predictions = predicted(backend, self.manifest, photos, &self.stop, &self.progress)?;
         self.progress.finish();
         Ok(predictions)
     }
 }
 
 impl Test {
-    /// Measures an int8 session on the same photos.
-    pub fn compare(&self, session: &Session, work: &Work<'_>) -> Result<Compared> {
-        let after = work.predicted("evaluating int8", session, &self.photos, &self.places)?;
+    /// Measures an int8 network on the same photos.
+    pub fn compare(&self, backend: &dyn Backend, work: &Work<'_>) -> Result<Compared> {
+        let after = work.predicted("evaluating int8", backend, &self.photos)?;
         let paired = Paired::of(&self.before, &after)?;
         Ok(Compared { after, paired })
     }
 
     /// A few of the photos as the model sees them.
     pub fn pictures(&self, count: usize, work: &Work<'_>) -> Result<Vec<u8>> {
-        let places = photos::stratified(&self.photos, &self.places, count);
-        work.pictures(&self.photos, &places)
+        let Photos { all, places, .. } = &self.photos;
+        let places = photos::stratified(all, places, count);
+        work.pictures(all, &places, &self.photos.undecodable)
     }
 
     /// The comparison in numbers, with the speed of both.
     pub fn report(
         &self,
         compared: Compared,
-        session: &Session,
-        pictures: &[u8],
+        backend: &dyn Backend,
+        images: &[u8],
     ) -> Result<Evaluated> {
-        let [before, after] = speeds([&self.session, session], pictures)?;
+        let [before, after] = speeds([&*self.backend, backend], images)?;
         let accuracy = |predictions: &Predictions| top_k_accuracy(predictions.outcomes(), 1);
         Ok(Evaluated {
             float32_accuracy: accuracy(&self.before),
@@ -126,15 +121,15 @@ impl Test {
 }
 
 /// Images a second of both, alternately, the median of several rounds.
-fn speeds(sessions: [&Session; 2], pictures: &[u8]) -> Result<[f64; 2]> {
-    let size = 3 * sessions[0].size().pow(2);
-    let pictures = &pictures[..pictures.len().min(TIMED * size)];
+fn speeds(backends: [&dyn Backend; 2], images: &[u8]) -> Result<[f64; 2]> {
+    let size = 3 * backends[0].image_size().pow(2);
+    let images = &images[..images.len().min(TIMED * size)];
     let start = Instant::now();
     let mut seconds = [Vec::new(), Vec::new()];
     for round in 0..=ROUNDS {
-        for (session, seconds) in sessions.iter().zip(&mut seconds) {
+        for (backend, seconds) in backends.iter().zip(&mut seconds) {
             let start = Instant::now();
-            session.logits(Pictures::Rgb8(pictures))?;
+            backend.logits(Images::Rgb8(images))?;
             // The first round warms up.
             if round > 0 {
                 seconds.push(start.elapsed().as_secs_f64());
@@ -144,9 +139,9 @@ fn speeds(sessions: [&Session; 2], pictures: &[u8]) -> Result<[f64; 2]> {
             break;
         }
     }
-    let images = (pictures.len() / size.max(1)) as f64;
+    let count = (images.len() / size.max(1)) as f64;
     Ok(seconds.map(|mut seconds| {
         seconds.sort_by(f64::total_cmp);
-        images / seconds[seconds.len() / 2]
+        count / seconds[seconds.len() / 2]
     }))
 }

@@ -1,27 +1,22 @@
 //! ONNX: one operator a node, normalisations folded, int8 models as QDQ.
 
 mod integers;
-mod interpreter;
-pub mod proto;
 mod writer;
-
-use std::ops::RangeInclusive;
 
 use prost::Message;
 
-use super::{Input, Options, Runtime, network, notes};
+use super::{Input, Options, network, notes};
 use crate::bundle::Bundle;
-use crate::engine::compile::Network;
 use crate::error::{Error, Result};
-use proto::{Entry, FLOAT, Graph, Model, OperatorSet, UINT8, ValueInfo};
+use crate::graph::InferenceGraph;
+pub use crate::inference::onnx::OPSETS;
+use crate::inference::onnx::proto::{Entry, FLOAT, Graph, Model, OperatorSet, UINT8, ValueInfo};
 use writer::Writer;
 
-/// Versions of the operators that can be written.
-pub const OPSETS: RangeInclusive<i64> = 11..=21;
 /// Of ONNX 1.12 (2022), which the runtimes in use all know.
 pub const DEFAULT_OPSET: i64 = 17;
 
-/// Names of the network's input and answer.
+/// Names of the network's input and output.
 const INPUT: &str = "input";
 const OUTPUT: &str = "output";
 
@@ -34,23 +29,21 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
     Ok(model.encode_to_vec())
 }
 
-fn model(network: &Network, options: &Options) -> Result<Model> {
+fn model(network: &InferenceGraph, options: &Options) -> Result<Model> {
     let ir_version = ir_version(options.opset)?;
     let (node, initializer) = Writer::new(network, options.opset).write()?;
     let element = match options.input {
         Input::Float => FLOAT,
         Input::Image => UINT8,
     };
-    let (takes, gives) = (
-        &network.graph.nodes()[0].shape,
-        network.graph.output_shape(),
-    );
+    let layers = network.graph();
+    let (input, output) = (&layers[layers.input()].shape, layers.output_shape());
     let graph = Graph {
         node,
         name: "network".into(),
         initializer,
-        input: vec![ValueInfo::of_batch(INPUT, element, options.batch, takes)],
-        output: vec![ValueInfo::of_batch(OUTPUT, FLOAT, options.batch, gives)],
+        input: vec![ValueInfo::of_batch(INPUT, element, options.batch, input)],
+        output: vec![ValueInfo::of_batch(OUTPUT, FLOAT, options.batch, output)],
     };
     Ok(Model {
         ir_version,
@@ -63,10 +56,6 @@ fn model(network: &Network, options: &Options) -> Result<Model> {
         }],
         metadata_props: Vec::new(),
     })
-}
-
-pub(super) fn open(file: &[u8]) -> Result<Box<dyn Runtime>> {
-    Ok(Box::new(interpreter::Interpreter::read(file)?))
 }
 
 /// The version of the format that came with an opset.

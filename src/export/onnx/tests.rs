@@ -3,10 +3,11 @@
 use prost::Message;
 
 use super::*;
-use crate::engine::{self, Kernels, Pictures, Precision, Session};
-use crate::graph::{Activation, Affine, Builder, Conv2d, Graph as Layers, Method, Op, Pool2d};
-use crate::graph::{Padding, Quantization, passes};
+use crate::graph::{Activation, Builder, Conv2d, Graph as Layers, Method, Op, Padding, Pool2d};
+use crate::graph::{Quantization, QuantizationParameters, passes};
 use crate::image::Preprocessing;
+use crate::inference::onnx::Interpreter;
+use crate::inference::{self, Backend, Images, Kernels, Precision};
 use crate::weights::{StateDict, Tensor, Values};
 
 const SIZE: usize = 12;
@@ -73,26 +74,25 @@ fn pixels(n: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The largest difference between the engine's scores and those of the
-/// interpreter.
-fn difference(network: &Network, opset: i64, precision: Precision) -> f32 {
+/// The largest difference between the scores of libtorch and those of the interpreter.
+fn difference(network: &InferenceGraph, opset: i64, precision: Precision) -> f32 {
     let preprocessing = Preprocessing::imagenet(SIZE as u32);
-    let options = engine::Options {
+    let options = inference::Options {
         precision,
         kernels: Kernels::Plain,
-        ..engine::Options::cpu()
+        ..inference::Options::cpu()
     };
-    let session = Session::of_network(network, &preprocessing, &options, &[]).unwrap();
+    let backend = inference::load(network, &preprocessing, &options).unwrap();
     let options = Options {
         opset,
         ..Options::default()
     };
     let file = model(network, &options).unwrap().encode_to_vec();
-    let runtime = open(&file).unwrap();
+    let exported = Interpreter::read(&file).unwrap();
     let pixels = pixels(2);
     let planes = preprocessing.planes(&pixels);
-    let expected = session.logits(Pictures::Normalised(&planes)).unwrap();
-    let found = runtime.scores(Pictures::Normalised(&planes), SIZE).unwrap();
+    let expected = backend.logits(Images::Normalised(&planes)).unwrap();
+    let found = exported.logits(Images::Normalised(&planes)).unwrap();
     assert_eq!(expected.len(), found.len());
     let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).abs());
     apart.fold(0.0, f32::max)
@@ -101,7 +101,7 @@ fn difference(network: &Network, opset: i64, precision: Precision) -> f32 {
 #[test]
 fn every_operator_means_the_same_to_the_interpreter() {
     let graph = all_operators();
-    let network = Network::of_float(&graph, &weights(&graph)).unwrap();
+    let network = InferenceGraph::float(&graph, &weights(&graph)).unwrap();
     for opset in OPSETS {
         let apart = difference(&network, opset, Precision::Float32);
         assert!(apart < 1e-5, "opset {opset}: {apart}");
@@ -111,7 +111,7 @@ fn every_operator_means_the_same_to_the_interpreter() {
 #[test]
 fn hardswish_is_spelt_out_before_it_was_an_operator() {
     let graph = all_operators();
-    let network = Network::of_float(&graph, &weights(&graph)).unwrap();
+    let network = InferenceGraph::float(&graph, &weights(&graph)).unwrap();
     let has = |opset, operator: &str| {
         let options = Options {
             opset,
@@ -146,10 +146,10 @@ fn a_dynamic_int8_layer_rounds_its_input_as_it_comes() {
         values: Default::default(),
         details: Default::default(),
     };
-    let network = Network::of_int8(&graph, weights, quantization).unwrap();
+    let network = InferenceGraph::int8(&graph, weights, &quantization).unwrap();
     for opset in [11, 21] {
         let apart = difference(&network, opset, Precision::Int8);
-        // The engine's plain operators leave the input as it is.
+        // Plain operators leave the input as it is.
         assert!(apart < 0.02 && apart > 0.0, "opset {opset}: {apart}");
     }
 }
@@ -173,10 +173,10 @@ fn a_static_int8_layer_is_refused_by_name_where_channels_have_no_scale() {
     ]);
     let quantization = Quantization {
         method: Method::Static,
-        values: [("input".into(), Affine::covering(-1.0, 1.0))].into(),
+        values: [("input".into(), QuantizationParameters::covering(-1.0, 1.0))].into(),
         details: Default::default(),
     };
-    let network = Network::of_int8(&graph, weights, quantization).unwrap();
+    let network = InferenceGraph::int8(&graph, weights, &quantization).unwrap();
     let options = Options {
         opset: 12,
         ..Options::default()

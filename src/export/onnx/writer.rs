@@ -1,10 +1,11 @@
 //! From a graph to ONNX nodes and initializers.
 
-use super::proto::{Attribute, FLOAT, Initializer, Node};
 use super::{INPUT, OUTPUT};
-use crate::engine::compile::Network;
 use crate::error::Result;
-use crate::graph::{Activation, Affine, Conv2d, Op, Pool2d};
+use crate::graph::{
+    Activation, Conv2d, InferenceGraph, NodeId, Op, Pool2d, QuantizationParameters,
+};
+use crate::inference::onnx::proto::{Attribute, FLOAT, Initializer, Node};
 use crate::weights::Tensor;
 
 /// The opset that brought HardSwish.
@@ -12,71 +13,91 @@ const HARD_SWISH: i64 = 14;
 
 /// Walks a network. What a node adds is named after it: `fc.weight`, `layer1.0.conv1.relu`.
 pub(super) struct Writer<'a> {
-    pub(super) network: &'a Network,
+    pub(super) network: &'a InferenceGraph,
     pub(super) opset: i64,
     nodes: Vec<Node>,
     initializers: Vec<Initializer>,
-    /// Names of the values of the graph's nodes, as real numbers.
+    /// Names of the float values of the graph's nodes.
     values: Vec<String>,
-    /// The integers that they were rounded to.
-    integers: Vec<Option<Affine>>,
+    /// How they were rounded.
+    qparams: Vec<Option<QuantizationParameters>>,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(network: &'a Network, opset: i64) -> Self {
+    pub(super) fn new(network: &'a InferenceGraph, opset: i64) -> Self {
         Self {
             network,
             opset,
             nodes: Vec::new(),
             initializers: Vec::new(),
             values: Vec::new(),
-            integers: Vec::new(),
+            qparams: Vec::new(),
         }
     }
 
     pub(super) fn write(mut self) -> Result<(Vec<Node>, Vec<Initializer>)> {
-        for place in 0..self.network.graph.nodes().len() {
-            self.node(place)?;
+        for id in self.network.graph().ids() {
+            self.node(id)?;
         }
-        // The last node gives the answer, since nothing is written that it does not need.
+        // The last node computes the output, since nothing is written that it does not depend on.
         if let Some(last) = self.nodes.last_mut() {
             last.output = vec![OUTPUT.into()];
         }
         Ok((self.nodes, self.initializers))
     }
 
-    fn node(&mut self, place: usize) -> Result<()> {
-        let network = self.network;
-        let node = &network.graph.nodes()[place];
+    /// Writes a node, and rounds its value as the network is quantized.
+    fn node(&mut self, id: NodeId) -> Result<()> {
+        let value = self.operator(id)?;
+        let node = &self.network.graph()[id];
+        let own = self.network.qparams(id);
+        let qparams = match node.op {
+            // The largest integer is that of the largest number.
+            Op::MaxPool2d(_) => self.input_qparams(id).or(own),
+            _ => own,
+        };
+        let value = match qparams {
+            Some(qparams) => self.rounded(&node.name, &value, qparams)?,
+            None => value,
+        };
+        self.values.push(value);
+        self.qparams.push(qparams);
+        Ok(())
+    }
+
+    /// Writes a node's operators; gives the name of its float value.
+    fn operator(&mut self, id: NodeId) -> Result<String> {
+        let node = &self.network.graph()[id];
         let name = node.name.as_str();
         let inputs: Vec<String> = node
             .inputs
             .iter()
-            .map(|&i| self.values[i].clone())
+            .map(|&input| self.values[input.index()].clone())
             .collect();
         let all: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        let value = match &node.op {
+        let over_channels = || vec![Attribute::int("axis", 1)];
+        Ok(match &node.op {
             Op::Input => INPUT.into(),
-            Op::ToPlanes => {
+            Op::PixelsToFloat => {
                 let to_float = Attribute::int("to", FLOAT.into());
                 let x = self.push("Cast", format!("{name}.float"), &all, vec![to_float]);
                 let order = Attribute::ints("perm", [0, 3, 1, 2]);
                 self.push("Transpose", name.into(), &[&x], vec![order])
             }
-            Op::Affine { scale, shift } => self.affine(name, all[0], scale, shift)?,
-            Op::Conv2d(conv) => self.convolution(place, conv, &all)?,
+            Op::Normalize { scale, shift } => self.normalize(name, all[0], scale, shift)?,
+            Op::Conv2d(conv) => self.convolution(id, conv, &all)?,
             Op::BatchNorm2d(norm) => {
                 let mut inputs = inputs.clone();
                 for suffix in ["weight", "bias", "running_mean", "running_var"] {
-                    inputs.push(self.parameter(place, suffix)?);
+                    inputs.push(self.parameter(id, suffix)?);
                 }
                 let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
                 let eps = Attribute::float("epsilon", norm.eps as f32);
                 self.push("BatchNormalization", name.into(), &inputs, vec![eps])
             }
-            Op::Linear(_) if self.is_measured(place) => self.measured_linear(place, all[0])?,
+            Op::Linear(_) if self.is_measured(id) => self.measured_linear(id, all[0])?,
             Op::Linear(_) => {
-                let (weight, bias) = self.layer(place)?;
+                let (weight, bias) = self.layer(id)?;
                 let rows = Attribute::int("transB", 1);
                 self.push("Gemm", name.into(), &[all[0], &weight, &bias], vec![rows])
             }
@@ -90,40 +111,15 @@ impl<'a> Writer<'a> {
             Op::GlobalAvgPool => self.push("GlobalAveragePool", name.into(), &all, vec![]),
             Op::Add => self.push("Add", name.into(), &all, vec![]),
             Op::Mul => self.push("Mul", name.into(), &all, vec![]),
-            Op::Concat => {
-                let channels = Attribute::int("axis", 1);
-                self.push("Concat", name.into(), &all, vec![channels])
-            }
-            Op::Flatten => self.push(
-                "Flatten",
-                name.into(),
-                &all,
-                vec![Attribute::int("axis", 1)],
-            ),
-            Op::Softmax => self.push(
-                "Softmax",
-                name.into(),
-                &all,
-                vec![Attribute::int("axis", 1)],
-            ),
+            Op::Concat => self.push("Concat", name.into(), &all, over_channels()),
+            Op::Flatten => self.push("Flatten", name.into(), &all, over_channels()),
+            Op::Softmax => self.push("Softmax", name.into(), &all, over_channels()),
             Op::Dropout { .. } => inputs[0].clone(),
-        };
-        let integers = match node.op {
-            // The largest integer is that of the largest number.
-            Op::MaxPool2d(_) => self.integers[node.inputs[0]].or(network.affine(place)),
-            _ => network.affine(place),
-        };
-        let value = match integers {
-            Some(affine) => self.rounded(name, &value, affine)?,
-            None => value,
-        };
-        self.values.push(value);
-        self.integers.push(integers);
-        Ok(())
+        })
     }
 
-    fn convolution(&mut self, place: usize, conv: &Conv2d, inputs: &[&str]) -> Result<String> {
-        let name = &self.network.graph.nodes()[place].name;
+    fn convolution(&mut self, id: NodeId, conv: &Conv2d, inputs: &[&str]) -> Result<String> {
+        let name = &self.network.graph()[id].name;
         let Conv2d {
             kernel,
             stride,
@@ -139,11 +135,11 @@ impl<'a> Writer<'a> {
             Attribute::int("group", conv.groups as i64),
         ];
         let mut value = if conv.bias {
-            let (weight, bias) = self.layer(place)?;
+            let (weight, bias) = self.layer(id)?;
             let inputs = [inputs[0], &weight, &bias];
             self.push("Conv", name.clone(), &inputs, attributes)
         } else {
-            let weight = self.weight(place)?;
+            let weight = self.weight(id)?;
             self.push("Conv", name.clone(), &[inputs[0], &weight], attributes)
         };
         if conv.epilogue.add {
@@ -188,7 +184,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn affine(
+    fn normalize(
         &mut self,
         name: &str,
         x: &str,
@@ -245,16 +241,16 @@ impl<'a> Writer<'a> {
         self.constant(name, &Tensor::f32([], vec![value]))
     }
 
-    /// A tensor of a layer as it is stored.
-    pub(super) fn parameter(&mut self, place: usize, suffix: &str) -> Result<String> {
-        let tensor = self.network.tensor(place, suffix)?;
-        let name = format!("{}.{suffix}", self.network.graph.nodes()[place].name);
+    /// A float parameter of a node.
+    pub(super) fn parameter(&mut self, id: NodeId, suffix: &str) -> Result<String> {
+        let tensor = self.network.parameter(id, suffix)?;
+        let name = format!("{}.{suffix}", self.network.graph()[id].name);
         self.constant(name, tensor)
     }
 
-    /// The integers that the first input of a node was rounded to.
-    pub(super) fn input_integers(&self, place: usize) -> Option<Affine> {
-        self.integers[self.network.graph.nodes()[place].inputs[0]]
+    /// How the first input of a node was rounded.
+    pub(super) fn input_qparams(&self, id: NodeId) -> Option<QuantizationParameters> {
+        self.qparams[self.network.graph()[id].inputs[0].index()]
     }
 }
 

@@ -8,34 +8,30 @@ pub fn without_dropout(graph: &Graph) -> Graph {
     let mut rewrite = Rewrite::new(graph);
     for node in graph.nodes() {
         match node.op {
-            Op::Dropout { .. } => rewrite.skip(node.inputs[0]),
+            Op::Dropout { .. } => rewrite.replace_by(node.inputs[0]),
             _ => rewrite.keep(|_| ()),
         }
     }
     rewrite.finish()
 }
 
-/// Removes the nodes that the answer does not depend on; the input stays.
+/// Removes the nodes that the output does not depend on; the input stays.
 pub fn without_dead_nodes(graph: &Graph) -> Graph {
-    let nodes = graph.nodes();
-    let mut alive = vec![false; nodes.len()];
-    alive[graph.output()] = true;
-    for (place, node) in nodes.iter().enumerate().rev() {
-        if node.op == Op::Input {
-            alive[place] = true;
-        }
-        if alive[place] {
-            for &input in &node.inputs {
-                alive[input] = true;
+    let mut alive = vec![false; graph.nodes().len()];
+    alive[graph.output().index()] = true;
+    alive[graph.input().index()] = true;
+    for (id, node) in graph.iter().rev() {
+        if alive[id.index()] {
+            for input in &node.inputs {
+                alive[input.index()] = true;
             }
         }
     }
     let mut rewrite = Rewrite::new(graph);
     for alive in alive {
-        if alive {
-            rewrite.keep(|_| ());
-        } else {
-            rewrite.drop();
+        match alive {
+            true => rewrite.keep(|_| ()),
+            false => rewrite.remove(),
         }
     }
     rewrite.finish()
@@ -51,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn dropout_stands_for_its_input() {
+    fn dropout_is_replaced_by_its_input() {
         let (mut g, x) = Builder::new(8);
         let x = g.flatten("flat", x);
         let x = g.dropout("drop", x, 0.5);
@@ -59,12 +55,13 @@ mod tests {
         let last = g.dropout("last", x, 0.5);
         let graph = without_dropout(&g.finish(last).unwrap());
         assert_eq!(names(&graph), ["input", "flat", "fc"]);
-        assert_eq!(graph.nodes()[2].inputs, [1]);
-        assert_eq!(graph.output(), 2);
+        let fc = graph.find("fc").unwrap();
+        assert_eq!(graph[fc].inputs, [graph.find("flat").unwrap()]);
+        assert_eq!(graph.output(), fc);
     }
 
     #[test]
-    fn what_the_answer_does_not_need_goes() {
+    fn what_the_output_does_not_need_is_removed() {
         let (mut g, x) = Builder::new(8);
         let a = g.conv2d("a", x, Conv2d::new(4, 3));
         let unused = g.conv2d("unused", a, Conv2d::new(4, 3));

@@ -1,37 +1,33 @@
 //! Folds batch normalisation into the convolution before it.
 
 use super::Rewrite;
-use crate::error::{Error, Result, shown};
-use crate::graph::{BatchNorm2d, Graph, Op};
+use crate::error::Result;
+use crate::graph::{BatchNorm2d, Epilogue, Graph, NodeId, Op};
 use crate::weights::{StateDict, Tensor};
 
-/// The convolution that each normalisation can be folded into: the one whose output it alone
-/// reads.
-fn target(graph: &Graph, place: usize) -> Option<usize> {
-    let node = &graph.nodes()[place];
+/// The convolution that a normalisation can be folded into: the one whose output it alone reads.
+fn target(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    let node = &graph[id];
     let Op::BatchNorm2d(_) = node.op else {
         return None;
     };
     let conv = node.inputs[0];
-    let Op::Conv2d(before) = &graph.nodes()[conv].op else {
+    let Op::Conv2d(before) = &graph[conv].op else {
         return None;
     };
-    (graph.only_reader(conv) == Some(place) && before.epilogue == Default::default())
-        .then_some(conv)
+    (graph.only_reader(conv) == Some(id) && before.epilogue == Epilogue::default()).then_some(conv)
 }
 
 /// The graph without the normalisations that can be folded; their convolutions get a bias.
 pub fn fold_batch_norm(graph: &Graph) -> Graph {
-    let folded: Vec<Option<usize>> = (0..graph.nodes().len())
-        .map(|place| target(graph, place))
-        .collect();
+    let targets: Vec<Option<NodeId>> = graph.ids().map(|id| target(graph, id)).collect();
     let mut rewrite = Rewrite::new(graph);
-    for (place, fold) in folded.iter().enumerate() {
+    for (id, fold) in graph.ids().zip(&targets) {
         match fold {
-            Some(conv) => rewrite.skip(*conv),
+            Some(conv) => rewrite.replace_by(*conv),
             None => rewrite.keep(|node| {
                 if let Op::Conv2d(conv) = &mut node.op {
-                    conv.bias |= folded.contains(&Some(place));
+                    conv.bias |= targets.contains(&Some(id));
                 }
             }),
         }
@@ -44,20 +40,20 @@ pub fn fold_batch_norm(graph: &Graph) -> Graph {
 /// `(b - running_mean) g + bias`, computed in float64.
 ///
 /// # Errors
-/// [`Error::Data`] for a parameter that is missing, has another shape, or holds integers.
+/// [`Error::Data`](crate::error::Error::Data) for a parameter that is missing, has another shape, or
+/// holds integers.
 pub fn folded_weights(graph: &Graph, weights: &StateDict) -> Result<StateDict> {
     let mut folded = StateDict::new();
-    for place in 0..graph.nodes().len() {
-        let node = &graph.nodes()[place];
-        match (&node.op, target(graph, place)) {
+    for (id, node) in graph.iter() {
+        match (&node.op, target(graph, id)) {
             (Op::BatchNorm2d(norm), Some(conv)) => {
-                let conv = &graph.nodes()[conv].name;
+                let conv = &graph[conv].name;
                 fold(&mut folded, conv, &node.name, norm, weights)?;
             }
             _ => {
                 for slot in node.op.slots() {
                     let name = format!("{}.{}", node.name, slot.suffix);
-                    let tensor = found(weights, &name, &slot.shape)?.clone();
+                    let tensor = weights.tensor(&name, &slot.shape)?.clone();
                     folded.insert(name, tensor);
                 }
             }
@@ -74,7 +70,7 @@ fn fold(
     weights: &StateDict,
 ) -> Result<()> {
     let statistic = |suffix: &str| -> Result<&[f32]> {
-        numbers(weights, &format!("{norm}.{suffix}"), &[op.channels])
+        weights.f32(&format!("{norm}.{suffix}"), &[op.channels])
     };
     let (gamma, beta) = (statistic("weight")?, statistic("bias")?);
     let (mean, variance) = (statistic("running_mean")?, statistic("running_var")?);
@@ -95,47 +91,14 @@ fn fold(
         })
         .collect();
     folded.insert(name, Tensor::f32([op.channels], bias));
-    let name = format!("{conv}.weight");
-    let weight = folded.get(&name).ok_or_else(|| missing(&name))?;
-    let taps = weight.len() / op.channels.max(1);
-    let scaled = numbers(folded, &name, &weight.shape)?
-        .iter()
-        .enumerate()
-        .map(|(at, &w)| (f64::from(w) * gain[at / taps]) as f32)
-        .collect();
-    let scaled = Tensor::f32(weight.shape.clone(), scaled);
-    folded.insert(name, scaled);
-    Ok(())
-}
-
-/// A parameter of the shape that the graph has for it.
-///
-/// # Errors
-/// [`Error::Data`] when it is missing or has another shape.
-pub fn found<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
-    let tensor = weights.get(name).ok_or_else(|| missing(name))?;
-    if tensor.shape == shape {
-        return Ok(tensor);
+    let weight = folded.f32_mut(&format!("{conv}.weight"))?;
+    let taps = (weight.len() / op.channels.max(1)).max(1);
+    for (row, gain) in weight.chunks_mut(taps).zip(&gain) {
+        for w in row {
+            *w = (f64::from(*w) * gain) as f32;
+        }
     }
-    let message = format!(
-        "{name} has shape {:?}, the network needs {shape:?}",
-        tensor.shape
-    );
-    Err(Error::Data(message).into())
-}
-
-/// The values of a float32 parameter.
-///
-/// # Errors
-/// As [`found`], and for integers.
-pub fn numbers<'a>(weights: &'a StateDict, name: &str, shape: &[usize]) -> Result<&'a [f32]> {
-    found(weights, name, shape)?
-        .as_f32()
-        .ok_or_else(|| Error::Data(format!("{name} holds integers, not float numbers")).into())
-}
-
-fn missing(name: &str) -> anyhow::Error {
-    Error::Data(format!("the weights lack {}", shown(name))).into()
+    Ok(())
 }
 
 #[cfg(test)]

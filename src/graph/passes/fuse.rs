@@ -1,43 +1,42 @@
 //! Lets convolutions add a residual and apply an activation before they store their sums.
 
 use super::Rewrite;
-use crate::graph::{Activation, Epilogue, Graph, Op};
+use crate::graph::{Activation, Epilogue, Graph, NodeId, Op};
 
 /// Fuses convolution + activation, and convolution + residual add + activation. The fused node
 /// keeps the convolution's name, since its parameters have it; its value is that of the last
-/// node that it took in.
+/// node that was fused into it.
 ///
-/// Normalisations are folded first, or they stand in the way.
+/// Normalisations have to be folded before.
 pub fn fuse(graph: &Graph) -> Graph {
     fuse_activations(&fuse_adds(graph))
 }
 
-/// A sum takes in the later of the two convolutions that it adds, so that the other addend is
-/// there when it runs.
+/// A sum is fused into the later of the two convolutions that it adds, so that the other addend is
+/// computed by then.
 fn fuse_adds(graph: &Graph) -> Graph {
-    let nodes = graph.nodes();
-    let adds: Vec<Option<usize>> = (0..nodes.len())
-        .map(|place| {
-            let plain = |value: &&usize| match &nodes[**value].op {
-                Op::Conv2d(conv) => {
-                    conv.epilogue == Epilogue::default() && graph.only_reader(**value).is_some()
-                }
-                _ => false,
-            };
-            match nodes[place].inputs[..] {
-                [a, b] if a != b && nodes[place].op == Op::Add => {
-                    nodes[place].inputs.iter().filter(plain).max().copied()
-                }
-                _ => None,
+    let is_plain = |value: &&NodeId| match &graph[**value].op {
+        Op::Conv2d(conv) => {
+            conv.epilogue == Epilogue::default() && graph.only_reader(**value).is_some()
+        }
+        _ => false,
+    };
+    let targets: Vec<Option<NodeId>> = graph
+        .nodes()
+        .iter()
+        .map(|node| match node.inputs[..] {
+            [a, b] if a != b && node.op == Op::Add => {
+                node.inputs.iter().filter(is_plain).max().copied()
             }
+            _ => None,
         })
         .collect();
     let mut rewrite = Rewrite::new(graph);
-    for (place, node) in nodes.iter().enumerate() {
-        match adds[place] {
+    for ((id, node), target) in graph.iter().zip(&targets) {
+        match *target {
             Some(conv) => rewrite.keep(|sum| {
                 let addend = node.inputs.iter().find(|&&input| input != conv);
-                let before = &nodes[conv];
+                let before = &graph[conv];
                 sum.name.clone_from(&before.name);
                 sum.op = before.op.clone();
                 sum.inputs = before.inputs.iter().chain(addend).copied().collect();
@@ -45,7 +44,7 @@ fn fuse_adds(graph: &Graph) -> Graph {
                     conv.epilogue.add = true;
                 }
             }),
-            None if adds.contains(&Some(place)) => rewrite.drop(),
+            None if targets.contains(&Some(id)) => rewrite.remove(),
             None => rewrite.keep(|_| ()),
         }
     }
@@ -53,30 +52,30 @@ fn fuse_adds(graph: &Graph) -> Graph {
 }
 
 fn fuse_activations(graph: &Graph) -> Graph {
-    let nodes = graph.nodes();
-    let mut fused: Vec<Option<Activation>> = vec![None; nodes.len()];
-    let mut taken = vec![false; nodes.len()];
-    for (place, node) in nodes.iter().enumerate() {
+    // The activation that each convolution applies, and whether each activation is applied so.
+    let mut applied: Vec<Option<Activation>> = vec![None; graph.nodes().len()];
+    let mut fused = vec![false; graph.nodes().len()];
+    for (id, node) in graph.iter() {
         let Op::Activation(kind) = node.op else {
             continue;
         };
         let before = node.inputs[0];
-        if let Op::Conv2d(conv) = &nodes[before].op
+        if let Op::Conv2d(conv) = &graph[before].op
             && conv.epilogue.activation.is_none()
-            && graph.only_reader(before) == Some(place)
+            && graph.only_reader(before) == Some(id)
         {
-            fused[before] = Some(kind);
-            taken[place] = true;
+            applied[before.index()] = Some(kind);
+            fused[id.index()] = true;
         }
     }
     let mut rewrite = Rewrite::new(graph);
-    for (place, node) in nodes.iter().enumerate() {
-        if taken[place] {
-            rewrite.skip(node.inputs[0]);
+    for (id, node) in graph.iter() {
+        if fused[id.index()] {
+            rewrite.replace_by(node.inputs[0]);
             continue;
         }
         rewrite.keep(|node| {
-            if let (Op::Conv2d(conv), Some(kind)) = (&mut node.op, fused[place]) {
+            if let (Op::Conv2d(conv), Some(kind)) = (&mut node.op, applied[id.index()]) {
                 conv.epilogue.activation = Some(kind);
             }
         });
@@ -111,7 +110,10 @@ mod tests {
         assert_eq!(names, ["input", "down", "a", "b"]);
         assert_eq!(conv(&graph, "down").1, Epilogue::default());
         let (b, epilogue) = conv(&graph, "b");
-        assert_eq!(b.inputs, [2, 1]);
+        assert_eq!(
+            b.inputs,
+            ["a", "down"].map(|name| graph.find(name).unwrap())
+        );
         assert!(epilogue.add && epilogue.activation == Some(Activation::Relu6));
     }
 

@@ -7,18 +7,18 @@ mod normalise;
 mod softmax;
 
 pub use dead::{without_dead_nodes, without_dropout};
-pub use fold::{fold_batch_norm, folded_weights, found, numbers};
+pub use fold::{fold_batch_norm, folded_weights};
 pub use fuse::fuse;
-pub use normalise::{NORMALISE, fold_affine, with_pixels};
+pub use normalise::{NORMALIZE, fold_normalize, with_pixel_input};
 pub use softmax::with_softmax;
 
-use super::{Graph, Node, Op};
+use super::{Graph, Node, NodeId, Op};
 use crate::error::Result;
 use crate::weights::StateDict;
 
-/// The network that exports carry: without dropout, without what the answer does not need, and
-/// with every normalisation that follows a convolution folded into it. The structure depends on
-/// nothing but the graph.
+/// The graph without dropout, without nodes that the output does not depend on, and with every batch
+/// normalisation that follows a convolution folded into it. The result depends on the graph alone,
+/// not on its weights.
 pub fn for_inference(graph: &Graph) -> Graph {
     fold_batch_norm(&without_dead_nodes(&without_dropout(graph)))
 }
@@ -37,8 +37,8 @@ pub fn for_inference_with(graph: &Graph, weights: &StateDict) -> Result<(Graph, 
 struct Rewrite<'a> {
     old: &'a Graph,
     nodes: Vec<Node>,
-    /// Where the value of each old node is to be found.
-    places: Vec<usize>,
+    /// The new node that computes the value of each old one; `None` for a value that nobody reads.
+    new: Vec<Option<NodeId>>,
 }
 
 impl<'a> Rewrite<'a> {
@@ -46,37 +46,37 @@ impl<'a> Rewrite<'a> {
         Self {
             old,
             nodes: Vec::with_capacity(old.nodes.len()),
-            places: Vec::with_capacity(old.nodes.len()),
+            new: Vec::with_capacity(old.nodes.len()),
         }
     }
 
-    /// The next old node, as `change` leaves it; its inputs are those of the old graph.
+    /// Copies the next old node, as `change` leaves it; its inputs are those of the old graph.
     fn keep(&mut self, change: impl FnOnce(&mut Node)) {
-        let mut node = self.old.nodes[self.places.len()].clone();
+        let mut node = self.old.nodes[self.new.len()].clone();
         change(&mut node);
         for input in &mut node.inputs {
-            *input = self.places[*input];
+            *input = self.renumbered(*input);
         }
-        self.places.push(self.nodes.len());
+        self.new.push(Some(NodeId(self.nodes.len())));
         self.nodes.push(node);
     }
 
-    /// Lets the next old node stand for the value of an earlier one.
-    fn skip(&mut self, stands_for: usize) {
-        self.places.push(self.places[stands_for]);
+    /// Replaces the next old node by the value of an earlier one.
+    fn replace_by(&mut self, earlier: NodeId) {
+        self.new.push(self.new[earlier.index()]);
     }
 
-    /// Leaves the next old node out; nobody reads its value.
-    fn drop(&mut self) {
-        self.places.push(usize::MAX);
+    /// Leaves out the next old node, whose value nobody reads.
+    fn remove(&mut self) {
+        self.new.push(None);
     }
 
-    /// A node between the last one and those that read it.
+    /// Adds a node between the last one and those that read it.
     fn insert(&mut self, name: &str, op: Op, shape: Vec<usize>) {
-        let before = self.nodes.len() - 1;
-        for place in &mut self.places {
-            if *place == before {
-                *place = before + 1;
+        let before = NodeId(self.nodes.len() - 1);
+        for new in &mut self.new {
+            if *new == Some(before) {
+                *new = Some(NodeId(before.index() + 1));
             }
         }
         self.nodes.push(Node {
@@ -87,26 +87,14 @@ impl<'a> Rewrite<'a> {
         });
     }
 
+    fn renumbered(&self, old: NodeId) -> NodeId {
+        self.new[old.index()].unwrap_or_else(|| unreachable!("a removed node has no readers"))
+    }
+
     fn finish(self) -> Graph {
         Graph {
-            output: self.places[self.old.output],
+            output: self.renumbered(self.old.output),
             nodes: self.nodes,
-        }
-    }
-}
-
-impl Graph {
-    /// Places of the nodes that read a value.
-    pub fn readers(&self, value: usize) -> Vec<usize> {
-        let reads = |place: &usize| self.nodes[*place].inputs.contains(&value);
-        (0..self.nodes.len()).filter(reads).collect()
-    }
-
-    /// The node that alone reads a value which is not the answer.
-    fn only_reader(&self, value: usize) -> Option<usize> {
-        match self.readers(value)[..] {
-            [reader] if value != self.output => Some(reader),
-            _ => None,
         }
     }
 }

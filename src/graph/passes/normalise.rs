@@ -1,19 +1,18 @@
 //! Moves the normalisation of pixels into the network.
 
 use super::Rewrite;
-use super::fold::numbers;
 use crate::error::Result;
-use crate::graph::{Graph, Op, Padding};
+use crate::graph::{Conv2d, Graph, NodeId, Op, Padding};
 use crate::weights::{StateDict, Tensor};
 
-/// The node of [`with_pixels`] whose value is what the network took before.
-pub const NORMALISE: &str = "normalise";
+/// The node of [`with_pixel_input`] whose value is what the network took before.
+pub const NORMALIZE: &str = "normalise";
 
-/// Lets a network take 8-bit RGB pictures `[size, size, 3]`: its input is followed by an
-/// [`Op::ToPlanes`] named `planes`, and by an [`Op::Affine`] named [`NORMALISE`] that computes
+/// Lets a network take 8-bit RGB images `[size, size, 3]`: its input is followed by an
+/// [`Op::PixelsToFloat`] named `planes`, and by an [`Op::Normalize`] named [`NORMALIZE`] that computes
 /// `(x / 255 - mean) / std`.
-pub fn with_pixels(graph: &Graph, mean: [f32; 3], std: [f32; 3]) -> Graph {
-    let affine = Op::Affine {
+pub fn with_pixel_input(graph: &Graph, mean: [f32; 3], std: [f32; 3]) -> Graph {
+    let normalize = Op::Normalize {
         scale: std.map(|std| 1.0 / (255.0 * std)),
         shift: std::array::from_fn(|c| -mean[c] / std[c]),
     };
@@ -25,82 +24,102 @@ pub fn with_pixels(graph: &Graph, mean: [f32; 3], std: [f32; 3]) -> Graph {
             }
         });
         if node.op == Op::Input {
-            rewrite.insert("planes", Op::ToPlanes, node.shape.clone());
-            rewrite.insert(NORMALISE, affine.clone(), node.shape.clone());
+            rewrite.insert("planes", Op::PixelsToFloat, node.shape.clone());
+            rewrite.insert(NORMALIZE, normalize.clone(), node.shape.clone());
         }
     }
     rewrite.finish()
 }
 
-/// Folds an [`Op::Affine`] into the convolution that alone reads it, as far as that is exact:
+/// An [`Op::Normalize`] and the convolution that alone reads it.
+struct Target<'a> {
+    normalize: NodeId,
+    scale: [f32; 3],
+    shift: [f32; 3],
+    conv: NodeId,
+    op: &'a Conv2d,
+}
+
+impl<'a> Target<'a> {
+    fn of(graph: &'a Graph) -> Option<Self> {
+        graph.iter().find_map(|(id, node)| {
+            let Op::Normalize { scale, shift } = node.op else {
+                return None;
+            };
+            let reader = graph.only_reader(id)?;
+            match &graph[reader].op {
+                Op::Conv2d(op) if op.groups == 1 && scale.iter().all(|s| *s != 0.0) => Some(Self {
+                    normalize: id,
+                    scale,
+                    shift,
+                    conv: reader,
+                    op,
+                }),
+                _ => None,
+            }
+        })
+    }
+
+    /// Without padding the shift goes into the bias.
+    fn folds_shift(&self) -> bool {
+        self.op.padding == Padding::both(0)
+    }
+
+    fn fold_weights(&self, name: &str, weights: &mut StateDict) -> Result<()> {
+        let taps = self.op.kernel * self.op.kernel;
+        if self.folds_shift() {
+            let bias_name = format!("{name}.bias");
+            let outputs = self.op.out_channels;
+            let mut bias = match self.op.bias {
+                true => weights.f32(&bias_name, &[outputs])?.to_vec(),
+                false => vec![0.0; outputs],
+            };
+            let weight = weights.f32_mut(&format!("{name}.weight"))?;
+            for (value, row) in bias.iter_mut().zip(weight.chunks(3 * taps)) {
+                let shifted = row.iter().enumerate();
+                let shifted =
+                    shifted.map(|(at, w)| f64::from(*w) * f64::from(self.shift[at / taps]));
+                *value = (f64::from(*value) + shifted.sum::<f64>()) as f32;
+            }
+            weights.insert(bias_name, Tensor::f32([outputs], bias));
+        }
+        let weight = weights.f32_mut(&format!("{name}.weight"))?;
+        for (at, w) in weight.iter_mut().enumerate() {
+            *w *= self.scale[at / taps % 3];
+        }
+        Ok(())
+    }
+}
+
+/// Folds an [`Op::Normalize`] into the convolution that alone reads it, as far as that is exact:
 /// the scale always, since padding is zero before and after; the shift too when there is no
 /// padding. With padding a scale of 1 and the shift `shift / scale` are left.
 ///
 /// # Errors
-/// [`crate::error::Error::Data`] when the convolution's weight is missing or holds integers.
-pub fn fold_affine(graph: &Graph, weights: &StateDict) -> Result<(Graph, StateDict)> {
-    let mut weights = weights.clone();
-    let found = graph.nodes().iter().enumerate().find_map(|(place, node)| {
-        let Op::Affine { scale, shift } = node.op else {
-            return None;
-        };
-        let reader = graph.only_reader(place)?;
-        match &graph.nodes()[reader].op {
-            Op::Conv2d(conv) if conv.groups == 1 && scale.iter().all(|s| *s != 0.0) => {
-                Some((place, reader, conv.clone(), scale, shift))
-            }
-            _ => None,
-        }
-    });
-    let Some((place, reader, conv, scale, shift)) = found else {
-        return Ok((graph.clone(), weights));
+/// [`Error::Data`](crate::error::Error::Data) when the convolution's weight is missing or holds
+/// integers.
+pub fn fold_normalize(graph: &Graph, weights: &mut StateDict) -> Result<Graph> {
+    let Some(target) = Target::of(graph) else {
+        return Ok(graph.clone());
     };
-    let whole = conv.padding == Padding::both(0);
-    let name = &graph.nodes()[reader].name;
-    let taps = conv.kernel * conv.kernel;
-    let shape = [
-        conv.out_channels,
-        conv.in_channels,
-        conv.kernel,
-        conv.kernel,
-    ];
-    let weight_name = format!("{name}.weight");
-    let before = numbers(&weights, &weight_name, &shape)?.to_vec();
-    if whole {
-        let bias_name = format!("{name}.bias");
-        let mut bias = match conv.bias {
-            true => numbers(&weights, &bias_name, &[conv.out_channels])?.to_vec(),
-            false => vec![0.0; conv.out_channels],
-        };
-        for (value, row) in bias.iter_mut().zip(before.chunks(3 * taps)) {
-            let moved = row.iter().enumerate();
-            let moved = moved.map(|(at, w)| f64::from(*w) * f64::from(shift[at / taps]));
-            *value = (f64::from(*value) + moved.sum::<f64>()) as f32;
-        }
-        weights.insert(bias_name, Tensor::f32([conv.out_channels], bias));
-    }
-    let scaled = before.iter().enumerate();
-    let scaled = scaled.map(|(at, w)| w * scale[at / taps % 3]).collect();
-    weights.insert(weight_name, Tensor::f32(shape, scaled));
-
+    target.fold_weights(&graph[target.conv].name, weights)?;
+    let whole = target.folds_shift();
     let mut rewrite = Rewrite::new(graph);
-    for (at, node) in graph.nodes().iter().enumerate() {
-        if at == place && whole {
-            rewrite.skip(node.inputs[0]);
+    for (id, node) in graph.iter() {
+        if id == target.normalize && whole {
+            rewrite.replace_by(node.inputs[0]);
             continue;
         }
         rewrite.keep(|node| match &mut node.op {
-            Op::Affine { .. } if at == place => {
-                node.op = Op::Affine {
-                    scale: [1.0; 3],
-                    shift: std::array::from_fn(|c| shift[c] / scale[c]),
-                };
+            Op::Normalize { scale, shift } if id == target.normalize => {
+                *shift = std::array::from_fn(|c| target.shift[c] / target.scale[c]);
+                *scale = [1.0; 3];
             }
-            Op::Conv2d(conv) if at == reader => conv.bias |= whole,
+            Op::Conv2d(conv) if id == target.conv => conv.bias |= whole,
             _ => (),
         });
     }
-    Ok((rewrite.finish(), weights))
+    Ok(rewrite.finish())
 }
 
 #[cfg(test)]
@@ -115,7 +134,7 @@ mod tests {
         let (mut g, x) = Builder::new(4);
         let conv = Conv2d::new(1, 1).padding(Padding::both(padding));
         let x = g.conv2d("conv", x, conv);
-        let graph = with_pixels(&g.finish(x).unwrap(), MEAN, STD);
+        let graph = with_pixel_input(&g.finish(x).unwrap(), MEAN, STD);
         let weight = Tensor::f32([1, 3, 1, 1], vec![1.0, 2.0, 3.0]);
         (graph, StateDict::from([("conv.weight".into(), weight)]))
     }
@@ -129,11 +148,11 @@ mod tests {
 
     #[test]
     fn without_padding_nothing_is_left() {
-        let (graph, weights) = network(0);
+        let (graph, mut weights) = network(0);
         assert_eq!(graph.nodes()[0].shape, [4, 4, 3]);
-        assert_eq!(graph.nodes()[2].name, NORMALISE);
-        assert_eq!(graph.nodes()[3].inputs, [2]);
-        let (graph, weights) = fold_affine(&graph, &weights).unwrap();
+        assert_eq!(graph.nodes()[2].name, NORMALIZE);
+        assert_eq!(graph.nodes()[3].inputs, [graph.find(NORMALIZE).unwrap()]);
+        let graph = fold_normalize(&graph, &mut weights).unwrap();
         assert_eq!(graph.nodes().len(), 3);
         // w / (255 std), and -w mean / std summed: -2 - 4 - 1.5.
         close(
@@ -145,9 +164,9 @@ mod tests {
 
     #[test]
     fn with_padding_the_mean_is_left() {
-        let (graph, weights) = network(1);
-        let (graph, weights) = fold_affine(&graph, &weights).unwrap();
-        let Op::Affine { scale, shift } = graph.nodes()[2].op else {
+        let (graph, mut weights) = network(1);
+        let graph = fold_normalize(&graph, &mut weights).unwrap();
+        let Op::Normalize { scale, shift } = graph.nodes()[2].op else {
             panic!("the shift stays");
         };
         assert_eq!(scale, [1.0; 3]);

@@ -6,9 +6,9 @@ use crate::graph::{Graph, Op};
 /// The network with an [`Op::Softmax`] named `softmax` as its last node.
 pub fn with_softmax(graph: &Graph) -> Graph {
     let mut rewrite = Rewrite::new(graph);
-    for (place, node) in graph.nodes().iter().enumerate() {
+    for (id, node) in graph.iter() {
         rewrite.keep(|_| ());
-        if place == graph.output() {
+        if id == graph.output() {
             rewrite.insert("softmax", Op::Softmax, node.shape.clone());
         }
     }
@@ -21,13 +21,14 @@ mod tests {
     use crate::graph::Builder;
 
     #[test]
-    fn the_answer_is_that_of_the_softmax() {
+    fn the_output_is_that_of_the_softmax() {
         let (mut g, x) = Builder::new(4);
         let x = g.global_avg_pool("pool", x);
         let x = g.flatten("flatten", x);
         let graph = with_softmax(&g.finish(x).unwrap());
-        let last = &graph.nodes()[graph.output()];
-        assert_eq!((&last.op, &last.inputs[..]), (&Op::Softmax, &[2][..]));
+        let last = &graph[graph.output()];
+        let flatten = graph.find("flatten").unwrap();
+        assert_eq!((&last.op, &last.inputs[..]), (&Op::Softmax, &[flatten][..]));
         assert_eq!(graph.output_shape(), [3]);
     }
 }

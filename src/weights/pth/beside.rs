@@ -3,7 +3,7 @@
 use crate::weights::pickle::Global;
 
 /// Plain data that training scripts save beside the tensors: counts, scores, options, paths. It is
-/// permitted so that it can be passed over; nothing is made of it.
+/// permitted so that it can be skipped; nothing is built from it.
 pub(super) const BESIDE: &[Global] = &[
     ("numpy", "dtype"),
     ("numpy", "ndarray"),

@@ -43,9 +43,7 @@ pub(super) fn parameters<'a>(pickle: &Pickle<'a>) -> Result<BTreeMap<&'a str, Id
         seen: HashSet::new(),
     };
     let Some(found) = search.find(pickle.root, MAX_DEPTH)? else {
-        return Err(broken(
-            "it holds no state dict: there is no dict of tensors in it",
-        ));
+        return Err(broken("it holds no state dict: it has no dict of tensors"));
     };
     let mut parameters = BTreeMap::new();
     for (key, value) in dict(pickle, found) {

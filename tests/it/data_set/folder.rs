@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flowers::data::folder::Layout;
-use flowers::data::{Folder, ScanOptions};
+use flowers::data::{Folder, Layout, ScanOptions};
 use flowers::image::Limits;
 use flowers::progress::{Progress, Silent};
 
@@ -36,7 +35,7 @@ fn classes_are_the_sorted_folders_and_photos_are_sorted_by_path() {
 }
 
 #[test]
-fn leftovers_are_passed_over_and_loose_files_noted() {
+fn leftovers_are_skipped_and_loose_files_noted() {
     let set = Set::small();
     for name in [
         ".DS_Store",
@@ -62,8 +61,8 @@ fn leftovers_are_passed_over_and_loose_files_noted() {
     assert_eq!(folder.labels.names(), ["daisy", "rose"]);
     assert!(folder.unreadable.is_empty());
     assert_eq!(folder.loose, [set.path("stray.png")]);
-    assert_eq!(folder.passed_over.others, [set.path("README.md")]);
-    assert_eq!(folder.passed_over.hidden.len(), 13);
+    assert_eq!(folder.skipped.others, [set.path("README.md")]);
+    assert_eq!(folder.skipped.hidden.len(), 13);
 }
 
 #[test]
@@ -94,13 +93,13 @@ fn unreadable_files_are_listed_with_the_reason() {
     );
     assert!(folder.unreadable.iter().all(|file| !file.reason.is_empty()));
     assert_eq!(folder.photos.len(), 11);
-    let passed_over = &folder.passed_over.others;
+    let skipped = &folder.skipped.others;
     let expected = ["daisy/IMG_1.AAE", "daisy/labels.csv"];
-    assert_eq!(*passed_over, expected.map(|name| set.path(name)));
+    assert_eq!(*skipped, expected.map(|name| set.path(name)));
 }
 
 #[test]
-fn a_handful_of_unreadable_photos_is_put_up_with_and_more_are_an_error() {
+fn five_unreadable_photos_are_tolerated_and_more_are_an_error() {
     let set = Set::small();
     for n in 0..5 {
         set.file(format!("rose/broken\n{n}.jpg"), b"nothing");
@@ -133,7 +132,7 @@ fn a_handful_of_unreadable_photos_is_put_up_with_and_more_are_an_error() {
 }
 
 #[test]
-fn nothing_but_unreadable_files_is_an_error_whatever_is_put_up_with() {
+fn nothing_but_unreadable_files_is_an_error_whatever_is_tolerated() {
     let set = Set::new();
     set.file("a/x.jpg", b"?");
     let options = ScanOptions {
@@ -150,11 +149,14 @@ fn nothing_but_unreadable_files_is_an_error_whatever_is_put_up_with() {
 #[test]
 fn files_beyond_the_limits_are_unreadable() {
     let set = Set::small();
-    let limits = Limits {
-        max_bytes: 10,
-        ..Limits::default()
+    let options = ScanOptions {
+        limits: Limits {
+            max_bytes: 10,
+            ..Limits::default()
+        },
+        ..ScanOptions::default()
     };
-    let folder = Folder::index(&set.source(), &limits, &Silent).unwrap();
+    let folder = Folder::index(&set.source(), &options, &Silent).unwrap();
     assert_eq!((folder.photos.len(), folder.unreadable.len()), (0, 10));
 }
 
@@ -186,7 +188,7 @@ fn links_are_followed_and_loops_are_not() {
     assert!(folder.unreadable[0].reason.contains("leads nowhere"));
     let others = ["README", "daisy/dangling.txt"].map(|name| set.root().join(name));
     assert_eq!(
-        (folder.passed_over.others, folder.loose),
+        (folder.skipped.others, folder.loose),
         (others.into(), vec![])
     );
 }
@@ -270,7 +272,7 @@ fn progress_counts_every_file() {
     let set = Set::small();
     set.file("rose/bad.jpg", b"bad");
     let counter = Counter::default();
-    Folder::index(&set.source(), &Limits::default(), &counter).unwrap();
+    Folder::index(&set.source(), &ScanOptions::default(), &counter).unwrap();
     assert_eq!(counter.total.into_inner(), 11);
     assert_eq!(counter.done.into_inner(), 11);
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use flowers::cli::data::SourceArgs;
-use flowers::data::folder::Layout;
-use flowers::data::{Folder, Part, ScanOptions};
+use flowers::data::{Folder, Layout, Part, ScanOptions};
 use flowers::error::Result;
 use flowers::progress::Silent;
 

@@ -114,9 +114,9 @@ fn a_class_of_one_look_is_cut_by_the_shares_all_the_same() {
 
 #[test]
 fn drawn_pictures_are_told_apart() {
-    use flowers::data::sample::{SampleSet, write};
     use flowers::data::{Folder, ScanOptions};
     use flowers::progress::Silent;
+    use flowers::sample::{SampleSet, write};
     let place = tempfile::tempdir().unwrap();
     let set = SampleSet {
         classes: 10,

@@ -72,7 +72,7 @@ fn what_is_in_no_part_of_a_split_class_is_refused() {
     refused(set.scan(), 3, &["don't belong: c;"]);
     set.file("a/notes.txt", b"no photo");
     std::fs::remove_dir_all(set.root().join("c")).unwrap();
-    assert_eq!(set.scan().unwrap().passed_over.others.len(), 1);
+    assert_eq!(set.scan().unwrap().skipped.others.len(), 1);
 }
 
 #[test]
@@ -167,5 +167,5 @@ fn what_lies_around_a_wrapped_part_is_listed() {
     ]);
     set.file("train/notes.txt", b"about");
     let folder = set.scan().unwrap();
-    assert_eq!(folder.passed_over.others, [set.path("train/notes.txt")]);
+    assert_eq!(folder.skipped.others, [set.path("train/notes.txt")]);
 }

@@ -6,10 +6,8 @@ use flowers::cli::data::{MaxBad, SplitArgs};
 use flowers::commands::data;
 use flowers::commands::output::Output;
 use flowers::data::distinct::Why;
-use flowers::data::folder::{Layout, PassedOver};
-use flowers::data::{Folder, Manifest, Part, Photo, Source, Split, SplitOptions};
+use flowers::data::{Folder, Layout, Manifest, Part, Photo, Skipped, Source, Split, SplitOptions};
 use flowers::error::Result;
-use flowers::image::fingerprint::Fingerprint;
 use flowers::labels::Labels;
 use flowers::progress::Silent;
 use proptest::prelude::*;
@@ -264,7 +262,7 @@ fn the_command_writes_the_manifest_and_never_over_a_file() {
 
 /// A folder of `(content, class)` photos that exists in memory only; `salt` changes their names
 /// and so their order.
-fn imagined(photos: &[(u16, usize)], classes: usize, salt: u64) -> Folder {
+fn in_memory(photos: &[(u16, usize)], classes: usize, salt: u64) -> Folder {
     let mut photos: Vec<Photo> = photos
         .iter()
         .enumerate()
@@ -279,7 +277,7 @@ fn imagined(photos: &[(u16, usize)], classes: usize, salt: u64) -> Folder {
                 part: None,
                 width: 64,
                 height: 64,
-                look: Fingerprint::default(),
+                fingerprint: None,
             }
         })
         .collect();
@@ -293,7 +291,7 @@ fn imagined(photos: &[(u16, usize)], classes: usize, salt: u64) -> Folder {
         unreadable: Vec::new(),
         damaged: Vec::new(),
         loose: Vec::new(),
-        passed_over: PassedOver::default(),
+        skipped: Skipped::default(),
         advice: None,
     }
 }
@@ -327,7 +325,7 @@ proptest! {
     fn a_split_is_disjoint_complete_and_stratified(
         photos in photos(), seed: u64, val in 0.05..0.4, test in 0.05..0.4,
     ) {
-        let folder = imagined(&photos, 3, seed);
+        let folder = in_memory(&photos, 3, seed);
         let options = SplitOptions { val, test, seed };
         let Ok(split) = Split::make(&folder, &options) else {
             return Err(TestCaseError::reject("a class became too small"));
@@ -359,7 +357,7 @@ proptest! {
         let options = SplitOptions { seed, ..SplitOptions::default() };
         let mut reversed = photos.clone();
         reversed.reverse();
-        let folders = [imagined(&photos, 3, 1), imagined(&reversed, 3, salt)];
+        let folders = [in_memory(&photos, 3, 1), in_memory(&reversed, 3, salt)];
         let [a, b] = folders.each_ref().map(|folder| Split::make(folder, &options));
         let (Ok(a), Ok(b)) = (a, b) else {
             return Err(TestCaseError::reject("a class became too small"));
@@ -375,7 +373,7 @@ proptest! {
     fn a_new_photo_moves_at_most_one_over_each_border(photos in photos(), seed: u64) {
         let options = SplitOptions { seed, ..SplitOptions::default() };
         let more = [photos.clone(), vec![(9999, 1)]].concat();
-        let folders = [imagined(&photos, 3, 1), imagined(&more, 3, 1)];
+        let folders = [in_memory(&photos, 3, 1), in_memory(&more, 3, 1)];
         let [before, after] = folders.each_ref().map(|folder| Split::make(folder, &options));
         let (Ok(before), Ok(after)) = (before, after) else {
             return Err(TestCaseError::reject("a class became too small"));
@@ -389,7 +387,7 @@ proptest! {
     #[test]
     fn seeds_differ(seed in 0u64..1000) {
         let photos: Vec<(u16, usize)> = (0..120).map(|n| (n, usize::from(n % 2))).collect();
-        let folder = imagined(&photos, 2, 1);
+        let folder = in_memory(&photos, 2, 1);
         let of = |seed| {
             let options = SplitOptions { seed, ..SplitOptions::default() };
             contents(&folder, &Split::make(&folder, &options).unwrap())

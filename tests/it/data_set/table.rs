@@ -3,7 +3,6 @@
 use flowers::data::check::check;
 use flowers::data::{Folder, Part, ScanOptions, Source};
 use flowers::error::Result;
-use flowers::image::Limits;
 use flowers::progress::Silent;
 
 use super::{Set, refused};
@@ -34,7 +33,7 @@ fn a_csv_file_is_a_data_set() {
 }
 
 #[test]
-fn a_split_under_another_name_is_not_passed_over() {
+fn a_split_under_another_name_is_not_ignored() {
     let set = photos();
     let table = "file,label,partition\n0.png,a,train\n1.png,b,train\n2.png,a,test\n";
     let words = ["labels.csv", "the column partition", "rename it to split"];
@@ -70,6 +69,6 @@ fn names_of_files_may_be_composed_otherwise() {
     set.photo("sub/cafe\u{301} 2.png", 2);
     let table = "file,label\ncafe\u{301} 1.png,a\nsub\\caf\u{e9} 2.png,b\n";
     let table = set.file("labels.csv", table.as_bytes());
-    let folder = Folder::index(&Source::from(&*table), &Limits::default(), &Silent).unwrap();
+    let folder = Folder::index(&Source::from(&*table), &ScanOptions::default(), &Silent).unwrap();
     assert_eq!(folder.photos.len(), 2, "{:?}", folder.unreadable);
 }

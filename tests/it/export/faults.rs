@@ -1,8 +1,8 @@
 //! What a writer could get wrong: each such file is refused.
 
 use flowers::bundle::Bundle;
-use flowers::export::onnx::proto::{Attribute, Graph, Initializer, Model, Node};
 use flowers::export::{self, Input, Options};
+use flowers::inference::onnx::proto::{Attribute, Graph, Initializer, Model, Node};
 use flowers::progress::Silent;
 use prost::Message;
 

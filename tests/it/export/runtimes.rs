@@ -1,14 +1,14 @@
 //! The ONNX interpreter and libtorch read every architecture back.
 
-use flowers::engine::Loaded;
 use flowers::export::{self, Input, Options, Verdict};
+use flowers::inference::torchscript::Loaded;
 use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
 
 use super::{bundle, int8};
 use crate::networks::{SIZE, pictures};
 
-/// Asserts that a file of the bundle answers as the engine does; gives the difference of scores.
+/// Asserts that a file of the bundle gives the scores of the model; gives the difference of scores.
 #[track_caller]
 fn verified(format: &str, bundle: &flowers::bundle::Bundle, options: Options) -> f32 {
     let format = export::find(format).unwrap();

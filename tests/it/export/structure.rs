@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use flowers::bundle::Bundle;
-use flowers::export::onnx::proto::{Graph, Model, Node};
 use flowers::export::{self, Input, Options};
+use flowers::inference::onnx::proto::{Graph, Model, Node};
 use flowers::weights::{self, safetensors};
 use prost::Message;
 

@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 
 use flowers::bundle::Bundle;
-use flowers::serving::routes::ROUTES;
 use serde_json::{Value, json};
 
 use crate::http::{Form, Request};
@@ -174,7 +173,17 @@ fn what_there_is_can_be_asked() {
     let description = server.get("/openapi.json").good();
     let paths = description["paths"].as_object().unwrap();
     let described: BTreeSet<&str> = paths.keys().map(String::as_str).collect();
-    assert_eq!(described, BTreeSet::from(ROUTES));
+    let routes = [
+        "/",
+        "/predict",
+        "/feedback",
+        "/labels",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+    ];
+    assert_eq!(described, BTreeSet::from(routes));
     for (path, methods) in paths {
         let (method, responses) = methods.as_object().unwrap().iter().next().unwrap();
         let request = Request::new(if method == "get" { "GET" } else { "POST" }, path);
@@ -256,6 +265,9 @@ fn a_key_is_asked_for_but_not_by_probes() {
         reply.refused(401, "API key");
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     }
+    let delete = |path| Request::new("DELETE", path).send(server.address);
+    delete("/labels").refused(401, "API key");
+    delete("/healthz").refused(405, "method");
     server.predict(&[&rose()]).refused(401, "API key");
     for (name, value) in [
         ("X-API-Key", "second-key"),
@@ -323,9 +335,16 @@ fn below_a_path_nothing_else_answers() {
         .form(form)
         .send(server.address)
         .good();
-    let counted =
-        "flowers_http_requests_total{route=\"/predict\",method=\"POST\",status=\"200\"} 1";
-    assert!(server.get("/our/flowers/metrics").text().contains(counted));
+    let metrics = server.get("/our/flowers/metrics").text();
+    for (labels, count) in [
+        (r#"route="/predict",method="POST",status="200""#, 1),
+        (r#"route="/",method="GET",status="200""#, 1),
+        (r#"route="/",method="GET",status="308""#, 1),
+        (r#"route="other",method="GET",status="404""#, 4),
+    ] {
+        let line = format!("flowers_http_requests_total{{{labels}}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
 }
 
 #[test]
@@ -411,7 +430,7 @@ fn what_makes_no_sense_is_refused_at_once() {
         ("--base-path", "flowers", "/flowers"),
         ("--base-path", "/a b", "/flowers"),
         ("--listen", "/run/x.sock", "unix:"),
-        ("--timeout", "0", "seconds"),
+        ("--timeout", "0", "0.01 to 86400"),
         ("--max-batch", "0", "1 to 1024"),
         ("--max-body", "2GB", "whole number"),
     ] {

@@ -25,7 +25,10 @@ fn a_slash_at_the_end_of_a_path_changes_nothing() {
     assert_eq!(server.get("/x/predict//").status, 404);
     let counted =
         "flowers_http_requests_total{route=\"/predict\",method=\"POST\",status=\"200\"} 2";
-    assert!(server.get("/x/metrics").text().contains(counted));
+    let metrics = server.get("/x/metrics").text();
+    assert!(metrics.contains(counted), "{metrics}");
+    let refused = "flowers_http_requests_total{route=\"/predict\",method=\"GET\",status=\"405\"} 1";
+    assert!(metrics.contains(refused), "{metrics}");
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -301,7 +301,7 @@ fn a_signal_at_any_time_ends_in_order() {
 }
 
 #[test]
-fn new_keys_come_with_a_hangup() {
+fn new_keys_come_with_sighup() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     fs::write(&keys, "old-key\n").unwrap();
@@ -329,7 +329,7 @@ fn new_keys_come_with_a_hangup() {
 }
 
 #[test]
-fn threads_that_work_alone_start_no_team() {
+fn data_parallel_workers_start_no_threads_of_their_own() {
     let server = Server::start(&["--threads", "2"]);
     let threads = || {
         let tasks = fs::read_dir(format!("/proc/{}/task", server.process.id())).unwrap();

@@ -1,4 +1,4 @@
-//! Time, connections, places and memory have an end.
+//! Limits on time, connections, the queue and memory.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -22,7 +22,7 @@ fn a_unix_socket_is_made_and_removed() {
     let reply = Request::get("/labels").over(UnixStream::connect(&path).unwrap());
     assert_eq!(reply.unwrap().status, 200);
     let said = run(["serve", model().to_str().unwrap(), "--listen", &listen]);
-    said.failed(4, &["flowers.sock", "another server listens on it"]);
+    said.failed(4, &["flowers.sock", "another server is listening on it"]);
     assert_eq!(server.stop().code(), Some(0));
     assert!(!path.exists());
 

@@ -3,8 +3,8 @@
 use std::fs;
 
 use flowers::bundle::Bundle;
-use flowers::data::sample::KINDS;
 use flowers::labels::{Labels, flora};
+use flowers::sample::KINDS;
 use serde_json::json;
 
 use crate::http::{Form, Request};

@@ -1,4 +1,4 @@
-//! Runs that are told to go on for more epochs.
+//! Runs that are resumed with another number of epochs.
 
 use std::fs;
 use std::path::Path;

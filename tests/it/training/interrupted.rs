@@ -1,4 +1,4 @@
-//! Runs that are killed, stopped, or diverge, and what becomes of them.
+//! Runs that are killed, stopped, or diverge.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
@@ -282,7 +282,7 @@ fn a_damaged_checkpoint_or_model_is_not_resumed() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_ends_the_run() {
+fn a_loss_that_is_not_finite_ends_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     train(photos(), &out, &["--lr", "1e30"]).failed(1, &["loss", "lower --lr"]);

@@ -183,7 +183,7 @@ fn what_auto_came_to_is_written_down() {
         .unwrap()
         .0
         .manifest;
-    assert_eq!(manifest.recipe.unwrap()["weights"], "none");
+    assert_eq!(manifest.recipe.unwrap().weights(), Some("none"));
 
     // Resuming knows of it, repeating needs no "auto".
     fs::remove_file(out.join("report.html")).unwrap();

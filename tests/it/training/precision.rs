@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 
+use flowers::device::Device;
 use flowers::training::{Algorithm, Mode, Network, Optimizer, Precision};
 use flowers::weights::StateDict;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use super::model_bytes;
 use crate::networks::{SIZE, graph, weights};
@@ -19,13 +20,14 @@ fn stepped(precision: Precision) -> (Vec<f32>, StateDict) {
         .with_precision(precision);
     tch::manual_seed(3);
     let side = SIZE as i64;
-    let pixels = Tensor::randn([8, 3, side, side], (Kind::Float, Device::Cpu));
+    let pixels = Tensor::randn([8, 3, side, side], (Kind::Float, tch::Device::Cpu));
     let labels = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 5, 6, 7]);
     let logits = network.forward(&pixels, Mode::Train).unwrap();
     assert_eq!(logits.kind(), Kind::Float);
     let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
     let mut optimizer = Optimizer::new(Algorithm::Sgd, network.trainable(), 0.0).unwrap();
-    optimizer.step(&loss, 1.0).unwrap();
+    let gradients = optimizer.gradients(&loss).unwrap();
+    optimizer.apply(gradients, 1.0).unwrap();
     let logits = Vec::<f32>::try_from(logits.flatten(0, -1)).unwrap();
     (logits, network.state_dict().unwrap())
 }

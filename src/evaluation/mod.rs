@@ -1,0 +1,5 @@
+//! Models measured on data sets.
+
+mod predictions;
+
+pub use predictions::predictions;

@@ -1,0 +1,227 @@
+//! Runs networks: what every backend answers, and the table of them.
+
+mod cpu;
+pub mod onnx;
+mod precision;
+pub mod torchscript;
+
+use std::fmt;
+
+pub use cpu::Cpu;
+pub use precision::{Arithmetic, Kernels, Precision};
+pub use torchscript::{resolve_device, set_threads};
+
+use crate::bundle::Bundle;
+use crate::device::Device;
+use crate::error::Result;
+use crate::graph::{InferenceGraph, NodeId};
+use crate::image::Preprocessing;
+
+/// A network that is ready to run, on several threads at a time.
+pub trait Backend: Send + Sync {
+    /// Scores of a batch, float32 row-major `(n, classes)`: logits, unless the network itself ends in
+    /// a softmax.
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::error::Error::Data) with [`NonFinite`](crate::error::NonFinite) as its
+    /// context when a score is infinite or NaN;
+    /// [`Error::Environment`](crate::error::Error::Environment) when memory runs out.
+    fn logits(&self, images: Images<'_>) -> Result<Vec<f32>>;
+
+    fn classes(&self) -> usize;
+
+    /// Height and width of the images in pixels.
+    fn image_size(&self) -> usize;
+
+    /// How it computes.
+    fn execution(&self) -> Execution;
+
+    /// A batch size of at least `images` that costs no more than its kernels make of it: where odd
+    /// batches are slower, the next even one.
+    fn efficient_batch(&self, images: usize) -> usize {
+        images
+    }
+
+    /// Computes once in each batch size up to `largest` for which kernels are chosen at their first
+    /// use.
+    ///
+    /// # Errors
+    /// As [`Backend::logits`].
+    fn warm_up(&self, _largest: usize) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A network that also gives the values of some of its nodes: what calibration measures.
+pub trait Observe {
+    /// The values of the observed nodes, in their order, for a batch.
+    ///
+    /// # Errors
+    /// As [`Backend::logits`].
+    fn values(&self, images: Images<'_>) -> Result<Vec<NodeValues>>;
+}
+
+/// A batch of images of a network's size.
+#[derive(Debug, Clone, Copy)]
+pub enum Images<'a> {
+    /// 8-bit RGB `(n, size, size, 3)`, as [`Preprocessing::fit`] makes them.
+    Rgb8(&'a [u8]),
+    /// float32 planes `(n, 3, size, size)`, normalised.
+    Normalised(&'a [f32]),
+}
+
+/// Values of a node for a batch: float32 with the channels innermost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeValues {
+    pub channels: usize,
+    pub values: Vec<f32>,
+}
+
+/// How a network should compute.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub device: Device,
+    pub precision: Precision,
+    pub kernels: Kernels,
+}
+
+impl Options {
+    /// Float32 on the CPU.
+    pub fn cpu() -> Self {
+        Self::float32(Device::Cpu)
+    }
+
+    /// Float32, with the fastest kernels of the device.
+    pub fn float32(device: Device) -> Self {
+        Self {
+            device,
+            precision: Precision::Float32,
+            kernels: Kernels::Auto,
+        }
+    }
+}
+
+/// How a network computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Execution {
+    pub device: Device,
+    pub arithmetic: Arithmetic,
+    /// Whether the processor computes in that precision, rather than in float32 that is rounded.
+    pub native: bool,
+    /// Whether convolutions, residuals and activations are one kernel.
+    pub fused: bool,
+}
+
+/// For a person: the precision, what is unusual about it, and the kernels.
+impl fmt::Display for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernels = if self.fused { "fused" } else { "plain" };
+        write!(f, "{} with {kernels} kernels", self.arithmetic)?;
+        if self.arithmetic == Arithmetic::EmulatedBfloat16 {
+            f.write_str(
+                " (emulated: this processor has no bfloat16, so it is no faster than float32)",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A backend of the table.
+pub struct Kind {
+    pub name: &'static str,
+    /// One line for the help.
+    pub summary: &'static str,
+    /// What of it this machine has.
+    ///
+    /// # Errors
+    /// Why it can't be used here, and the remedy.
+    pub status: fn() -> Result<String>,
+    /// For networks of model files; `None` where it runs exported files alone.
+    networks: Option<Networks>,
+}
+
+/// What a backend makes of a network.
+struct Networks {
+    load: fn(&InferenceGraph, &Preprocessing, &Options) -> Result<Box<dyn Backend>>,
+    observe: Option<
+        fn(&InferenceGraph, &Preprocessing, &Options, &[NodeId]) -> Result<Box<dyn Observe>>,
+    >,
+}
+
+/// Every backend, the fastest first.
+pub const BACKENDS: &[Kind] = &[
+    Kind {
+        name: "torchscript",
+        summary: "libtorch, with oneDNN's fused kernels on x86; every precision and device",
+        status: torchscript::status,
+        networks: Some(Networks {
+            load: |network, preprocessing, options| {
+                let session = torchscript::Session::new(network, preprocessing, options)?;
+                Ok(Box::new(session))
+            },
+            observe: Some(|network, preprocessing, options, nodes| {
+                let observer = torchscript::Observer::new(network, preprocessing, options, nodes)?;
+                Ok(Box::new(observer))
+            }),
+        }),
+    },
+    Kind {
+        name: "onnx",
+        summary: "exported ONNX files, operator by operator, to verify them",
+        status: onnx::status,
+        networks: None,
+    },
+];
+
+/// Loads a network with the first backend that this machine has.
+///
+/// # Errors
+/// [`Error::Usage`](crate::error::Error::Usage) for a precision that the network or the device can't
+/// have; [`Error::Environment`](crate::error::Error::Environment) when no backend can be used here.
+pub fn load(
+    network: &InferenceGraph,
+    preprocessing: &Preprocessing,
+    options: &Options,
+) -> Result<Box<dyn Backend>> {
+    let networks = first(|networks| Some(networks.load))?;
+    networks(network, preprocessing, options)
+}
+
+/// Loads the network of a model file; its weights are dropped as soon as they are packed.
+///
+/// # Errors
+/// As [`load`], and [`Error::Data`](crate::error::Error::Data) when the weights do not fit the
+/// architecture.
+pub fn load_bundle(bundle: Bundle, options: &Options) -> Result<Box<dyn Backend>> {
+    let preprocessing = bundle.manifest.preprocessing.clone();
+    load(&bundle.into_network()?, &preprocessing, options)
+}
+
+/// Loads a network to observe the values of some nodes.
+///
+/// # Errors
+/// As [`load`].
+pub fn observe(
+    network: &InferenceGraph,
+    preprocessing: &Preprocessing,
+    options: &Options,
+    nodes: &[NodeId],
+) -> Result<Box<dyn Observe>> {
+    let observe = first(|networks| networks.observe)?;
+    observe(network, preprocessing, options, nodes)
+}
+
+/// What the first usable backend that has it offers.
+fn first<T>(offer: impl Fn(&Networks) -> Option<T>) -> Result<T> {
+    let mut refused = None;
+    for kind in BACKENDS {
+        let Some(offered) = kind.networks.as_ref().and_then(&offer) else {
+            continue;
+        };
+        match (kind.status)() {
+            Ok(_) => return Ok(offered),
+            Err(cause) => refused = refused.or(Some(cause)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| anyhow::anyhow!("no backend runs networks")))
+}

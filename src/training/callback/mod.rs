@@ -1,0 +1,58 @@
+//! Callbacks of a training run: they follow its events and can't change its result.
+
+mod csv;
+mod forecast;
+mod log;
+mod tensorboard;
+
+pub use csv::Csv;
+pub use forecast::Forecast;
+pub use log::{Log, lines};
+pub use tensorboard::TensorBoard;
+
+use super::checkpoint::Running;
+use super::phase::Phase;
+use crate::error::Result;
+use crate::metrics::Epoch;
+
+/// What happens in a run.
+pub enum Event<'a> {
+    /// A phase begins, or goes on after a resume.
+    Phase { phase: &'a Phase },
+    /// The training half of an epoch begins, or goes on after `done` of its images.
+    Training {
+        /// Counted from 1, through all phases.
+        epoch: usize,
+        phase: &'a Phase,
+        images: usize,
+        done: usize,
+        /// Images of the validation half.
+        validated: usize,
+        /// Epochs that follow, if none is stopped early.
+        epochs_after: usize,
+    },
+    /// A training step was taken.
+    Batch { images: usize, running: &'a Running },
+    /// The validation half of an epoch begins.
+    Validating { images: usize },
+    /// A batch was validated.
+    Validated { images: usize },
+    /// An epoch is over; the last row of the history is its own.
+    Epoch { history: &'a [Epoch] },
+}
+
+/// A listener of a run.
+pub trait Callback {
+    /// Called for every event, in order.
+    ///
+    /// # Errors
+    /// Ends the run, e.g. when a file can't be written.
+    fn on_event(&mut self, event: &Event<'_>) -> Result<()>;
+}
+
+impl Callback for Vec<Box<dyn Callback>> {
+    fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
+        self.iter_mut()
+            .try_for_each(|callback| callback.on_event(event))
+    }
+}

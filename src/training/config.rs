@@ -1,0 +1,242 @@
+//! The configuration of a run: complete, checked, and stored with everything that the run writes.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::optimizer::Algorithm;
+use super::phase::{Frozen, Inputs, LayerName, Phase};
+use super::precision::Precision;
+use super::recipe::{Recipe, Trains};
+use super::schedule::Scheduler;
+use crate::data::SplitOptions;
+use crate::device::DeviceChoice;
+use crate::error::Result;
+use crate::models::{self, Architecture, Head};
+
+/// A complete, checked configuration. As TOML it is a `--config` file that repeats the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Config {
+    pub arch: &'static Architecture,
+    pub recipe: &'static Recipe,
+    pub weights: WeightsSource,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_sha256: Option<String>,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub lr: f64,
+    pub optimizer: Algorithm,
+    pub scheduler: Scheduler,
+    pub warmup: f64,
+    pub weight_decay: f64,
+    pub label_smoothing: f64,
+    pub dropout: f64,
+    /// The first layer that is trained; `None` trains all.
+    #[serde(with = "freeze_until")]
+    pub freeze_until: Option<LayerName>,
+    pub class_weights: bool,
+    /// Epochs without improvement that end a phase; 0 for never.
+    pub early_stop: usize,
+    pub image_size: usize,
+    pub workers: usize,
+    pub threads: usize,
+    pub device: DeviceChoice,
+    /// Absent in configurations written before mixed precision existed.
+    #[serde(default)]
+    pub precision: Precision,
+    pub seed: u64,
+    pub val: f64,
+    pub test: f64,
+    pub max_bad: f64,
+    pub checkpoint_minutes: f64,
+}
+
+/// Where initial weights come from, as `--weights` names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum WeightsSource {
+    /// Pretrained weights of the architecture.
+    Imagenet,
+    /// Random initialisation.
+    None,
+    /// Pretrained weights if they are available, else random initialisation.
+    Auto,
+    File(PathBuf),
+}
+
+impl WeightsSource {
+    /// What `--weights` takes besides a file.
+    pub const KEYWORDS: [&str; 3] = ["imagenet", "none", "auto"];
+}
+
+impl From<String> for WeightsSource {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "imagenet" => Self::Imagenet,
+            "none" => Self::None,
+            "auto" => Self::Auto,
+            _ => Self::File(text.into()),
+        }
+    }
+}
+
+impl From<WeightsSource> for String {
+    fn from(source: WeightsSource) -> Self {
+        source.to_string()
+    }
+}
+
+impl fmt::Display for WeightsSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Imagenet => f.write_str("imagenet"),
+            Self::None => f.write_str("none"),
+            Self::Auto => f.write_str("auto"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// `--freeze-until` as text: a layer, or `none`.
+pub(super) mod freeze_until {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::LayerName;
+    use crate::error::Result;
+
+    const NONE: &str = "none";
+
+    pub fn parse(text: String) -> Option<LayerName> {
+        (text != NONE).then(|| LayerName::new(text))
+    }
+
+    pub fn serialize<S: Serializer>(
+        layer: &Option<LayerName>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(layer.as_ref().map_or(NONE, LayerName::as_str))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<LayerName>, D::Error> {
+        String::deserialize(deserializer).map(parse)
+    }
+}
+
+impl Config {
+    /// The phases of the run, in order.
+    pub fn phases(&self) -> Vec<Phase> {
+        let templates = self.recipe.phases.iter();
+        templates
+            .map(|template| Phase {
+                name: template.name,
+                epochs: self.epochs,
+                learning_rate: template.lr_factor * self.lr,
+                inputs: Inputs::Photos((self.recipe.augmentations)(self.image_size as u32)),
+                frozen: match (&template.trains, &self.freeze_until) {
+                    (Trains::Classifier, _) => Frozen::Backbone,
+                    (Trains::Unfrozen, Some(layer)) => Frozen::Before(layer.clone()),
+                    (Trains::Unfrozen, None) => Frozen::Nothing,
+                },
+            })
+            .collect()
+    }
+
+    /// How the photos are split.
+    pub fn split_options(&self) -> SplitOptions {
+        SplitOptions {
+            val: self.val,
+            test: self.test,
+            seed: self.seed,
+        }
+    }
+
+    /// The network to build for this many classes.
+    pub fn model_options(&self, classes: usize) -> models::Options {
+        models::Options {
+            classes,
+            image_size: self.image_size,
+            head: Head {
+                hidden: self.recipe.hidden,
+                dropout: self.dropout,
+            },
+        }
+    }
+
+    /// The configuration as a `--config` file.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::Settings;
+
+    /// What flowers 0.1 wrote before there was a choice of precision.
+    const OLD: &str = r#"
+arch = "mobilenet_v2"
+recipe = "two-phase"
+weights = "photos/weights.pth"
+epochs = 3
+batch-size = 16
+lr = 0.0001
+optimizer = "adam"
+scheduler = "constant"
+warmup = 0.0
+weight-decay = 0.0
+label-smoothing = 0.0
+dropout = 0.2
+freeze-until = "features.14"
+class-weights = false
+early-stop = 0
+image-size = 96
+workers = 2
+threads = 2
+device = "cpu"
+seed = 7
+val = 0.15
+test = 0.15
+max-bad = 0.01
+checkpoint-minutes = 10.0
+"#;
+
+    #[test]
+    fn configurations_of_older_runs_load_and_keep_their_form() {
+        let config: Config = toml::from_str(OLD).unwrap();
+        assert_eq!(config.arch.head, "classifier.1");
+        assert_eq!(
+            config.weights,
+            WeightsSource::File("photos/weights.pth".into())
+        );
+        assert_eq!(config.freeze_until, Some(LayerName::new("features.14")));
+        let with_precision = OLD.replace("seed", "precision = \"float32\"\nseed");
+        assert_eq!(config.to_toml().unwrap(), with_precision.trim_start());
+    }
+
+    #[test]
+    fn keywords_are_no_files() {
+        for keyword in WeightsSource::KEYWORDS {
+            let source = WeightsSource::from(keyword.to_owned());
+            assert!(!matches!(source, WeightsSource::File(_)), "{keyword}");
+            assert_eq!(source.to_string(), keyword);
+        }
+    }
+
+    #[test]
+    fn two_phase_trains_the_classifier_and_then_the_last_stage() {
+        let settings = Settings {
+            recipe: Some("two-phase".into()),
+            lr: Some(0.5),
+            ..Settings::default()
+        };
+        let [head, fine_tune] = settings.resolve().unwrap().phases().try_into().unwrap();
+        assert_eq!((head.learning_rate, head.frozen), (5.0, Frozen::Backbone));
+        assert_eq!(fine_tune.learning_rate, 0.5);
+        assert_eq!(fine_tune.frozen, Frozen::Before(LayerName::new("layer4")));
+    }
+}

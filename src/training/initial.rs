@@ -1,0 +1,304 @@
+//! The parameters that training starts from: pretrained weights, a file, or random ones.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint;
+use super::config::{Config, WeightsSource};
+use crate::bundle;
+use crate::error::{Error, Result, shown, some};
+use crate::graph::{Graph, Parameter, is_below};
+use crate::models::{Architecture, pretrained};
+use crate::names::{nearest, plain};
+use crate::progress::Progress;
+use crate::weights::{self, Dtype, StateDict, hashed, without_prefix};
+
+/// What `--weights` refers to, read but not yet fitted to a network.
+pub enum InitialWeights {
+    Random {
+        /// Set if the user did not ask for random initialisation.
+        warning: Option<String>,
+    },
+    File {
+        path: PathBuf,
+        sha256: String,
+        weights: StateDict,
+    },
+}
+
+/// Where the parameters of a network come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    Random,
+    File {
+        path: PathBuf,
+        /// Prefix that was removed from the names of the parameters.
+        prefix: String,
+        /// Whether the classifier is that of the file rather than a random one.
+        with_classifier: bool,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::File {
+            path,
+            prefix,
+            with_classifier,
+        } = self
+        else {
+            return f.write_str("random initialisation");
+        };
+        let prefix = match prefix.as_str() {
+            "" => String::new(),
+            prefix => format!(" (prefix {} removed)", shown(prefix)),
+        };
+        let classifier = match with_classifier {
+            true => "with its classifier",
+            false => "with a new classifier",
+        };
+        write!(f, "{}{prefix}, {classifier}", shown(path))
+    }
+}
+
+impl InitialWeights {
+    /// Reads what `--weights` refers to. `None` if it has to be downloaded first, which can wait
+    /// until everything else has been checked: see [`InitialWeights::download`].
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a word that is neither a keyword nor a file, [`Error::Data`] for a file
+    /// that holds no weights or is not the one that the configuration was written for,
+    /// [`Error::Environment`] for weights that the user has to get.
+    pub fn read(config: &Config, progress: &dyn Progress) -> Result<Option<Self>> {
+        match &config.weights {
+            WeightsSource::None => Ok(Some(Self::Random { warning: None })),
+            WeightsSource::Imagenet | WeightsSource::Auto => {
+                match config.arch.source.is_downloaded() {
+                    true => Ok(None),
+                    false => Self::download(config, progress).map(Some),
+                }
+            }
+            WeightsSource::File(named) => {
+                let path = bundle::located(named.clone());
+                if !path.exists()
+                    && let Some(mistake) = mistaken(&named.display().to_string())
+                {
+                    return Err(mistake.into());
+                }
+                Self::of_file(path, config).map(Some)
+            }
+        }
+    }
+
+    /// Pretrained weights, downloaded if they are not in the cache.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when they can't be downloaded and `--weights` is not `auto`.
+    pub fn download(config: &Config, progress: &dyn Progress) -> Result<Self> {
+        match pretrained::fetch(&config.arch.source, progress) {
+            Ok(path) => Self::of_file(path, config),
+            Err(cause) if config.weights == WeightsSource::Auto => Ok(Self::Random {
+                warning: Some(format!(
+                    "TRAINING FROM SCRATCH, accuracy on real photos will be lower: {cause:#}"
+                )),
+            }),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    fn of_file(path: PathBuf, config: &Config) -> Result<Self> {
+        let weights = weights::read(&path)?;
+        if let Some((what, remedy)) = unsuitable(&weights) {
+            let message = format!("{} {what}: give {remedy}", shown(&path));
+            return Err(Error::Data(message).into());
+        }
+        let sha256 = hashed::of_file(&path)
+            .map_err(|cause| Error::Data(format!("can't read {}: {cause}", shown(&path))))?;
+        match &config.weights_sha256 {
+            Some(expected) if *expected != sha256 => Err(Error::Data(format!(
+                "{} is not the file that the configuration was written for: its SHA-256 is \
+                 {sha256}, not {expected}; give the same file, or choose this one with --weights",
+                shown(&path)
+            ))
+            .into()),
+            _ => Ok(Self::File {
+                path,
+                sha256,
+                weights,
+            }),
+        }
+    }
+
+    /// Records in the configuration what `auto` came to and the file's hash, so that the
+    /// configuration repeats the run.
+    pub fn record(&self, config: &mut Config) {
+        let (source, sha256) = match self {
+            Self::Random { .. } => (WeightsSource::None, None),
+            Self::File { sha256, .. } => (WeightsSource::Imagenet, Some(sha256.clone())),
+        };
+        if config.weights == WeightsSource::Auto {
+            config.weights = source;
+        }
+        config.weights_sha256 = sha256;
+    }
+
+    /// Parameters for a graph. The classifier is taken from the file if it fits, and is random
+    /// otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when a file does not fit the network, listing what is missing, unexpected,
+    /// or of another shape.
+    pub fn parameters(self, config: &Config, graph: &Graph) -> Result<(StateDict, Origin)> {
+        let random = graph.initialise(config.seed);
+        let Self::File { path, weights, .. } = self else {
+            return Ok((random, Origin::Random));
+        };
+        let is_known = |name: &str| random.contains_key(name);
+        let (stored, prefix) = without_prefix(weights, is_known);
+        let with_classifier = fits_classifier(config.arch, graph, &stored);
+        let (weights, mismatch) = fitted(config.arch, graph, stored, random, with_classifier);
+        if let Some(mismatch) = mismatch.described() {
+            let message = format!(
+                "{} does not fit {}: parameters {mismatch}; give weights of this architecture, or \
+                 choose the --arch that they belong to",
+                shown(path),
+                config.arch.name,
+            );
+            return Err(Error::Data(message).into());
+        }
+        let origin = Origin::File {
+            path,
+            prefix,
+            with_classifier,
+        };
+        Ok((weights, origin))
+    }
+}
+
+/// Why weights can't be trained from, and what to give instead.
+fn unsuitable(weights: &StateDict) -> Option<(&'static str, &'static str)> {
+    let is_checkpoint = weights
+        .keys()
+        .any(|name| name.starts_with(checkpoint::NETWORK));
+    let is_int8 = weights.values().any(|tensor| tensor.dtype() == Dtype::I8);
+    if is_checkpoint {
+        Some((
+            "is the checkpoint of a run",
+            "the model.safetensors beside it",
+        ))
+    } else if is_int8 {
+        Some(("is an int8 model", "the float model that it was made from"))
+    } else {
+        None
+    }
+}
+
+/// What a word that is no file was probably meant to be; `None` if it looks like a file's name.
+fn mistaken(named: &str) -> Option<Error> {
+    const FILES: [&str; 6] = ["pth", "pt", "safetensors", "ckpt", "bin", "th"];
+    let extension = Path::new(named).extension().and_then(|e| e.to_str());
+    if extension.is_some_and(|extension| FILES.contains(&extension)) {
+        return None;
+    }
+    let word = plain(named);
+    let is_one_of = |words: &[&str]| words.contains(&&*word);
+    let meant = if is_one_of(&["random", "scratch", "no", "false", "null"]) {
+        Some("none")
+    } else if ["imagenet", "default", "pretrained"]
+        .iter()
+        .any(|part| word.contains(part))
+        || is_one_of(&["true", "yes"])
+    {
+        Some("imagenet")
+    } else {
+        nearest(named, WeightsSource::KEYWORDS)
+    };
+    let is_word = !named.contains(['.', '/', '\\']);
+    let meant = match meant {
+        Some(meant) => format!(", did you mean {meant}?"),
+        None if is_word => ".".into(),
+        None => return None,
+    };
+    Some(Error::Usage(format!(
+        "--weights {named:?}: there is no such file{meant} Choices: {}, or a .pth or .safetensors \
+         file",
+        WeightsSource::KEYWORDS.join(", ")
+    )))
+}
+
+fn in_classifier(architecture: &Architecture, parameter: &Parameter) -> bool {
+    is_below(&parameter.name, architecture.head)
+}
+
+/// Whether stored weights have the whole classifier of a graph.
+fn fits_classifier(architecture: &Architecture, graph: &Graph, stored: &StateDict) -> bool {
+    let mut parameters = graph
+        .parameters()
+        .filter(|p| in_classifier(architecture, p));
+    parameters.all(|p| stored.get(&p.name).is_some_and(|t| t.shape == p.shape))
+}
+
+/// Stored parameters for a graph, and what does not fit. Without its stored classifier, the graph
+/// gets the random one.
+fn fitted(
+    architecture: &Architecture,
+    graph: &Graph,
+    mut stored: StateDict,
+    mut random: StateDict,
+    with_classifier: bool,
+) -> (StateDict, Mismatch) {
+    let mut weights = StateDict::new();
+    let mut mismatch = Mismatch::default();
+    for parameter in graph.parameters() {
+        let is_new = in_classifier(architecture, &parameter) && !with_classifier;
+        let (name, shape) = (parameter.name, parameter.shape);
+        let initial = random.remove(&name);
+        let tensor = match stored.remove(&name) {
+            _ if is_new => initial,
+            Some(tensor) if tensor.shape == shape => Some(tensor),
+            Some(tensor) => {
+                let line = format!("{name} {:?} instead of {shape:?}", tensor.shape);
+                mismatch.misshaped.push(line);
+                None
+            }
+            // Files from before PyTorch 0.4.1 do not count batches.
+            None if name.ends_with(".num_batches_tracked") => initial,
+            None => {
+                mismatch.missing.push(name.clone());
+                None
+            }
+        };
+        weights.extend(tensor.map(|tensor| (name, tensor)));
+    }
+    let rest = stored.into_iter().map(|(name, _)| name);
+    let unexpected = rest.filter(|name| !is_below(name, architecture.head));
+    mismatch.unexpected = unexpected.collect();
+    (weights, mismatch)
+}
+
+/// Parameters that keep a file from fitting a network.
+#[derive(Default)]
+struct Mismatch {
+    missing: Vec<String>,
+    unexpected: Vec<String>,
+    misshaped: Vec<String>,
+}
+
+impl Mismatch {
+    fn described(&self) -> Option<String> {
+        let kinds = [
+            ("missing", &self.missing),
+            ("unexpected", &self.unexpected),
+            ("of another shape", &self.misshaped),
+        ];
+        let lines: Vec<String> = kinds
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(kind, names)| {
+                let listed = some(names.iter().map(shown));
+                format!("{} {kind} ({listed})", names.len())
+            })
+            .collect();
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
+}

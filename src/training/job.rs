@@ -1,0 +1,35 @@
+//! What a run trains on, and the flag that stops it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::run::Run;
+use crate::data::{Photo, Undecodable};
+use crate::error::Error;
+use crate::image::Limits;
+
+/// A run with its photos.
+pub struct Job<'a> {
+    pub run: &'a Run,
+    pub photos: Arc<[Photo]>,
+    /// Counts the photos that are left out because they can't be decoded.
+    pub undecodable: Arc<Undecodable>,
+    /// Indices of the training photos.
+    pub train: &'a [usize],
+    /// Indices of the validation photos, which choose the best epoch.
+    pub val: &'a [usize],
+    pub limits: Limits,
+    /// Set by Ctrl-C: the batch is finished, the run saved.
+    pub stop: &'a AtomicBool,
+}
+
+impl Job<'_> {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn interrupted(&self) -> anyhow::Error {
+        let stopped = Error::Interrupted("stopped".into());
+        self.run.explain_interruption(stopped.into())
+    }
+}

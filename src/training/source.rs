@@ -1,0 +1,123 @@
+//! Where the batches of a phase come from: photos, or whatever else gives a network its values.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::network::{Activations, Network};
+use crate::data::loader::{Loader, Transform};
+use crate::data::{Photo, Undecodable};
+use crate::error::Result;
+use crate::image::augment::Augmentations;
+use crate::image::{Limits, Preprocessing};
+use crate::torch::Normalise;
+
+/// A data set as batches on the network's device.
+pub trait BatchSource {
+    /// The batches of one pass over `order`, indices of photos in the data set. The batches depend
+    /// on the order and the pass alone, so a pass can be resumed with the rest of its order.
+    fn batches<'a>(
+        &'a self,
+        network: &'a Network,
+        order: Vec<usize>,
+        pass: Pass,
+    ) -> Result<Box<dyn Batches + 'a>>;
+}
+
+/// What a pass over the data set is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Training, with the random augmentations of this epoch, counted from 0.
+    Train { epoch: u64 },
+    /// Evaluation, without augmentations.
+    Evaluate,
+}
+
+/// The batches of a pass. The iterator ends after the first error.
+pub trait Batches: Iterator<Item = Result<DeviceBatch>> {
+    /// Time spent waiting for batches so far.
+    fn waited(&self) -> Duration;
+}
+
+/// A batch that a network can run on.
+pub struct DeviceBatch {
+    /// Index of the first node that is still to be run.
+    pub first: usize,
+    /// The values that it starts from; see [`Network::forward_range`].
+    pub values: Activations,
+    /// Class ids (n).
+    pub labels: Vec<i64>,
+}
+
+/// Photos, decoded and transformed ahead by worker threads. They stay 8-bit until they are on the
+/// device.
+pub struct PhotoSource {
+    pub photos: Arc<[Photo]>,
+    /// Counts the photos that are left out because they can't be decoded.
+    pub undecodable: Arc<Undecodable>,
+    pub preprocessing: Preprocessing,
+    pub augmentations: Augmentations,
+    pub limits: Limits,
+    pub batch_size: usize,
+    pub workers: usize,
+    pub seed: u64,
+}
+
+impl BatchSource for PhotoSource {
+    fn batches<'a>(
+        &'a self,
+        network: &'a Network,
+        order: Vec<usize>,
+        pass: Pass,
+    ) -> Result<Box<dyn Batches + 'a>> {
+        let (augmentations, epoch) = match pass {
+            Pass::Train { epoch } => (Some(self.augmentations.clone()), epoch),
+            Pass::Evaluate => (None, 0),
+        };
+        let transform = Transform {
+            limits: self.limits,
+            preprocessing: self.preprocessing.clone(),
+            augmentations,
+            seed: self.seed,
+            epoch,
+        };
+        let photos = Arc::clone(&self.photos);
+        let loader = Loader::new(photos, order, self.batch_size, transform, self.workers)?;
+        Ok(Box::new(PhotoBatches {
+            loader: loader.tolerating(&self.undecodable),
+            network,
+            normalise: Normalise::new(&self.preprocessing, network.device()),
+        }))
+    }
+}
+
+struct PhotoBatches<'a> {
+    loader: Loader,
+    network: &'a Network,
+    normalise: Normalise,
+}
+
+impl Iterator for PhotoBatches<'_> {
+    type Item = Result<DeviceBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = match self.loader.next()? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(error)),
+        };
+        let pixels = self.normalise.pixels(&batch.pixels, batch.size);
+        let values = pixels.and_then(|pixels| self.network.input(&pixels));
+        let labels = batch.labels.clone();
+        self.loader.recycle(batch);
+        Some(values.map(|values| DeviceBatch {
+            first: 0,
+            values,
+            labels,
+        }))
+    }
+}
+
+impl Batches for PhotoBatches<'_> {
+    fn waited(&self) -> Duration {
+        self.loader.waited()
+    }
+}

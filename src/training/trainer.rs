@@ -1,0 +1,275 @@
+//! The epochs of a phase: training, validation, and saving in between.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tch::Tensor;
+
+use super::callback::{Callback, Event};
+use super::checkpoint::State;
+use super::config::Config;
+use super::job::Job;
+use super::network::{Mode, Network};
+use super::optimizer::Optimizer;
+use super::phase::{Inputs, Phase};
+use super::schedule::Schedule;
+use super::source::{BatchSource, Pass, PhotoSource};
+use super::step::Step;
+use super::tensors::{self, torch};
+use crate::data::loader::epoch_order;
+use crate::error::{Error, Result, shown};
+use crate::metrics::{Epoch, Evaluation, Predictions};
+
+/// A phase with all that trains it.
+pub(super) struct Trainer<'a> {
+    job: &'a Job<'a>,
+    config: &'a Config,
+    phase: &'a Phase,
+    source: Box<dyn BatchSource>,
+    pub network: &'a Network,
+    pub optimizer: Optimizer,
+}
+
+/// The training half of an epoch, since it started or was resumed.
+struct TrainingHalf {
+    /// That of the last step.
+    learning_rate: f64,
+    images: u64,
+    elapsed: Duration,
+    /// Time in which the network waited for photos.
+    waited: Duration,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer with a new optimizer over the layers of the network that are not frozen.
+    pub fn new(job: &'a Job<'a>, phase: &'a Phase, network: &'a Network) -> Result<Self> {
+        let config = job.run.config();
+        let parameters = network.trainable();
+        Ok(Self {
+            job,
+            config,
+            phase,
+            source: source(job, phase),
+            network,
+            optimizer: Optimizer::new(config.optimizer, parameters, config.weight_decay)?,
+        })
+    }
+
+    /// Trains for an epoch, or for the rest of one, and validates.
+    pub fn epoch(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<Epoch> {
+        let started = Instant::now();
+        let trained = self.train(state, callback)?;
+        let (validated, waited) = self.validate(state, callback)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let waited = (trained.waited + waited).as_secs_f64();
+        Ok(Epoch {
+            epoch: state.history.len() + 1,
+            phase: self.phase.name.into(),
+            learning_rate: trained.learning_rate,
+            train_loss: state.running.loss(),
+            train_accuracy: state.running.accuracy(),
+            val_loss: validated.loss,
+            val_accuracy: validated.accuracy,
+            images_per_second: trained.images as f64 / trained.elapsed.as_secs_f64(),
+            waiting: waited / seconds,
+            seconds,
+        })
+    }
+
+    fn train(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<TrainingHalf> {
+        let (config, network) = (self.config, self.network);
+        let epoch = state.history.len();
+        let order = order(self.job.train, config.batch_size, config.seed, epoch);
+        let schedule = self.schedule(state, order.len());
+        let rest = order[(state.batch * config.batch_size).min(order.len())..].to_vec();
+        let images = rest.len() as u64;
+        let pass = Pass::Train {
+            epoch: epoch as u64,
+        };
+        let mut batches = self.source.batches(network, rest, pass)?;
+        let step = Step {
+            network,
+            class_weights: class_weights(self.job, network)?,
+            label_smoothing: config.label_smoothing,
+        };
+        callback.on_event(&self.training(state, order.len()))?;
+
+        let started = Instant::now();
+        let mut last_save = started;
+        let last_step = self.optimizer.taken().saturating_sub(1);
+        let mut learning_rate = schedule.learning_rate(last_step as usize);
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            let count = batch.labels.len();
+            if count < config.batch_size.min(2) {
+                // The others can't be decoded; a single photo has no batch statistics.
+                state.batch += 1;
+                continue;
+            }
+            let seed = step_seed(config.seed, epoch, state.batch);
+            learning_rate = schedule.learning_rate(self.optimizer.taken() as usize);
+            let result = step.take(batch, seed, learning_rate, &mut self.optimizer)?;
+            if !result.loss.is_finite() {
+                let what = format!("the loss became {}", result.loss);
+                return Err(self.diverged(&what, state, state.batch + 1));
+            }
+            state.end_batch(count, result.loss, result.correct);
+            callback.on_event(&Event::Batch {
+                images: count,
+                running: &state.running,
+            })?;
+            self.save_if_stopped(state)?;
+            let minutes = config.checkpoint_minutes;
+            if minutes > 0.0 && last_save.elapsed().as_secs_f64() > minutes * 60.0 {
+                self.save(state)?;
+                last_save = Instant::now();
+            }
+        }
+        Ok(TrainingHalf {
+            learning_rate,
+            images,
+            elapsed: started.elapsed(),
+            waited: batches.waited(),
+        })
+    }
+
+    /// Measures the network on the validation photos, and how long it waited for them.
+    fn validate(
+        &self,
+        state: &State,
+        callback: &mut dyn Callback,
+    ) -> Result<(Evaluation, Duration)> {
+        let (val, network) = (self.job.val, self.network);
+        let mut batches = self.source.batches(network, val.to_vec(), Pass::Evaluate)?;
+        callback.on_event(&Event::Validating { images: val.len() })?;
+        let mut predictions = Predictions::new(self.job.run.manifest().labels.clone());
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            if batch.labels.is_empty() {
+                continue;
+            }
+            let logits = network.logits(batch.first, batch.values, Mode::Evaluate)?;
+            let classes = logits.size()[1] as usize;
+            let logits = tensors::values(&logits)?;
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(self.diverged("a validation logit is not finite", state, state.batch));
+            }
+            for (&label, row) in batch.labels.iter().zip(logits.chunks(classes)) {
+                predictions.push(label as usize, row)?;
+            }
+            callback.on_event(&Event::Validated {
+                images: batch.labels.len(),
+            })?;
+            self.save_if_stopped(state)?;
+        }
+        Ok((Evaluation::of(&predictions)?, batches.waited()))
+    }
+
+    /// Writes a checkpoint, unless the network is not finite: the last good one is kept then.
+    pub fn save(&self, state: &State) -> Result<()> {
+        if !self.network.is_finite()? {
+            return Err(self.diverged("a parameter is not finite", state, state.batch));
+        }
+        let (network, optimizer) = (self.network, &self.optimizer);
+        self.job.run.save_checkpoint(state, network, optimizer)
+    }
+
+    fn save_if_stopped(&self, state: &State) -> Result<()> {
+        if !self.job.is_stopped() {
+            return Ok(());
+        }
+        self.save(state)?;
+        Err(self.job.interrupted())
+    }
+
+    fn schedule(&self, state: &State, images: usize) -> Schedule {
+        Schedule {
+            scheduler: self.config.scheduler,
+            peak: self.phase.learning_rate,
+            epochs: self.phase.epochs,
+            steps_per_epoch: images.div_ceil(self.config.batch_size),
+            warmup: self.config.warmup,
+            plateau: state.plateau,
+        }
+    }
+
+    /// The event that announces the training half of an epoch.
+    fn training(&self, state: &State, images: usize) -> Event<'_> {
+        let phases = self.config.phases();
+        let epochs = phases.iter().skip(state.phase).map(|phase| phase.epochs);
+        Event::Training {
+            epoch: state.history.len() + 1,
+            phase: self.phase,
+            images,
+            done: state.batch * self.config.batch_size,
+            validated: self.job.val.len(),
+            epochs_after: epochs.sum::<usize>().saturating_sub(state.phase_epoch + 1),
+        }
+    }
+
+    fn diverged(&self, what: &str, state: &State, batch: usize) -> anyhow::Error {
+        Error::Gate(format!(
+            "training diverged: {what} in epoch {}, batch {batch}; train again with a lower --lr or \
+             with --warmup; the last good checkpoint is still in {}",
+            state.history.len() + 1,
+            shown(self.job.run.folder())
+        ))
+        .into()
+    }
+}
+
+fn source(job: &Job<'_>, phase: &Phase) -> Box<dyn BatchSource> {
+    let config = job.run.config();
+    match &phase.inputs {
+        Inputs::Photos(augmentations) => Box::new(PhotoSource {
+            photos: Arc::clone(&job.photos),
+            undecodable: Arc::clone(&job.undecodable),
+            preprocessing: job.run.manifest().preprocessing.clone(),
+            augmentations: augmentations.clone(),
+            limits: job.limits,
+            batch_size: config.batch_size,
+            workers: config.workers,
+            seed: config.seed,
+        }),
+    }
+}
+
+/// The photos of an epoch in random order. A last batch of a single photo is left out, as it has
+/// no batch statistics.
+fn order(photos: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<usize> {
+    let order = epoch_order(photos.len(), seed, epoch as u64);
+    let mut order: Vec<usize> = order.into_iter().map(|index| photos[index]).collect();
+    if order.len() > 1 && order.len() % batch_size == 1 {
+        order.pop();
+    }
+    order
+}
+
+/// Inverse class frequencies with mean 1 over the photos, float32 `(classes)`.
+fn class_weights(job: &Job<'_>, network: &Network) -> Result<Option<Tensor>> {
+    if !job.run.config().class_weights {
+        return Ok(None);
+    }
+    let mut counts = vec![0usize; job.run.manifest().labels.len()];
+    for &index in job.train {
+        counts[job.photos[index].class] += 1;
+    }
+    let mean = job.train.len() as f32 / counts.len() as f32;
+    let weights: Vec<f32> = counts.iter().map(|&n| mean / n.max(1) as f32).collect();
+    let weights = torch(Tensor::f_from_slice(&weights))?;
+    torch(weights.f_to_device(network.device().into())).map(Some)
+}
+
+/// The seed of a step's dropout. The state of libtorch's generator can't be saved, so every step
+/// seeds it anew.
+fn step_seed(seed: u64, epoch: usize, batch: usize) -> i64 {
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update((epoch as u64).to_le_bytes())
+        .chain_update((batch as u64).to_le_bytes())
+        .finalize();
+    let mut first = [0u8; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_le_bytes(first)
+}

@@ -1,0 +1,179 @@
+//! Backends against the training network, which computes each operator on its own.
+
+use flowers::device::Device;
+use flowers::graph::passes::{for_inference, fuse};
+use flowers::graph::{Activation, Builder, Conv2d, Graph, InferenceGraph, Op};
+use flowers::image::Preprocessing;
+use flowers::inference::{self, Images, Kernels, Options, Precision};
+use flowers::models::ARCHITECTURES;
+use flowers::training;
+
+use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, weights};
+
+/// One architecture of each kind of block.
+const FAMILIES: [&str; 4] = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0"];
+
+fn logits(graph: &Graph, options: Options, n: usize) -> Vec<f32> {
+    let network = InferenceGraph::float(graph, &weights(graph)).unwrap();
+    let preprocessing = Preprocessing::imagenet(SIZE as u32);
+    let backend = inference::load(&network, &preprocessing, &options).unwrap();
+    let fused = cfg!(target_arch = "x86_64") && options.kernels == Kernels::Auto;
+    assert_eq!(backend.execution().fused, fused);
+    backend.logits(Images::Rgb8(&pictures(n, SIZE))).unwrap()
+}
+
+/// Logits of the training network for the same pictures.
+fn reference(graph: &Graph, n: usize) -> Vec<f32> {
+    let preprocessing = Preprocessing::imagenet(SIZE as u32);
+    let planes = preprocessing.planes(&pictures(n, SIZE));
+    let network = training::Network::new(graph.clone(), &weights(graph), Device::Cpu).unwrap();
+    let x = tch::Tensor::from_slice(&planes).reshape([n as i64, 3, SIZE as i64, SIZE as i64]);
+    let y = network.forward(&x, training::Mode::Evaluate).unwrap();
+    Vec::<f32>::try_from(y.flatten(0, -1)).unwrap()
+}
+
+/// The largest difference, relative to the largest logit.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let largest = b.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    apart.fold(0.0f32, f32::max) / largest
+}
+
+fn options(precision: Precision, kernels: Kernels) -> Options {
+    Options {
+        device: Device::Cpu,
+        precision,
+        kernels,
+    }
+}
+
+#[test]
+fn every_architecture_compiled_both_ways_agrees_with_its_operators() {
+    for architecture in FAMILIES {
+        let graph = graph(architecture);
+        let expected = reference(&graph, 3);
+        for kernels in [Kernels::Plain, Kernels::Auto] {
+            let found = logits(&graph, options(Precision::Float32, kernels), 3);
+            let apart = difference(&found, &expected);
+            assert!(apart < 1e-4, "{architecture} {kernels:?}: {apart}");
+            let found = logits(&graph, options(Precision::Bfloat16, kernels), 3);
+            let apart = difference(&found, &expected);
+            assert!(apart < 0.1, "{architecture} bfloat16 {kernels:?}: {apart}");
+            assert!(apart > 1e-5, "{architecture} is not rounded");
+        }
+    }
+}
+
+#[test]
+fn integer_kernels_give_what_rounded_floats_give() {
+    for architecture in FAMILIES {
+        let graph = graph(architecture);
+        let network = quantized(&InferenceGraph::float(&graph, &weights(&graph)).unwrap());
+        let preprocessing = Preprocessing::imagenet(SIZE as u32);
+        let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
+            let options = options(Precision::Auto, kernels);
+            let backend = inference::load(&network, &preprocessing, &options).unwrap();
+            backend.logits(Images::Rgb8(&pictures(27, SIZE))).unwrap()
+        });
+        let apart = difference(&fused, &plain);
+        assert!(apart < 0.05, "{architecture}: {apart}");
+    }
+}
+
+/// Set in the process that the test below starts: other tests share the memory of this one.
+#[cfg(target_os = "linux")]
+const ALONE: &str = "FLOWERS_TEST_ALONE";
+
+/// Elsewhere the system does not tell how much memory is in use.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_over_a_hundred_thousand_predictions() {
+    if std::env::var_os(ALONE).is_some() {
+        return a_hundred_thousand_predictions();
+    }
+    let name = "inference::memory_does_not_grow_over_a_hundred_thousand_predictions";
+    let alone = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(ALONE, "1")
+        .env("OMP_NUM_THREADS", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&alone.stdout);
+    assert!(
+        alone.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+/// A convolution that adds its own input, which must not be overwritten while it is read.
+fn small() -> Graph {
+    let (mut g, x) = Builder::new(12);
+    let x = g.conv2d("a", x, Conv2d::new(8, 3).stride(2));
+    let x = g.activation("relu", x, Activation::Relu);
+    let y = g.conv2d("b", x, Conv2d::new(8, 3));
+    let x = g.add("add", x, y);
+    let x = g.global_avg_pool("pool", x);
+    let x = g.flatten("flat", x);
+    let x = g.linear("fc", x, 3);
+    g.finish(x).unwrap()
+}
+
+#[test]
+fn what_is_convolved_is_not_overwritten() {
+    let graph = small();
+    let float = InferenceGraph::float(&graph, &weights(&graph)).unwrap();
+    for network in [quantized(&float), float] {
+        let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
+            let options = options(
+                match network.quantized() {
+                    Some(_) => Precision::Int8,
+                    None => Precision::Float32,
+                },
+                kernels,
+            );
+            let preprocessing = preprocessing(&network);
+            let backend = inference::load(&network, &preprocessing, &options).unwrap();
+            backend.logits(Images::Rgb8(&pictures(2, 12))).unwrap()
+        });
+        let apart = difference(&fused, &plain);
+        assert!(apart < 0.05, "{apart}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn a_hundred_thousand_predictions() {
+    let graph = small();
+    let float = InferenceGraph::float(&graph, &weights(&graph)).unwrap();
+    for network in [quantized(&float), float] {
+        let options = options(Precision::Auto, Kernels::Auto);
+        let backend = inference::load(&network, &preprocessing(&network), &options).unwrap();
+        let batches = [pictures(1, 12), pictures(11, 12)];
+        let resident = || flowers::memory::resident().unwrap();
+        let mut before = u64::MAX;
+        for round in 0..50_000 {
+            // Batches of one and of many take turns, as a server's do.
+            let batch = &batches[usize::from(round % 10 == 0)];
+            backend.logits(Images::Rgb8(batch)).unwrap();
+            if round == 5_000 {
+                before = resident();
+            }
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 2 << 20, "{grown} bytes more");
+    }
+}
+
+#[test]
+fn no_activation_or_sum_of_the_known_networks_is_left() {
+    for architecture in ARCHITECTURES {
+        let graph = fuse(&for_inference(&graph(architecture.name)));
+        let left: Vec<&str> = graph
+            .nodes()
+            .iter()
+            .filter(|n| matches!(n.op, Op::Activation(_) | Op::Add | Op::BatchNorm2d(_)))
+            .map(|n| &*n.name)
+            .collect();
+        assert!(left.is_empty(), "{}: {left:?}", architecture.name);
+    }
+}
