@@ -95,5 +95,9 @@ mod tests {
             QuantizationParameters::covering(0.5, 5.1),
             QuantizationParameters::covering(0.0, 5.1)
         );
+        assert_eq!(
+            QuantizationParameters::covering(-5.1, -0.5),
+            QuantizationParameters::covering(-5.1, 0.0)
+        );
     }
 }

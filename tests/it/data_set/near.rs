@@ -88,6 +88,31 @@ fn photos_that_look_the_same_are_in_one_part() {
 }
 
 #[test]
+fn a_class_of_one_look_is_cut_by_the_shares_all_the_same() {
+    let set = Set::new();
+    for (class, content) in [("a", 0), ("b", 100)] {
+        let photo = scene(content, 240, 200);
+        for step in 0..10 {
+            let smaller = resize(&photo, 96 + 6 * step, 80 + 5 * step, FilterType::Lanczos3);
+            smaller
+                .save(set.path(format!("{class}/{step}.png")))
+                .unwrap();
+        }
+    }
+    let folder = set.scan().unwrap();
+    let options = SplitOptions {
+        val: 0.3,
+        test: 0.1,
+        seed: 0,
+    };
+    let split = Split::make(&folder, &options).unwrap();
+    assert_eq!(
+        [0, 1].map(|class| split.counts(&folder, class)),
+        [[6, 3, 1]; 2]
+    );
+}
+
+#[test]
 fn drawn_pictures_are_told_apart() {
     use flowers::data::{Folder, ScanOptions};
     use flowers::progress::Silent;
