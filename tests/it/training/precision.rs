@@ -61,7 +61,7 @@ fn a_step_in_bfloat16_is_the_step_in_float32_but_for_rounding() {
 #[test]
 fn evaluation_is_in_float32() {
     let side = SIZE as i64;
-    let pixels = Tensor::full([2, 3, side, side], 0.5, (Kind::Float, Device::Cpu));
+    let pixels = Tensor::full([2, 3, side, side], 0.5, (Kind::Float, tch::Device::Cpu));
     let logits = |precision| {
         let graph = graph("resnet18");
         let weights = weights(&graph);
