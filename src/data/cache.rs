@@ -41,6 +41,17 @@ pub(super) struct Findings {
     pub fingerprint: Option<Fingerprint>,
 }
 
+impl Findings {
+    /// Without what only decoding tells.
+    pub fn of_header(self) -> Self {
+        Self {
+            warnings: Vec::new(),
+            fingerprint: None,
+            ..self
+        }
+    }
+}
+
 /// A file at a moment: another path, size or time is another key.
 pub(super) struct Stamp {
     key: Hash,

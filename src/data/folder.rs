@@ -73,8 +73,8 @@ impl Folder {
     }
 
     /// Reads every file once, in parallel, except those that the cache knows, and looks at it as
-    /// closely as the options say. The result does not depend on the number of threads, nor on the
-    /// cache but for what it knows beyond [`Depth::Headers`](super::scan::Depth::Headers).
+    /// closely as the options say. The result depends neither on the number of threads nor on what
+    /// the cache knows.
     ///
     /// Hidden files, what systems leave behind, and files that are not named like images and don't
     /// begin like one are skipped. Links to files and folders are followed; one that leads back to

@@ -105,6 +105,10 @@ impl<'a> Scan<'a> {
                 });
             }
         };
+        let findings = match self.options.depth {
+            Depth::Headers => findings.of_header(),
+            Depth::Pixels => findings,
+        };
         let warnings: Vec<String> = findings.warnings.iter().map(ToString::to_string).collect();
         let damage = (!warnings.is_empty()).then(|| Unreadable {
             path: file.path.clone(),
@@ -237,7 +241,7 @@ mod tests {
         );
         forge(folder.path());
         assert_eq!(with(Depth::Pixels, false), (9999, true));
-        assert_eq!(with(Depth::Headers, false), (9999, true));
+        assert_eq!(with(Depth::Headers, false), (9999, false));
         assert_eq!(with(Depth::Pixels, true), (64, true), "read again");
         assert_eq!(with(Depth::Pixels, false), (64, true), "and kept");
     }

@@ -25,7 +25,7 @@ pub fn groups(photos: &[Photo], indices: &[usize]) -> Vec<Vec<usize>> {
         let cell = fingerprint.cell();
         for neighbour in neighbours(cell) {
             for &other in cells.get(&neighbour).into_iter().flatten() {
-                if forest.root(at) != forest.root(other) && resembles(other) {
+                if resembles(other) {
                     forest.join(at, other);
                 }
             }

@@ -39,7 +39,7 @@ impl Undecodable {
         }
         if found.len() >= self.allowed {
             let message = format!(
-                "{}: {}; it is one more than the {} undecodable photos that are tolerated: remove \
+                "{}: {}; it is one more undecodable photo than the {} that are tolerated: remove \
                  them (`flowers data check` lists them), or raise --max-bad",
                 shown(&photo.path),
                 photo.reason,
@@ -97,7 +97,7 @@ mod tests {
         }
         let error = undecodable.add(photo("c")).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), 3);
-        let words = "c: broken; it is one more than the 2 undecodable photos";
+        let words = "c: broken; it is one more undecodable photo than the 2 that";
         assert!(error.to_string().starts_with(words), "{error}");
         assert_eq!(undecodable.found(), [photo("a"), photo("b")]);
         assert_eq!(*told.lock().unwrap(), [PathBuf::from("b"), "a".into()]);

@@ -412,5 +412,5 @@ fn a_photo_that_only_decoding_finds_to_be_broken_is_left_out_and_told_of() {
     );
     let html = fs::read_to_string(report.join("report.html")).unwrap();
     assert!(html.contains("rose/broken.png"));
-    eval(&["--max-bad", "0"]).failed(3, &["rose/broken.png", "checksum", "--max-bad"]);
+    eval(&["--max-bad", "0"]).failed(3, &["rose/broken.png", "broken PNG", "--max-bad"]);
 }

@@ -116,7 +116,12 @@ fn one_photo_too_many_is_named_whatever_the_number_of_workers() {
     let folder = headers(&set);
     let order: Vec<usize> = (0..10).collect();
     for workers in [1, 4] {
-        let words = ["rose/0.png", "checksum", "one more than the 2", "--max-bad"];
+        let words = [
+            "rose/0.png",
+            "broken PNG",
+            "than the 2 that are tolerated",
+            "--max-bad",
+        ];
         refused(load(&folder, &order, workers), 3, &words);
     }
     let strict = Loader::new(
@@ -127,7 +132,7 @@ fn one_photo_too_many_is_named_whatever_the_number_of_workers() {
         2,
     );
     let strict: Result<Vec<Batch>> = strict.unwrap().collect();
-    refused(strict, 3, &["daisy/1.png", "checksum"]);
+    refused(strict, 3, &["daisy/1.png", "broken PNG"]);
 }
 
 #[test]
