@@ -19,7 +19,7 @@ const SUFFIX: &str = ".part";
 /// # Errors
 /// [`Error::Environment`] when the folder can't be written to or the disk is full; the
 /// temporary file is removed.
-pub fn write_atomically(
+pub(crate) fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
@@ -40,7 +40,7 @@ pub fn write_atomically(
 ///
 /// # Errors
 /// Those of [`write_atomically`], and what `check` says; no file is left then.
-pub fn write_checked<T>(
+pub(crate) fn write_checked<T>(
     path: &Path,
     content: &[u8],
     check: impl FnOnce(&Path) -> Result<T>,
@@ -91,7 +91,7 @@ fn persist(part: NamedTempFile, path: &Path) -> io::Result<()> {
 }
 
 /// Removes the unfinished files that killed processes left in a folder.
-pub fn remove_parts(folder: &Path) {
+pub(crate) fn remove_parts(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
@@ -105,7 +105,7 @@ pub fn remove_parts(folder: &Path) {
 ///
 /// # Errors
 /// [`Error::Environment`] naming the file and the reason.
-pub fn check_writable(path: &Path) -> Result<()> {
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
     let probe = tempfile::Builder::new()
         .prefix(PREFIX)
         .tempfile_in(folder_of(path));
@@ -113,7 +113,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
 }
 
 /// Whether a lock failed because the file system has none, as some network ones.
-pub fn has_no_locks(cause: &io::Error) -> bool {
+pub(crate) fn has_no_locks(cause: &io::Error) -> bool {
     #[cfg(unix)]
     if cause.raw_os_error() == Some(libc::ENOLCK) {
         return true;
@@ -125,7 +125,7 @@ pub fn has_no_locks(cause: &io::Error) -> bool {
 ///
 /// # Errors
 /// [`Error::Usage`], and those of [`check_writable`].
-pub fn check_replaceable(out: &Path, model: &Path, force: bool) -> Result<()> {
+pub(crate) fn check_replaceable(out: &Path, model: &Path, force: bool) -> Result<()> {
     let refused = |why: &str| Err(Error::Usage(format!("{} {why}", shown(out))).into());
     let same = out.canonicalize().ok().zip(model.canonicalize().ok());
     if out.exists() && !out.is_file() {
@@ -149,7 +149,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// The folder `name` for what can be made or downloaded again: in the one that `FLOWERS_CACHE` names,
 /// else in `flowers` in the platform's cache folder; `None` where there is none.
-pub fn cache_folder(name: &str) -> Option<PathBuf> {
+pub(crate) fn cache_folder(name: &str) -> Option<PathBuf> {
     let base = match std::env::var_os("FLOWERS_CACHE").filter(|folder| !folder.is_empty()) {
         Some(folder) => folder.into(),
         None => {
@@ -164,7 +164,7 @@ pub fn cache_folder(name: &str) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`Error::Data`] naming the file and the reason.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path)
         .map_err(|cause| Error::Data(format!("can't read {}: {cause}", shown(path))).into())
 }
@@ -173,7 +173,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`Error::Environment`] naming the folder and the reason.
-pub fn create_folder(path: &Path) -> Result<()> {
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path)
         .map_err(|cause| Error::Environment(format!("can't create {}: {cause}", shown(path))))
         .context("the output folder must be writable")

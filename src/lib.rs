@@ -10,30 +10,32 @@
 //!
 //! Only `torch`, `training` and the backends of `inference` know libtorch (`tch`).
 
+#![warn(unreachable_pub)]
+
 pub mod bundle;
 pub mod cli;
 pub mod commands;
 pub mod data;
 pub mod device;
 pub mod error;
-pub mod evaluation;
+mod evaluation;
 pub mod export;
-pub mod files;
+mod files;
 pub mod graph;
 pub mod image;
 pub mod inference;
 pub mod labels;
-pub mod machine;
+mod machine;
 pub mod memory;
 pub mod metrics;
 pub mod models;
-pub mod names;
+mod names;
 pub mod progress;
-pub mod quantization;
+mod quantization;
 pub mod report;
 pub mod sample;
 pub mod serving;
-pub mod torch;
+mod torch;
 pub mod training;
-pub mod values;
+mod values;
 pub mod weights;

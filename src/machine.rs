@@ -1,12 +1,12 @@
 //! The machine that the program runs on.
 
 /// Cores that the program may use: those of the machine, or of its container's share.
-pub fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What the processor calls itself where the system tells, else its architecture.
-pub fn processor() -> String {
+pub(crate) fn processor() -> String {
     let facts = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = facts.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;

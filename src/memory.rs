@@ -18,7 +18,7 @@ mod allocator {
     /// faulting their pages in again costs more than the arithmetic of some layers. Not in huge
     /// pages: those gain 3%, and what is resident creeps up for minutes while the kernel makes them.
     #[unsafe(export_name = "malloc_conf")]
-    pub static OPTIONS: &[u8] = b"dirty_decay_ms:-1,muzzy_decay_ms:-1\0";
+    pub(super) static OPTIONS: &[u8] = b"dirty_decay_ms:-1,muzzy_decay_ms:-1\0";
 
     /// The arena of threads that give memory back, once it is made.
     static RETURNING: OnceLock<Option<c_uint>> = OnceLock::new();

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// An entry of a table, chosen by its name.
-pub trait Named {
+pub(crate) trait Named {
     fn name(&self) -> &'static str;
 }
 
@@ -11,7 +11,7 @@ pub trait Named {
 ///
 /// # Errors
 /// [`Error::Usage`] with the nearest name and all that there are.
-pub fn find<T: Named>(kind: &str, table: &'static [T], name: &str) -> Result<&'static T> {
+pub(crate) fn find<T: Named>(kind: &str, table: &'static [T], name: &str) -> Result<&'static T> {
     let found = table.iter().find(|entry| entry.name() == name);
     found.ok_or_else(|| unknown(kind, name, table.iter().map(Named::name)).into())
 }
@@ -20,7 +20,7 @@ pub fn find<T: Named>(kind: &str, table: &'static [T], name: &str) -> Result<&'s
 const ALIKE: f64 = 0.8;
 
 /// The name that was probably meant: the same but for case and punctuation, or nearly the same.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = plain(name);
     known
         .into_iter()
@@ -31,13 +31,17 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// The letters and digits of a name, in lower case.
-pub fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let kept = name.chars().filter(|c| c.is_alphanumeric());
     kept.flat_map(char::to_lowercase).collect()
 }
 
 /// [`Error::Usage`] for a name that is not on the list, with the nearest one and the whole list.
-pub fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
+pub(crate) fn unknown<'a>(
+    kind: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Error {
     let known: Vec<&str> = known.into_iter().collect();
     let meant = nearest(name, known.iter().copied());
     let meant = meant.map_or(".".into(), |meant| format!(", did you mean {meant}?"));

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 const UNBOUNDED: u64 = u32::MAX as u64;
 
 /// A parser of whole numbers within a range.
-pub fn whole<T: TryFrom<u64>>(
+pub(crate) fn whole<T: TryFrom<u64>>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
     move |text| {
@@ -26,12 +26,12 @@ pub fn whole<T: TryFrom<u64>>(
 ///
 /// # Errors
 /// A description of what is expected.
-pub fn count(text: &str) -> Result<usize, String> {
+pub(crate) fn count(text: &str) -> Result<usize, String> {
     whole(0..=u64::MAX)(text)
 }
 
 /// A number of things, e.g. `1 epoch` and `2 epochs`.
-pub fn plural(count: usize, noun: &str) -> String {
+pub(crate) fn plural(count: usize, noun: &str) -> String {
     let ending = match count {
         1 => "",
         _ if noun.ends_with("tch") => "es",
@@ -44,7 +44,7 @@ pub fn plural(count: usize, noun: &str) -> String {
 ///
 /// # Errors
 /// As [`count`].
-pub fn seed(text: &str) -> Result<u64, String> {
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
     whole(0..=u64::MAX)(text)
 }
 
@@ -52,12 +52,12 @@ pub fn seed(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// As [`count`].
-pub fn number(text: &str) -> Result<f64, String> {
+pub(crate) fn number(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "expected a number".into())
 }
 
 /// A parser of numbers within a range.
-pub fn real(
+pub(crate) fn real(
     range: RangeInclusive<f64>,
 ) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
     move |text| match text.parse() {
@@ -73,7 +73,7 @@ pub fn real(
 ///
 /// # Errors
 /// As [`count`].
-pub fn fraction(text: &str) -> Result<f64, String> {
+pub(crate) fn fraction(text: &str) -> Result<f64, String> {
     real(0.0..=1.0)(text)
 }
 

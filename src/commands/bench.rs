@@ -53,7 +53,7 @@ struct Figure {
 /// # Errors
 /// [`Error::Data`] for a model that can't be used, [`Error::Usage`] for an architecture that is
 /// not known or a precision that the model can't have.
-pub fn run(args: &BenchArgs) -> Result<()> {
+pub(super) fn run(args: &BenchArgs) -> Result<()> {
     let subject = Subject::of(args)?;
     let device = compute::set_up(&args.compute)?;
     let progress = Bar::new();

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::models::ARCHITECTURES;
 use crate::training::recipe::RECIPES;
 
-pub fn run(args: &CompletionsArgs) -> Result<()> {
+pub(super) fn run(args: &CompletionsArgs) -> Result<()> {
     let mut script = Vec::new();
     generate(args.shell, &mut command(), "flowers", &mut script);
     let script = String::from_utf8(script)?;

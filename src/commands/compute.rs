@@ -12,17 +12,17 @@ use crate::machine;
 ///
 /// # Errors
 /// When this machine lacks the device.
-pub fn set_up(args: &Compute) -> Result<Device> {
+pub(super) fn set_up(args: &Compute) -> Result<Device> {
     with_threads(args.device, threads(args))
 }
 
 /// Threads that the arguments ask for: one a core unless they say.
-pub fn threads(args: &Compute) -> usize {
+pub(super) fn threads(args: &Compute) -> usize {
     args.threads.map_or_else(machine::cores, usize::from)
 }
 
 /// As [`set_up`], with a number of threads.
-pub fn with_threads(device: DeviceChoice, threads: usize) -> Result<Device> {
+pub(super) fn with_threads(device: DeviceChoice, threads: usize) -> Result<Device> {
     inference::set_threads(threads);
     inference::resolve_device(device)
 }
@@ -31,7 +31,11 @@ pub fn with_threads(device: DeviceChoice, threads: usize) -> Result<Device> {
 ///
 /// # Errors
 /// Those of [`set_up`] and [`inference::load_bundle`].
-pub fn load(args: &Compute, bundle: Bundle, precision: Precision) -> Result<Box<dyn Backend>> {
+pub(super) fn load(
+    args: &Compute,
+    bundle: Bundle,
+    precision: Precision,
+) -> Result<Box<dyn Backend>> {
     let options = Options {
         device: set_up(args)?,
         precision,

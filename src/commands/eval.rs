@@ -30,7 +30,7 @@ use crate::training::Run;
 ///
 /// # Errors
 /// [`Error::Gate`] after the whole report when a threshold is missed.
-pub fn run(args: &EvalArgs) -> Result<()> {
+pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let source = args.source.named()?;
     let (bundle, _) = Bundle::read(&args.model)?;
     let manifest = &bundle.manifest.clone();

@@ -3,7 +3,7 @@
 use crate::evaluation::Measured;
 
 /// The measurement as a person reads it.
-pub fn text(measured: &Measured) -> String {
+pub(super) fn text(measured: &Measured) -> String {
     let e = &measured.evaluation;
     let [low, high] = e.accuracy_interval;
     // Of three classes, the right one is always among the first three.

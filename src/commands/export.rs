@@ -38,7 +38,7 @@ struct Exported {
 /// [`Error::Usage`] for options that the format has no use for, or an output that is there;
 /// [`Error::Data`] for a model or photos that can't be used; [`Error::Gate`] when the file does not
 /// give the model's answers; [`Error::Environment`] when it can't be written.
-pub fn run(args: &ExportArgs) -> Result<()> {
+pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let format = export::find(&args.format)?;
     let options = options(format, args)?;
     files::check_replaceable(&args.out, &args.model, args.force)?;

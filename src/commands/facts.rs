@@ -13,20 +13,20 @@ use crate::report::Fact;
 use crate::training::WeightsSource;
 
 /// A heading that names the data set, such as `resnet18 on photos`.
-pub fn title(manifest: &Manifest, data: &Source) -> String {
+pub(super) fn title(manifest: &Manifest, data: &Source) -> String {
     let root = data.root();
     let absolute = std::path::absolute(&root).unwrap_or(root);
     let name = absolute.file_name().map_or_else(|| data.to_string(), shown);
     format!("{} on {name}", manifest.architecture)
 }
 
-pub fn fact(name: &'static str, value: impl Into<String>) -> Fact {
+pub(super) fn fact(name: &'static str, value: impl Into<String>) -> Fact {
     let value = value.into();
     Fact { name, value }
 }
 
 /// What training started from, if the model file records it.
-pub fn starting_weights(manifest: &Manifest) -> Option<Fact> {
+pub(super) fn starting_weights(manifest: &Manifest) -> Option<Fact> {
     let record = manifest.recipe.as_ref()?;
     let weights = match WeightsSource::from(record.weights()?.to_owned()) {
         WeightsSource::None => "random, trained from scratch".into(),
@@ -39,13 +39,13 @@ pub fn starting_weights(manifest: &Manifest) -> Option<Fact> {
 }
 
 /// Which photos were measured on, and how many.
-pub fn measured_on(part: Option<Part>, photos: usize) -> Fact {
+pub(super) fn measured_on(part: Option<Part>, photos: usize) -> Fact {
     let part = part.map_or("all", Part::name);
     fact("Measured on", format!("{photos} photos ({part})"))
 }
 
 /// The processor, how many of its threads computed, and the device when that is another.
-pub fn processor(device: Device, threads: usize) -> Fact {
+pub(super) fn processor(device: Device, threads: usize) -> Fact {
     let threads = match threads {
         1 => "1 thread".into(),
         n => format!("{n} threads"),
@@ -61,13 +61,13 @@ pub fn processor(device: Device, threads: usize) -> Fact {
 }
 
 /// The day and minute, in UTC.
-pub fn date(now: SystemTime) -> Fact {
+pub(super) fn date(now: SystemTime) -> Fact {
     let now = DateTime::<Utc>::from(now);
     fact("Date", now.format("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 /// A duration as people say it: `850 ms`, `3.2 s`, `2 min 09 s`, `1 h 05 min`.
-pub fn duration(name: &'static str, took: Duration) -> Fact {
+pub(super) fn duration(name: &'static str, took: Duration) -> Fact {
     let seconds = took.as_secs();
     let value = match seconds {
         0 => format!("{} ms", took.as_millis()),

@@ -22,7 +22,7 @@ use crate::training::recipe::RECIPES;
 /// # Errors
 /// [`crate::error::Error::Usage`] for something that is neither an architecture nor a file,
 /// [`crate::error::Error::Data`] for a broken model file.
-pub fn run(args: &InfoArgs) -> Result<()> {
+pub(super) fn run(args: &InfoArgs) -> Result<()> {
     let mut output = Output::stdout(args.json);
     if args.backends {
         return backends(&mut output);

@@ -8,7 +8,7 @@ use crate::cli::man::ManArgs;
 use crate::error::{Error, Result, shown};
 use crate::files;
 
-pub fn run(args: &ManArgs) -> Result<()> {
+pub(super) fn run(args: &ManArgs) -> Result<()> {
     let folder = &args.folder;
     files::create_folder(folder)?;
     clap_mangen::generate_to(Cli::command(), folder).map_err(|cause| {

@@ -9,7 +9,7 @@ use crate::evaluation::parts::PartPhotos;
 use crate::progress::Progress;
 
 /// As [`Folder::scan`], with [`ScanOptions::cached`].
-pub fn scan(
+pub(super) fn scan(
     source: &Source,
     max_bad: f64,
     depth: Depth,
@@ -19,20 +19,20 @@ pub fn scan(
 }
 
 /// Prints what there is to know of the photos of a part.
-pub fn warn(photos: &PartPhotos) {
+pub(super) fn warn(photos: &PartPhotos) {
     if let Some(warning) = &photos.warning {
         note(format_args!("warning: {warning}"));
     }
 }
 
 /// Tolerates as many undecodable photos as the scan has left of `max_bad`, and warns of each.
-pub fn tolerated(folder: &Folder, max_bad: f64) -> Arc<Undecodable> {
+pub(super) fn tolerated(folder: &Folder, max_bad: f64) -> Arc<Undecodable> {
     let warn = |photo: &Unreadable| note(format_args!("warning: {}", skipped(photo)));
     Arc::new(Undecodable::allowing(folder.tolerated(max_bad), warn))
 }
 
 /// What there is to say of a photo that is left out.
-pub fn skipped(photo: &Unreadable) -> String {
+pub(super) fn skipped(photo: &Unreadable) -> String {
     format!(
         "skipped a photo that can't be decoded, {} ({})",
         shown(&photo.path),

@@ -35,7 +35,7 @@ const STDIN: &str = "-";
 /// # Errors
 /// [`Error::Data`] for a model that can't be used, and after all answers when some files could
 /// not be read.
-pub fn run(args: &PredictArgs) -> Result<()> {
+pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let (bundle, _) = Bundle::read(&args.model)?;
     let files = listed(&args.files)?;
     let manifest = bundle.manifest.clone();

@@ -35,7 +35,7 @@ const SAMPLES: u32 = 300;
 /// # Errors
 /// [`Error::Gate`] when the accuracy drops too far whatever layers stay float; nothing is written
 /// then, as with any other error.
-pub fn run(args: &QuantizeArgs) -> Result<()> {
+pub(super) fn run(args: &QuantizeArgs) -> Result<()> {
     check(args)?;
     let (bundle, _) = Bundle::read(&args.model)?;
     if bundle.manifest.quantization.is_some() {

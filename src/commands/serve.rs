@@ -29,7 +29,7 @@ const PORT: &str = "PORT";
 /// # Errors
 /// [`Error::Usage`] for invalid values; [`Error::Environment`] when it can't listen;
 /// those of loading the model.
-pub fn run(args: &ServeArgs) -> Result<()> {
+pub(super) fn run(args: &ServeArgs) -> Result<()> {
     start_log(args.log_format);
     let config = config(args)?;
     let runtime = runtime::Builder::new_multi_thread()

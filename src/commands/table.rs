@@ -2,7 +2,7 @@
 
 /// Columns as wide as their widest cell below a row of heads. Numbers are flush right, a column
 /// that holds anything else is flush left.
-pub fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

@@ -33,7 +33,7 @@ use crate::values::plural;
 ///
 /// # Errors
 /// [`Error::Interrupted`] when it was stopped, and those of each step.
-pub fn run(args: TrainArgs) -> Result<()> {
+pub(super) fn run(args: TrainArgs) -> Result<()> {
     match &args.resume {
         Some(folder) => resume(folder, &args),
         None => {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::training::callback::{Callback, Event, Forecast, lines};
 
 /// Shows the events of a run.
-pub struct Watch {
+pub(super) struct Watch {
     bar: ProgressBar,
     /// Epochs of the whole run.
     epochs: usize,
@@ -19,7 +19,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(epochs: usize) -> Self {
+    pub(super) fn new(epochs: usize) -> Self {
         Self {
             bar: ProgressBar::hidden(),
             epochs,

@@ -43,7 +43,7 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Without what only decoding tells.
-    pub fn of_header(self) -> Self {
+    pub(super) fn of_header(self) -> Self {
         Self {
             warnings: Vec::new(),
             fingerprint: None,
@@ -74,7 +74,7 @@ pub(super) struct Cache {
 
 impl Cache {
     /// That of a data set, empty if there is none yet; `None` where the data set can't be named.
-    pub fn open(folder: &Path, source: &Source, limits: &Limits) -> Option<Self> {
+    pub(super) fn open(folder: &Path, source: &Source, limits: &Limits) -> Option<Self> {
         let path = folder.join(name(source)?);
         Some(Self {
             known: fs::read(&path)
@@ -90,7 +90,7 @@ impl Cache {
     }
 
     /// The file as it is now; `None` when its state can't be told.
-    pub fn stamp(&self, path: &Path) -> Option<Stamp> {
+    pub(super) fn stamp(&self, path: &Path) -> Option<Stamp> {
         let metadata = fs::metadata(path).ok().filter(Metadata::is_file)?;
         let times = times(&metadata)?;
         let below = path.strip_prefix(&self.root).unwrap_or(path);
@@ -114,14 +114,14 @@ impl Cache {
     }
 
     /// What an earlier scan found in the same file.
-    pub fn recall(&self, stamp: &Stamp) -> Option<Findings> {
+    pub(super) fn recall(&self, stamp: &Stamp) -> Option<Findings> {
         let findings = self.known.get(&stamp.key)?;
         self.keep(stamp, findings);
         Some(findings.clone())
     }
 
     /// Takes what was found in a file that was stamped before it was read.
-    pub fn keep(&self, stamp: &Stamp, findings: &Findings) {
+    pub(super) fn keep(&self, stamp: &Stamp, findings: &Findings) {
         if stamp.is_settled {
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             current.insert(stamp.key, findings.clone());
@@ -130,7 +130,7 @@ impl Cache {
 
     /// Writes what this scan met, if it is not what was there. That fails without a word: all that
     /// is lost is time.
-    pub fn save(self) {
+    pub(super) fn save(self) {
         let current = self
             .current
             .into_inner()
@@ -277,7 +277,7 @@ fn prune(folder: &Path, budget: u64) {
 #[cfg(test)]
 impl Cache {
     /// Keeps findings of files that have only just changed, too.
-    pub fn trusting(self) -> Self {
+    pub(super) fn trusting(self) -> Self {
         Self {
             settled: Duration::ZERO,
             ..self

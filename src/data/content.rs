@@ -34,11 +34,13 @@ pub(super) mod serde_hex {
 
     use super::Hash;
 
-    pub fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::hex(hash))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Hash, D::Error> {
         let text = String::deserialize(deserializer)?;
         super::parse_hex(&text)
             .ok_or_else(|| D::Error::custom(format!("{text:?} is not a SHA-256 hash of 64 digits")))

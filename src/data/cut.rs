@@ -51,7 +51,7 @@ pub(super) struct Cuts {
 }
 
 impl Cuts {
-    pub fn of(folder: &Folder, distinct: &Distinct, options: &SplitOptions) -> Self {
+    pub(super) fn of(folder: &Folder, distinct: &Distinct, options: &SplitOptions) -> Self {
         let share = |part, share| {
             if distinct.has(&folder.photos, part) {
                 0.0
@@ -66,7 +66,7 @@ impl Cuts {
     }
 
     /// The fewest photos of a class that give one to each part.
-    pub fn needed(&self) -> usize {
+    pub(super) fn needed(&self) -> usize {
         1 + usize::from(self.val > 0.0) + usize::from(self.test > 0.0)
     }
 

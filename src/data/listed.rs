@@ -18,7 +18,7 @@ const LABEL: &[&str] = &["label", "class", "class_name", "category"];
 const SPLIT: &[&str] = &["split", "part", "subset", "set"];
 
 /// What is expected of a file of labels.
-pub const EXPECTED: &str = "the columns file, label and, if the photos are split, split (train, \
+pub(super) const EXPECTED: &str = "the columns file, label and, if the photos are split, split (train, \
                             val or test)";
 
 /// A line of the file.

@@ -22,7 +22,7 @@ impl Listing {
     ///
     /// # Errors
     /// [`Error::Data`] when it isn't there, is no folder, or can't be read.
-    pub fn of(folder: &Path) -> Result<Self> {
+    pub(super) fn of(folder: &Path) -> Result<Self> {
         let refuse = |cause: io::Error| Error::Data(refusal(folder, &cause));
         let mut listing = Self::default();
         for entry in std::fs::read_dir(folder).map_err(refuse)? {
@@ -47,12 +47,12 @@ impl Listing {
     }
 
     /// Whether a file has a picture's name.
-    pub fn holds_pictures(&self) -> bool {
+    pub(super) fn holds_pictures(&self) -> bool {
         self.files.iter().any(|file| named_as_picture(file))
     }
 
     /// The only folder, where there are no pictures beside it.
-    pub fn only_folder(&self) -> Option<&Path> {
+    pub(super) fn only_folder(&self) -> Option<&Path> {
         match &self.folders[..] {
             [only] if !self.holds_pictures() => Some(only),
             _ => None,

@@ -83,7 +83,7 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub fn new(source: &Source, options: &'a ScanOptions) -> Self {
+    pub(super) fn new(source: &Source, options: &'a ScanOptions) -> Self {
         let cache = options.cache.as_deref();
         Self {
             options,
@@ -92,7 +92,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    pub fn file(&self, file: ClassFile) -> Scanned {
+    pub(super) fn file(&self, file: ClassFile) -> Scanned {
         if !self.listed && !is_picture(&file.path).unwrap_or(false) {
             return Scanned::NotAnImage(file.path);
         }
@@ -127,7 +127,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Keeps the findings for the next scan.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         if let Some(cache) = self.cache {
             cache.save();
         }

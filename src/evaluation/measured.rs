@@ -16,7 +16,7 @@ use crate::progress::Progress;
 const BATCH: usize = 32;
 
 /// A model measured on photos.
-pub struct Measured {
+pub(crate) struct Measured {
     pub evaluation: Evaluation,
     pub(super) predictions: Predictions,
     pub(super) photos: Arc<[Photo]>,
@@ -27,7 +27,7 @@ pub struct Measured {
 }
 
 /// Photos to measure a model on; their classes are ids of the model's labels.
-pub struct Photos {
+pub(crate) struct Photos {
     pub all: Arc<[Photo]>,
     pub indices: Vec<usize>,
     /// Threads that decode them.
@@ -43,7 +43,7 @@ pub struct Photos {
 /// # Errors
 /// [`crate::error::Error::Data`] when there is no photo, one has become unreadable, or more are
 /// undecodable than tolerated; [`crate::error::Error::Interrupted`] when `stop` is set.
-pub fn measure(
+pub(crate) fn measure(
     backend: &dyn Backend,
     manifest: &Manifest,
     photos: Photos,
@@ -75,7 +75,7 @@ pub fn measure(
 ///
 /// # Errors
 /// As [`measure`].
-pub fn predicted(
+pub(crate) fn predicted(
     backend: &dyn Backend,
     manifest: &Manifest,
     photos: &Photos,
@@ -95,7 +95,7 @@ pub fn predicted(
 
 impl Measured {
     /// Why the figures are better than those of new photos will be.
-    pub fn caveat(&self) -> Option<String> {
+    pub(crate) fn caveat(&self) -> Option<String> {
         let (seen, n) = (self.seen?, self.evaluation.n);
         let all = |count: usize| match count as u64 == n {
             true => format!("all {n} of these photos"),

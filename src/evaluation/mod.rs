@@ -1,10 +1,10 @@
 //! Models measured on data sets.
 
 mod measured;
-pub mod parts;
+pub(crate) mod parts;
 mod predictions;
 mod report;
 
-pub use measured::{Measured, Photos, measure, predicted};
-pub use parts::Seen;
-pub use report::ReportContext;
+pub(crate) use measured::{Measured, Photos, measure, predicted};
+pub(crate) use parts::Seen;
+pub(crate) use report::ReportContext;

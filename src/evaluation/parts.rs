@@ -10,7 +10,7 @@ use crate::error::{Error, Result, shown};
 
 /// How many of the photos a model knows from its training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Trained on.
     pub trained: usize,
     /// Validated on, to choose the best epoch.
@@ -18,7 +18,7 @@ pub struct Seen {
 }
 
 /// The photos of a part.
-pub struct PartPhotos {
+pub(crate) struct PartPhotos {
     pub indices: Vec<usize>,
     /// The split that they are of; `None` for parts that the model was not trained with.
     pub split: Option<Split>,
@@ -38,7 +38,7 @@ impl PartPhotos {
 
 /// How closely to look at photos to measure or calibrate a model with: where the split of its
 /// training is written down, it need not be made again, for which they would be decoded.
-pub fn depth(model: &Path, split_manifest: Option<&Path>, manifest: &Manifest) -> Depth {
+pub(crate) fn depth(model: &Path, split_manifest: Option<&Path>, manifest: &Manifest) -> Depth {
     match stored_split(model, split_manifest, manifest) {
         Some(_) => Depth::Headers,
         None => Depth::Pixels,
@@ -51,7 +51,7 @@ pub fn depth(model: &Path, split_manifest: Option<&Path>, manifest: &Manifest) -
 /// # Errors
 /// [`Error::Data`] when the part can't be told, with the command's `remedy`, or when the manifest
 /// is not that of the model's training.
-pub fn of_part(
+pub(crate) fn of_part(
     part: Part,
     split_manifest: Option<&Path>,
     (model, manifest): (&Path, &Manifest),
@@ -95,7 +95,7 @@ pub fn of_part(
 
 /// The photos to calibrate with: what the model was trained on where the folder tells, else the
 /// folder's own training part, else all.
-pub fn to_calibrate(model: &Path, manifest: &Manifest, folder: &Folder) -> Vec<usize> {
+pub(crate) fn to_calibrate(model: &Path, manifest: &Manifest, folder: &Folder) -> Vec<usize> {
     if let Some(split) = split_of_training(model, manifest, folder) {
         return split.train;
     }
@@ -109,7 +109,7 @@ pub fn to_calibrate(model: &Path, manifest: &Manifest, folder: &Folder) -> Vec<u
 /// How many of the photos the model knows from its training; `None` when nothing tells: neither
 /// the split in use, nor the folder when it is split again, nor a split manifest, be it that of
 /// `--split-manifest` or the one beside the model.
-pub fn seen(
+pub(crate) fn seen(
     model: &Path,
     split_manifest: Option<&Path>,
     manifest: &Manifest,
@@ -187,7 +187,7 @@ fn split_options(manifest: &Manifest) -> SplitOptions {
 ///
 /// # Errors
 /// [`Error::Data`] that lists the classes which the model does not know.
-pub fn relabelled(folder: &Folder, manifest: &Manifest) -> Result<Arc<[Photo]>> {
+pub(crate) fn relabelled(folder: &Folder, manifest: &Manifest) -> Result<Arc<[Photo]>> {
     let ids: BTreeMap<usize, usize> = folder
         .labels
         .names()

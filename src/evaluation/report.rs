@@ -16,7 +16,7 @@ use crate::report::{ClassSplit, Fact, MistakePhoto, ReportData, Thumbnail, confu
 const MISTAKES: usize = 24;
 
 /// What a report says besides the measurement.
-pub struct ReportContext<'a> {
+pub(crate) struct ReportContext<'a> {
     pub title: String,
     pub facts: Vec<Fact>,
     pub manifest: &'a Manifest,
@@ -32,7 +32,7 @@ pub struct ReportContext<'a> {
 
 impl Measured {
     /// Writes `metrics.json`, `confusion_matrix.png` and `report.html` to a folder.
-    pub fn write(&self, folder: &Path, context: &ReportContext<'_>) -> Result<()> {
+    pub(crate) fn write(&self, folder: &Path, context: &ReportContext<'_>) -> Result<()> {
         let write = |name: &str, content: &[u8]| {
             files::write_atomically(&folder.join(name), |sink| sink.write_all(content))
         };

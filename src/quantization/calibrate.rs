@@ -19,7 +19,7 @@ const PIXELS: usize = 1024;
 
 /// Images to calibrate with, and how to run networks over them.
 #[derive(Clone, Copy)]
-pub struct Calibration<'a> {
+pub(crate) struct Calibration<'a> {
     pub preprocessing: &'a Preprocessing,
     /// 8-bit RGB (n, crop, crop, 3).
     pub images: &'a [u8],
@@ -40,21 +40,21 @@ pub(super) struct Statistics {
 
 impl Statistics {
     /// The range of all channels together.
-    pub fn range(&self) -> (f32, f32) {
+    pub(super) fn range(&self) -> (f32, f32) {
         let low = self.low.iter().copied().fold(f32::INFINITY, f32::min);
         let high = self.high.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         (low, high)
     }
 
     /// The largest magnitude of all, and that of each channel.
-    pub fn reaches(&self) -> (f32, Vec<f32>) {
+    pub(super) fn reaches(&self) -> (f32, Vec<f32>) {
         let both = self.low.iter().zip(&self.high);
         let reaches: Vec<f32> = both.map(|(low, high)| high.max(-low)).collect();
         (reaches.iter().copied().fold(0.0, f32::max), reaches)
     }
 
     /// What they are when each channel is multiplied by its own positive factor.
-    pub fn scale(&mut self, factors: &[f32]) {
+    pub(super) fn scale(&mut self, factors: &[f32]) {
         for (channel, factor) in factors.iter().enumerate() {
             self.low[channel] *= factor;
             self.high[channel] *= factor;
@@ -66,16 +66,12 @@ impl Statistics {
 
 impl Calibration<'_> {
     /// How many images there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.images.len() / self.image_bytes().max(1)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The first images only.
-    pub fn first(self, images: usize) -> Self {
+    pub(crate) fn first(self, images: usize) -> Self {
         let end = self.images.len().min(images * self.image_bytes());
         Self {
             images: &self.images[..end],

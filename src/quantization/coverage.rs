@@ -6,7 +6,7 @@ use crate::graph::InferenceGraph;
 
 /// The integer part of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Coverage {
+pub(crate) struct Coverage {
     /// Convolutions and linear layers.
     pub layers: usize,
     pub int8_layers: usize,
@@ -19,7 +19,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub fn of(network: &InferenceGraph) -> Self {
+    pub(crate) fn of(network: &InferenceGraph) -> Self {
         let graph = network.graph();
         let layers = || network.layers();
         let int8 = || layers().filter_map(|id| Some((id, network.int8_weight(id)?)));

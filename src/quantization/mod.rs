@@ -10,9 +10,9 @@ mod search;
 mod sensitivity;
 mod weights;
 
-pub use calibrate::Calibration;
-pub use coverage::Coverage;
-pub use observer::Observer;
-pub use scheme::Scheme;
-pub use search::{Found, SENSITIVITY_IMAGES, Search, search};
-pub use sensitivity::{Sensitivity, sensitivities};
+pub(crate) use calibrate::Calibration;
+pub(crate) use coverage::Coverage;
+pub(crate) use observer::Observer;
+pub(crate) use scheme::Scheme;
+pub(crate) use search::{Found, SENSITIVITY_IMAGES, Search, search};
+pub(crate) use sensitivity::Sensitivity;

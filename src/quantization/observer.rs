@@ -32,7 +32,7 @@ pub(super) struct Histogram {
 
 impl Histogram {
     /// Equal bins from `low` to `high`, empty.
-    pub fn new(low: f32, high: f32) -> Self {
+    pub(super) fn new(low: f32, high: f32) -> Self {
         Self {
             low,
             high,
@@ -41,7 +41,7 @@ impl Histogram {
     }
 
     /// Counts values; those outside of the range count as its ends.
-    pub fn add(&mut self, values: &[f32]) {
+    pub(super) fn add(&mut self, values: &[f32]) {
         let per_unit = BINS as f32 / (self.high - self.low).max(f32::MIN_POSITIVE);
         for value in values {
             let bin = ((value - self.low) * per_unit) as usize;
@@ -54,7 +54,7 @@ impl Histogram {
     }
 
     /// The quantization parameters for the values that were counted.
-    pub fn qparams(&self, observer: Observer) -> QuantizationParameters {
+    pub(super) fn qparams(&self, observer: Observer) -> QuantizationParameters {
         let (low, high) = match observer {
             Observer::Minmax => (self.low, self.high),
             Observer::Percentile => self.percentile(),

@@ -14,7 +14,7 @@ use crate::graph::{
 use crate::image::Preprocessing;
 
 /// Integers for the layers and values of a network, of which any part can be used.
-pub struct Scheme {
+pub(crate) struct Scheme {
     method: Method,
     /// Float; equalised where there was calibration.
     network: InferenceGraph,
@@ -35,7 +35,7 @@ impl Scheme {
     ///
     /// # Errors
     /// [`Error::Data`] when weights are missing or not float32.
-    pub fn dynamic(network: InferenceGraph) -> Result<Self> {
+    pub(crate) fn dynamic(network: InferenceGraph) -> Result<Self> {
         let mut layers = BTreeMap::new();
         for id in layers_of(&network, Method::Dynamic) {
             layers.insert(id, Layer::of(&network, id, None)?);
@@ -53,7 +53,7 @@ impl Scheme {
     ///
     /// # Errors
     /// As [`Scheme::dynamic`], and [`Error::Interrupted`].
-    pub fn calibrated(
+    pub(crate) fn calibrated(
         mut network: InferenceGraph,
         observer: Observer,
         calibration: &Calibration<'_>,
@@ -81,17 +81,17 @@ impl Scheme {
     }
 
     /// The float network.
-    pub fn float(&self) -> &InferenceGraph {
+    pub(crate) fn float(&self) -> &InferenceGraph {
         &self.network
     }
 
     /// The layers that can be int8.
-    pub fn layers(&self) -> BTreeSet<NodeId> {
+    pub(crate) fn layers(&self) -> BTreeSet<NodeId> {
         self.layers.keys().copied().collect()
     }
 
     /// The name of a node.
-    pub fn name(&self, id: NodeId) -> &str {
+    pub(crate) fn name(&self, id: NodeId) -> &str {
         &self.network.graph()[id].name
     }
 
@@ -100,7 +100,7 @@ impl Scheme {
     ///
     /// # Errors
     /// [`Error::Usage`] for a node that is not among [`Scheme::layers`].
-    pub fn quantized(&self, int8: &BTreeSet<NodeId>) -> Result<InferenceGraph> {
+    pub(crate) fn quantized(&self, int8: &BTreeSet<NodeId>) -> Result<InferenceGraph> {
         let mut network = self.network.clone();
         let mut weights = BTreeMap::new();
         let mut values = BTreeMap::new();

@@ -9,17 +9,17 @@ use crate::error::Result;
 use crate::graph::{InferenceGraph, NodeId};
 
 /// Images that sensitivity is measured on.
-pub const SENSITIVITY_IMAGES: usize = 64;
+pub(crate) const SENSITIVITY_IMAGES: usize = 64;
 
 /// What a search ends with.
-pub enum Search<M> {
+pub(crate) enum Search<M> {
     Found(Found<M>),
     /// The last measurement, after all layers but one were float again.
     NotFound(M),
 }
 
 /// An int8 network that is accurate enough.
-pub struct Found<M> {
+pub(crate) struct Found<M> {
     pub network: InferenceGraph,
     pub measured: M,
     /// Names of the layers that stay float.
@@ -33,7 +33,7 @@ pub struct Found<M> {
 ///
 /// # Errors
 /// Those of `measure` and of [`sensitivities`].
-pub fn search<M>(
+pub(crate) fn search<M>(
     scheme: &Scheme,
     calibration: &Calibration<'_>,
     accurate: impl Fn(&M) -> bool,

@@ -11,7 +11,7 @@ use crate::graph::NodeId;
 
 /// What a layer costs when it alone is int8.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Sensitivity {
+pub(crate) struct Sensitivity {
     pub layer: String,
     #[serde(skip)]
     pub id: NodeId,
@@ -25,7 +25,10 @@ pub struct Sensitivity {
 ///
 /// # Errors
 /// Those of [`crate::inference::load`], and [`crate::error::Error::Interrupted`].
-pub fn sensitivities(scheme: &Scheme, calibration: &Calibration<'_>) -> Result<Vec<Sensitivity>> {
+pub(super) fn sensitivities(
+    scheme: &Scheme,
+    calibration: &Calibration<'_>,
+) -> Result<Vec<Sensitivity>> {
     let expected = calibration.logits(scheme.float())?;
     let classes = scheme.float().graph().output_shape().iter().product();
     let layers = scheme.layers();

@@ -5,7 +5,7 @@ use super::ticks::{round_step, ticks};
 
 /// A plot's area and the values at its edges.
 #[derive(Debug, Clone, Copy)]
-pub struct Axes {
+pub(super) struct Axes {
     pub area: Rect,
     /// Values at the left and right edge.
     pub x: (f64, f64),
@@ -15,7 +15,7 @@ pub struct Axes {
 
 /// How the values of an axis are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scale {
+pub(super) enum Scale {
     Number,
     /// Whole numbers only.
     Count,
@@ -27,7 +27,7 @@ const TICK_SIZE: f64 = 12.0;
 
 impl Axes {
     /// The point of a pair of values, in pixels.
-    pub fn point(&self, x: f64, y: f64) -> (f64, f64) {
+    pub(super) fn point(&self, x: f64, y: f64) -> (f64, f64) {
         let across = (x - self.x.0) / (self.x.1 - self.x.0);
         let up = (y - self.y.0) / (self.y.1 - self.y.0);
         (
@@ -37,7 +37,7 @@ impl Axes {
     }
 
     /// Draws the gridlines and tick labels, and the title below.
-    pub fn draw(&self, svg: &mut Svg, x: Scale, y: Scale, title: &str) {
+    pub(super) fn draw(&self, svg: &mut Svg, x: Scale, y: Scale, title: &str) {
         let area = self.area;
         for (value, label) in y.ticks(self.y, area.height / 42.0) {
             let (_, at) = self.point(self.x.0, value);
@@ -86,7 +86,7 @@ impl Scale {
 }
 
 /// A value with so many decimals, or with an exponent where its digits would run long.
-pub fn number(value: f64, decimals: usize) -> String {
+pub(super) fn number(value: f64, decimals: usize) -> String {
     match value.abs() >= 1e5 {
         true => format!("{value:.1e}"),
         false => format!("{value:.decimals$}"),

@@ -21,7 +21,7 @@ pub fn confusion_svg(evaluation: &Evaluation) -> String {
 
 /// The width in pixels below which the matrix can no longer be read: its counts, or where they
 /// are too small anyway the whole, would shrink too far.
-pub fn narrowest(evaluation: &Evaluation) -> f64 {
+pub(super) fn narrowest(evaluation: &Evaluation) -> f64 {
     const LEGIBLE: f64 = 9.0;
     let layout = Layout::of(evaluation);
     layout.width.ceil() * (LEGIBLE / layout.count_size).min(1.0)

@@ -44,7 +44,7 @@ pub fn curves_svg(epochs: &[Epoch]) -> String {
 }
 
 /// The panels of [`curves_svg`], each a drawing of its own, for a page that may be narrow.
-pub fn panels_svg(epochs: &[Epoch]) -> Vec<String> {
+pub(super) fn panels_svg(epochs: &[Epoch]) -> Vec<String> {
     let panel = |panel: &Panel| {
         let mut svg = Svg::new(WIDTH, HEIGHT, &format!("{} over the epochs", panel.title));
         panel.draw(&mut svg, 0.0, epochs);

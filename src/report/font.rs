@@ -5,15 +5,16 @@ use skrifa::{FontRef, MetadataProvider};
 use unicode_width::UnicodeWidthChar;
 
 /// A subset of Inter Regular (Latin, Greek, Cyrillic); how it was made stands beside it.
-pub const INTER: &[u8] = include_bytes!("../../assets/report/fonts/Inter-Regular.otf");
+pub(super) const INTER: &[u8] = include_bytes!("../../assets/report/fonts/Inter-Regular.otf");
 
 /// Inter of every weight from 400 to 700 as WOFF2, for the HTML report. European scripts other
 /// than Latin are left to the reader's own fonts.
-pub const FOR_BROWSERS: &[u8] = include_bytes!("../../assets/report/fonts/Inter-latin.woff2");
+pub(super) const FOR_BROWSERS: &[u8] =
+    include_bytes!("../../assets/report/fonts/Inter-latin.woff2");
 
 /// The width of a line of text in pixels at a font size in pixels. Characters that Inter lacks
 /// are estimated: another font, not known here, will draw them.
-pub fn width(text: &str, size: f64) -> f64 {
+pub(super) fn width(text: &str, size: f64) -> f64 {
     let Ok(font) = FontRef::new(INTER) else {
         return text.chars().map(|c| estimate(c) * size).sum();
     };
@@ -36,7 +37,7 @@ fn estimate(c: char) -> f64 {
 }
 
 /// Whether Inter has a glyph for every visible character.
-pub fn covers(text: &str) -> bool {
+pub(super) fn covers(text: &str) -> bool {
     FontRef::new(INTER).is_ok_and(|font| {
         let charmap = font.charmap();
         text.chars()
@@ -45,7 +46,7 @@ pub fn covers(text: &str) -> bool {
 }
 
 /// The text, cut and ended with an ellipsis where it is wider than `limit` pixels.
-pub fn fitted(text: &str, size: f64, limit: f64) -> String {
+pub(super) fn fitted(text: &str, size: f64, limit: f64) -> String {
     if width(text, size) <= limit {
         return text.into();
     }

@@ -22,7 +22,7 @@ const MAX_SIDE: f32 = 6000.0;
 ///
 /// Text is set in the embedded font. The system's fonts are looked at only when it lacks a
 /// character, as finding them takes longer than the drawing.
-pub fn png(svg: &str) -> Result<Vec<u8>> {
+pub(super) fn png(svg: &str) -> Result<Vec<u8>> {
     let mut fonts = Database::new();
     fonts.load_font_data(font::INTER.to_vec());
     if !font::covers(svg) {

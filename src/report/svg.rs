@@ -9,22 +9,22 @@ use super::font;
 
 /// A colour of the plots: its CSS class and what it is on white paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ink {
+pub(super) struct Ink {
     class: &'static str,
     colour: &'static str,
 }
 
 impl Ink {
-    pub const TEXT: Self = Self::new("p-text", "#1b2733");
-    pub const MUTED: Self = Self::new("p-muted", "#66737f");
-    pub const GRID: Self = Self::new("p-grid", "#e2e7ec");
-    pub const PANEL: Self = Self::new("p-panel", "#f4f6f9");
-    pub const PAPER: Self = Self::new("p-paper", "#ffffff");
-    pub const HEAT: Self = Self::new("p-heat", "#0b4f9f");
-    pub const ON_HEAT: Self = Self::new("p-on-heat", "#ffffff");
-    pub const TRAIN: Self = Self::new("p-train", "#d9772b");
-    pub const VAL: Self = Self::new("p-val", "#1f6fc2");
-    pub const GAP: Self = Self::new("p-gap", "#d0473e");
+    pub(super) const TEXT: Self = Self::new("p-text", "#1b2733");
+    pub(super) const MUTED: Self = Self::new("p-muted", "#66737f");
+    pub(super) const GRID: Self = Self::new("p-grid", "#e2e7ec");
+    pub(super) const PANEL: Self = Self::new("p-panel", "#f4f6f9");
+    pub(super) const PAPER: Self = Self::new("p-paper", "#ffffff");
+    pub(super) const HEAT: Self = Self::new("p-heat", "#0b4f9f");
+    pub(super) const ON_HEAT: Self = Self::new("p-on-heat", "#ffffff");
+    pub(super) const TRAIN: Self = Self::new("p-train", "#d9772b");
+    pub(super) const VAL: Self = Self::new("p-val", "#1f6fc2");
+    pub(super) const GAP: Self = Self::new("p-gap", "#d0473e");
 
     const fn new(class: &'static str, colour: &'static str) -> Self {
         Self { class, colour }
@@ -33,7 +33,7 @@ impl Ink {
 
 /// Which point of a text stands at its coordinates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anchor {
+pub(super) enum Anchor {
     Start,
     Middle,
     End,
@@ -42,7 +42,7 @@ pub enum Anchor {
 /// A line of text: its baseline starts, is centred, or ends at (x, y), and is turned around
 /// that point by `rotate` degrees clockwise.
 #[derive(Debug, Clone, Copy)]
-pub struct Text {
+pub(super) struct Text {
     pub x: f64,
     pub y: f64,
     pub size: f64,
@@ -53,7 +53,7 @@ pub struct Text {
 
 impl Text {
     /// Upright text that starts at (x, y).
-    pub fn at(x: f64, y: f64, size: f64) -> Self {
+    pub(super) fn at(x: f64, y: f64, size: f64) -> Self {
         Self {
             x,
             y,
@@ -64,22 +64,22 @@ impl Text {
         }
     }
 
-    pub fn anchor(self, anchor: Anchor) -> Self {
+    pub(super) fn anchor(self, anchor: Anchor) -> Self {
         Self { anchor, ..self }
     }
 
-    pub fn rotate(self, rotate: f64) -> Self {
+    pub(super) fn rotate(self, rotate: f64) -> Self {
         Self { rotate, ..self }
     }
 
-    pub fn ink(self, ink: Ink) -> Self {
+    pub(super) fn ink(self, ink: Ink) -> Self {
         Self { ink, ..self }
     }
 }
 
 /// A rectangle in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rect {
+pub(super) struct Rect {
     pub x: f64,
     pub y: f64,
     pub width: f64,
@@ -87,18 +87,18 @@ pub struct Rect {
 }
 
 impl Rect {
-    pub fn right(&self) -> f64 {
+    pub(super) fn right(&self) -> f64 {
         self.x + self.width
     }
 
-    pub fn bottom(&self) -> f64 {
+    pub(super) fn bottom(&self) -> f64 {
         self.y + self.height
     }
 }
 
 /// A drawing in the making; sizes are in pixels, y points down.
 #[derive(Debug)]
-pub struct Svg {
+pub(super) struct Svg {
     width: f64,
     height: f64,
     title: String,
@@ -107,7 +107,7 @@ pub struct Svg {
 
 impl Svg {
     /// `title` is what a screen reader says of the picture.
-    pub fn new(width: f64, height: f64, title: &str) -> Self {
+    pub(super) fn new(width: f64, height: f64, title: &str) -> Self {
         let mut svg = Self {
             width: width.ceil(),
             height: height.ceil(),
@@ -125,7 +125,7 @@ impl Svg {
     }
 
     /// A filled rectangle; `hint` is shown where the pointer rests on it.
-    pub fn rect(&mut self, rect: Rect, ink: Ink, opacity: f64, hint: Option<&str>) {
+    pub(super) fn rect(&mut self, rect: Rect, ink: Ink, opacity: f64, hint: Option<&str>) {
         let Rect {
             x,
             y,
@@ -145,7 +145,7 @@ impl Svg {
     }
 
     /// A rectangle whose opacity changes evenly from its bottom to its top.
-    pub fn gradient(&mut self, rect: Rect, ink: Ink, (bottom, top): (f64, f64)) {
+    pub(super) fn gradient(&mut self, rect: Rect, ink: Ink, (bottom, top): (f64, f64)) {
         let stop = |offset: u8, opacity| {
             let opacity = Opacity("stop", opacity);
             let Ink { class, colour } = ink;
@@ -167,7 +167,7 @@ impl Svg {
         ));
     }
 
-    pub fn circle(&mut self, (x, y): (f64, f64), radius: f64, ink: Ink) {
+    pub(super) fn circle(&mut self, (x, y): (f64, f64), radius: f64, ink: Ink) {
         let (x, y, radius) = (Px(x), Px(y), Px(radius));
         self.push(&format!(
             r#"<circle cx="{x}" cy="{y}" r="{radius}"{}/>"#,
@@ -176,7 +176,7 @@ impl Svg {
     }
 
     /// Straight lines through `points`; `dashed` ones are marks, not data.
-    pub fn line(&mut self, points: &[(f64, f64)], ink: Ink, width: f64, dashed: bool) {
+    pub(super) fn line(&mut self, points: &[(f64, f64)], ink: Ink, width: f64, dashed: bool) {
         let mut path = String::new();
         for (index, &(x, y)) in points.iter().enumerate() {
             let verb = if index == 0 { 'M' } else { 'L' };
@@ -195,7 +195,7 @@ impl Svg {
         ));
     }
 
-    pub fn text(&mut self, text: Text, content: &str) {
+    pub(super) fn text(&mut self, text: Text, content: &str) {
         let (x, y, size) = (Px(text.x), Px(text.y), Px(text.size));
         let anchor = match text.anchor {
             Anchor::Start => "",
@@ -219,7 +219,7 @@ impl Svg {
     }
 
     /// The finished document.
-    pub fn finish(self) -> String {
+    pub(super) fn finish(self) -> String {
         let Self {
             width,
             height,
@@ -292,7 +292,7 @@ impl std::fmt::Display for Stroke {
 }
 
 /// The font size, at most `size`, at which `text` is no wider than `limit`.
-pub fn size_to_fit(text: &str, size: f64, limit: f64) -> f64 {
+pub(super) fn size_to_fit(text: &str, size: f64, limit: f64) -> f64 {
     size.min(limit / font::width(text, 1.0).max(0.1))
 }
 

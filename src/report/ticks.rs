@@ -1,7 +1,7 @@
 //! Round numbers along an axis.
 
 /// About `wanted` multiples of 1, 2 or 5 times a power of ten within low..=high.
-pub fn ticks(low: f64, high: f64, wanted: f64) -> Vec<f64> {
+pub(super) fn ticks(low: f64, high: f64, wanted: f64) -> Vec<f64> {
     let step = round_step((high - low) / wanted.max(1.0));
     let (first, last) = ((low / step).ceil(), (high / step + 1e-9).floor());
     // Both are small whole numbers: at most a few steps lie between low and high.
@@ -11,7 +11,7 @@ pub fn ticks(low: f64, high: f64, wanted: f64) -> Vec<f64> {
 }
 
 /// The least of 1, 2, 5, 10, .. times a power of ten that is no smaller than `step`.
-pub fn round_step(step: f64) -> f64 {
+pub(super) fn round_step(step: f64) -> f64 {
     if !(step > 0.0 && step.is_finite()) {
         return 1.0;
     }

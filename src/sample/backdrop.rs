@@ -88,7 +88,7 @@ const BED: Backdrop = Backdrop {
 const BACKDROPS: [&Backdrop; 7] = [&FOLIAGE, &GRASS, &SKY, &SOIL, &TABLE, &DUSK, &BED];
 
 /// Fills the whole picture with one of the backdrops.
-pub fn backdrop(canvas: &mut Canvas) {
+pub(super) fn backdrop(canvas: &mut Canvas) {
     let scene = canvas.dice.pick(&BACKDROPS);
     let octaves = canvas.dice.count(1, 3);
     canvas.coarsely(octaves, |canvas| surroundings(canvas, scene));
@@ -179,7 +179,7 @@ fn bokeh(canvas: &mut Canvas, scene: &Backdrop) {
 }
 
 /// A blade or leaf close to the lens, out of focus, that may cover a part of the flower.
-pub fn foreground(canvas: &mut Canvas) {
+pub(super) fn foreground(canvas: &mut Canvas) {
     let size = canvas.size();
     let colour = palette::green(&mut canvas.dice);
     let side = canvas.dice.sign();

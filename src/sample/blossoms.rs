@@ -8,7 +8,7 @@ use super::petal::Petal;
 use super::scene::Head;
 
 /// Spirals of overlapping round petals, tighter towards the middle.
-pub fn rose(canvas: &mut Canvas, head: &Head) {
+pub(super) fn rose(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice).lit(0.9);
     let stem = canvas.stem(head, (0.0, 0.0), 0.09, green);
     for side in [-1.0, 1.0] {
@@ -87,7 +87,7 @@ fn coil(canvas: &mut Canvas, at: Transform, colour: Colour) {
 }
 
 /// A closed cup from the side: petals from one base, the tips of the back ones between.
-pub fn tulip(canvas: &mut Canvas, head: &Head) {
+pub(super) fn tulip(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice).mix(Colour::new(0.45, 0.6, 0.5), 0.25);
     let stem = canvas.stem(head, (0.0, 0.85), 0.14, green);
     for side in [-1.0, 1.0] {
@@ -120,7 +120,7 @@ pub fn tulip(canvas: &mut Canvas, head: &Head) {
 }
 
 /// A wide bowl of four to six crinkled petals with dark blotches, a pod and a ring of stamens.
-pub fn poppy(canvas: &mut Canvas, head: &Head) {
+pub(super) fn poppy(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice);
     let stem = canvas.stem(head, (0.0, 0.0), 0.055, green);
     if canvas.dice.chance(0.5) {

@@ -9,18 +9,18 @@ use resvg::tiny_skia::{
 use super::dice::Dice;
 use super::light::Light;
 
-pub struct Canvas {
+pub(super) struct Canvas {
     pub pixmap: Pixmap,
     pub dice: Dice,
     pub light: Light,
 }
 
 impl Canvas {
-    pub fn size(&self) -> f32 {
+    pub(super) fn size(&self) -> f32 {
         self.pixmap.width() as f32
     }
 
-    pub fn fill(&mut self, path: &Path, at: Transform, shader: Shader<'_>) {
+    pub(super) fn fill(&mut self, path: &Path, at: Transform, shader: Shader<'_>) {
         let paint = Paint {
             shader,
             ..Paint::default()
@@ -30,7 +30,7 @@ impl Canvas {
     }
 
     /// `width` is in the units of the path.
-    pub fn stroke(&mut self, path: &Path, at: Transform, width: f32, colour: Color) {
+    pub(super) fn stroke(&mut self, path: &Path, at: Transform, width: f32, colour: Color) {
         let paint = Paint {
             shader: flat(colour),
             ..Paint::default()
@@ -43,14 +43,20 @@ impl Canvas {
         self.pixmap.stroke_path(path, &paint, &stroke, at, None);
     }
 
-    pub fn circle(&mut self, at: Transform, (x, y): (f32, f32), radius: f32, shader: Shader<'_>) {
+    pub(super) fn circle(
+        &mut self,
+        at: Transform,
+        (x, y): (f32, f32),
+        radius: f32,
+        shader: Shader<'_>,
+    ) {
         if let Some(path) = PathBuilder::from_circle(x, y, radius) {
             self.fill(&path, at, shader);
         }
     }
 
     /// A curve from `from` to `to`, drawn to `through`.
-    pub fn curve(
+    pub(super) fn curve(
         &mut self,
         at: Transform,
         [from, through, to]: [(f32, f32); 3],
@@ -66,14 +72,14 @@ impl Canvas {
     }
 
     /// Blurs what is drawn so far by halving it `octaves` times and enlarging it again.
-    pub fn defocus(&mut self, octaves: u32) {
+    pub(super) fn defocus(&mut self, octaves: u32) {
         let sharp = self.pixmap.clone();
         self.coarsely(octaves, |canvas| cover(&mut canvas.pixmap, &sharp));
     }
 
     /// Lets `draw` fill the picture at a 2^`octaves`-th of its size and enlarges the result:
     /// soft, and quick.
-    pub fn coarsely(&mut self, octaves: u32, draw: impl FnOnce(&mut Self)) {
+    pub(super) fn coarsely(&mut self, octaves: u32, draw: impl FnOnce(&mut Self)) {
         let full = self.pixmap.width();
         let Some(small) = coarse(full, octaves) else {
             return;
@@ -114,12 +120,12 @@ fn cover(target: &mut Pixmap, source: &Pixmap) {
     }
 }
 
-pub fn flat(colour: Color) -> Shader<'static> {
+pub(super) fn flat(colour: Color) -> Shader<'static> {
     Shader::SolidColor(colour)
 }
 
 /// A gradient along the line between two points.
-pub fn linear(from: (f32, f32), to: (f32, f32), stops: &[(f32, Color)]) -> Shader<'static> {
+pub(super) fn linear(from: (f32, f32), to: (f32, f32), stops: &[(f32, Color)]) -> Shader<'static> {
     LinearGradient::new(
         Point::from_xy(from.0, from.1),
         Point::from_xy(to.0, to.1),
@@ -131,7 +137,7 @@ pub fn linear(from: (f32, f32), to: (f32, f32), stops: &[(f32, Color)]) -> Shade
 }
 
 /// A gradient from a centre outwards.
-pub fn radial(centre: (f32, f32), radius: f32, stops: &[(f32, Color)]) -> Shader<'static> {
+pub(super) fn radial(centre: (f32, f32), radius: f32, stops: &[(f32, Color)]) -> Shader<'static> {
     let centre = Point::from_xy(centre.0, centre.1);
     RadialGradient::new(
         centre,

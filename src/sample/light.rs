@@ -6,7 +6,7 @@ use resvg::tiny_skia::Pixmap;
 use super::dice::Dice;
 
 #[derive(Debug, Clone)]
-pub struct Light {
+pub(super) struct Light {
     /// Unit vector towards the light, in picture coordinates (y down).
     pub towards: (f32, f32),
     exposure: f32,
@@ -23,7 +23,7 @@ pub struct Light {
 }
 
 impl Light {
-    pub fn sample(dice: &mut Dice, size: f32) -> Self {
+    pub(super) fn sample(dice: &mut Dice, size: f32) -> Self {
         let angle = dice.between(-165.0, -15.0).to_radians();
         Self {
             towards: (angle.cos(), angle.sin()),
@@ -38,7 +38,7 @@ impl Light {
     }
 
     /// The photo of an opaque drawing.
-    pub fn develop(&self, drawing: &Pixmap, dice: &mut Dice) -> RgbImage {
+    pub(super) fn develop(&self, drawing: &Pixmap, dice: &mut Dice) -> RgbImage {
         let side = drawing.width() as usize;
         let mut pixels: Vec<[f32; 3]> = drawing
             .pixels()

@@ -9,7 +9,7 @@ use super::scene::Head;
 use super::stem::Stem;
 
 /// Six recurved pointed tepals, long stamens with turned anthers and a pistil.
-pub fn lily(canvas: &mut Canvas, head: &Head) {
+pub(super) fn lily(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice);
     let stem = canvas.stem(head, (0.0, 0.0), 0.08, green);
     for i in 0..6 {
@@ -97,7 +97,7 @@ fn freckles(canvas: &mut Canvas, petal: &Petal, at: Transform, body: Colour) {
 }
 
 /// Three standards that rise and arch together, three falls that droop, each with a beard.
-pub fn iris(canvas: &mut Canvas, head: &Head) {
+pub(super) fn iris(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice).mix(Colour::new(0.4, 0.55, 0.5), 0.3);
     for side in [-1.0, 1.0, 0.3] {
         let length = head.radius * canvas.dice.between(1.6, 2.6);
@@ -150,7 +150,7 @@ pub fn iris(canvas: &mut Canvas, head: &Head) {
 }
 
 /// Several blooms and the last buds on an arching stem.
-pub fn orchid(canvas: &mut Canvas, head: &Head) {
+pub(super) fn orchid(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice);
     let side = canvas.dice.sign();
     let (x, y) = head.centre;

@@ -8,7 +8,7 @@ use super::palette::{BLACK, Tint, WHITE};
 /// A petal from the origin along +x. Its half width at `t` of its length is that of the curve
 /// `t^base * (1 - t)^tip`, scaled to `width`.
 #[derive(Debug, Clone, Copy)]
-pub struct Petal {
+pub(super) struct Petal {
     pub length: f32,
     pub width: f32,
     /// Small for a broad base, large for a narrow one.
@@ -26,7 +26,7 @@ pub struct Petal {
 impl Petal {
     const STEPS: usize = 16;
 
-    pub const fn new(length: f32, width: f32, base: f32, tip: f32) -> Self {
+    pub(super) const fn new(length: f32, width: f32, base: f32, tip: f32) -> Self {
         Self {
             length,
             width,
@@ -38,20 +38,20 @@ impl Petal {
         }
     }
 
-    pub const fn bend(self, bend: f32) -> Self {
+    pub(super) const fn bend(self, bend: f32) -> Self {
         Self { bend, ..self }
     }
 
-    pub const fn ruffle(self, ruffle: f32) -> Self {
+    pub(super) const fn ruffle(self, ruffle: f32) -> Self {
         Self { ruffle, ..self }
     }
 
-    pub const fn veins(self, veins: u32) -> Self {
+    pub(super) const fn veins(self, veins: u32) -> Self {
         Self { veins, ..self }
     }
 
     /// The point at `t` of the length and `across` (-1..=1) of the width.
-    pub fn point(&self, t: f32, across: f32) -> (f32, f32) {
+    pub(super) fn point(&self, t: f32, across: f32) -> (f32, f32) {
         let widest = self.base / (self.base + self.tip);
         let profile = |t: f32| t.powf(self.base) * (1.0 - t).powf(self.tip);
         let half = self.width / 2.0 * profile(t) / profile(widest);
@@ -61,7 +61,7 @@ impl Petal {
         )
     }
 
-    pub fn outline(&self, phase: f32) -> Option<Path> {
+    pub(super) fn outline(&self, phase: f32) -> Option<Path> {
         let mut rim = Vec::with_capacity(2 * Self::STEPS);
         for step in 0..2 * Self::STEPS {
             let turn = std::f32::consts::PI * step as f32 / Self::STEPS as f32;
@@ -93,7 +93,7 @@ fn smooth(points: &[(f32, f32)]) -> Option<Path> {
 
 impl Canvas {
     /// A petal with its shadow, its curvature in the light, veins and a bright rim.
-    pub fn petal(&mut self, petal: &Petal, at: Transform, tint: &Tint) {
+    pub(super) fn petal(&mut self, petal: &Petal, at: Transform, tint: &Tint) {
         let phase = self.dice.between(0.0, 6.3);
         let Some(path) = petal.outline(phase) else {
             return;

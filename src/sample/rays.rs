@@ -10,7 +10,7 @@ use super::scene::Head;
 const GOLDEN_ANGLE: f32 = 137.508;
 
 /// Two rows of pointed rays around a large disc of seeds.
-pub fn sunflower(canvas: &mut Canvas, head: &Head) {
+pub(super) fn sunflower(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice);
     let stem = canvas.stem(head, (0.0, 0.0), 0.13, green);
     for side in [-1.0, 1.0] {
@@ -42,7 +42,7 @@ pub fn sunflower(canvas: &mut Canvas, head: &Head) {
 }
 
 /// Many narrow blunt rays around a small disc.
-pub fn daisy(canvas: &mut Canvas, head: &Head) {
+pub(super) fn daisy(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice);
     let stem = canvas.stem(head, (0.0, 0.0), 0.06, green);
     let leaf = Petal::new(head.radius * 0.7, head.radius * 0.18, 1.4, 0.5);
@@ -77,7 +77,7 @@ pub fn daisy(canvas: &mut Canvas, head: &Head) {
 }
 
 /// A dense cushion of thin rays, or the globe of seeds that it becomes.
-pub fn dandelion(canvas: &mut Canvas, head: &Head) {
+pub(super) fn dandelion(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice);
     canvas.stem(
         head,

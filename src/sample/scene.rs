@@ -11,7 +11,7 @@ use super::palette::Tint;
 
 /// How a kind is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
+pub(super) enum View {
     /// Into the bloom: any rotation, foreshortened by the tilt.
     Face,
     /// From the side: upright, leaning a little.
@@ -20,7 +20,7 @@ pub enum View {
 
 /// How a kind's flowers fill a picture.
 #[derive(Debug, Clone, Copy)]
-pub struct Habit {
+pub(super) struct Habit {
     pub view: View,
     /// Fewest and most flowers in a picture.
     pub flowers: (u32, u32),
@@ -32,7 +32,7 @@ pub struct Habit {
 
 /// One flower's place in the picture.
 #[derive(Debug, Clone, Copy)]
-pub struct Head {
+pub(super) struct Head {
     /// From the bloom's own units (radius 1, y down) to pixels.
     pub at: Transform,
     pub centre: (f32, f32),
@@ -45,7 +45,7 @@ pub struct Head {
 }
 
 /// Draws the whole picture of `kind`.
-pub fn compose(kind: &Kind, mut dice: Dice, mut pixmap: Pixmap) -> Canvas {
+pub(super) fn compose(kind: &Kind, mut dice: Dice, mut pixmap: Pixmap) -> Canvas {
     pixmap.fill(Color::BLACK);
     let light = Light::sample(&mut dice, pixmap.width() as f32);
     let mut canvas = Canvas {

@@ -8,7 +8,7 @@ use super::petal::Petal;
 use super::scene::Head;
 
 /// Whorls of small florets up a thin stem, closer towards the top.
-pub fn lavender(canvas: &mut Canvas, head: &Head) {
+pub(super) fn lavender(canvas: &mut Canvas, head: &Head) {
     let green = palette::green(&mut canvas.dice).mix(Colour::new(0.5, 0.58, 0.5), 0.4);
     let stem = canvas.stem(head, (0.0, -0.8), 0.04, green);
     for i in 0..4 {

@@ -9,16 +9,16 @@ use super::scene::Head;
 
 /// A stem as a quadratic curve from the bloom to its foot.
 #[derive(Debug, Clone, Copy)]
-pub struct Stem([(f32, f32); 3]);
+pub(super) struct Stem([(f32, f32); 3]);
 
 impl Stem {
     /// From the bloom, drawn to the second point, to the foot; in pixels.
-    pub const fn new(line: [(f32, f32); 3]) -> Self {
+    pub(super) const fn new(line: [(f32, f32); 3]) -> Self {
         Self(line)
     }
 
     /// The place at `t` (0 at the bloom, 1 at the foot), turned so that +x points to the bloom.
-    pub fn place(&self, t: f32) -> Transform {
+    pub(super) fn place(&self, t: f32) -> Transform {
         let [a, b, c] = self.0;
         let s = 1.0 - t;
         let part = |a: f32, b: f32, c: f32| s * s * a + 2.0 * s * t * b + t * t * c;
@@ -31,7 +31,13 @@ impl Stem {
 
 impl Canvas {
     /// A stem of `width` bloom radii from a point of the bloom, `top`, to the head's foot.
-    pub fn stem(&mut self, head: &Head, top: (f32, f32), width: f32, colour: Colour) -> Stem {
+    pub(super) fn stem(
+        &mut self,
+        head: &Head,
+        top: (f32, f32),
+        width: f32,
+        colour: Colour,
+    ) -> Stem {
         let mut from = Point::from_xy(top.0, top.1);
         head.at.map_point(&mut from);
         let bow = self.dice.spread(0.3) * head.radius;
@@ -45,7 +51,7 @@ impl Canvas {
     }
 
     /// A stem along any curve, `width` in pixels.
-    pub fn tube(&mut self, Stem(line): Stem, width: f32, colour: Colour) {
+    pub(super) fn tube(&mut self, Stem(line): Stem, width: f32, colour: Colour) {
         let still = Transform::identity();
         self.curve(still, line, width, colour.lit(0.6).alpha(1.0));
         let (lx, ly) = self.light.towards;
@@ -55,7 +61,7 @@ impl Canvas {
     }
 
     /// A leaf in pixels from `at`, its tip at +x.
-    pub fn leaf(&mut self, leaf: &Petal, at: Transform, colour: Colour) {
+    pub(super) fn leaf(&mut self, leaf: &Petal, at: Transform, colour: Colour) {
         let tint = Tint {
             edge: colour.lit(1.12),
             ..Tint::plain(colour)

@@ -5,5 +5,5 @@ mod normalise;
 mod tensors;
 
 pub use device::{resolve, set_threads};
-pub use normalise::Normalise;
-pub use tensors::{append, of_host, torch};
+pub(crate) use normalise::Normalise;
+pub(crate) use tensors::{append, of_host, torch};

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::image::Preprocessing;
 
 /// The normalisation of a model on a device.
-pub struct Normalise {
+pub(crate) struct Normalise {
     /// Per channel, in the scale 0 to 1, as is the next.
     mean: [f32; 3],
     std: [f32; 3],
@@ -16,7 +16,7 @@ pub struct Normalise {
 }
 
 impl Normalise {
-    pub fn new(preprocessing: &Preprocessing, device: Device) -> Self {
+    pub(crate) fn new(preprocessing: &Preprocessing, device: Device) -> Self {
         Self {
             mean: preprocessing.mean,
             std: preprocessing.std,
@@ -29,7 +29,7 @@ impl Normalise {
     ///
     /// # Errors
     /// [`Error::Environment`](crate::error::Error::Environment) when memory runs out.
-    pub fn pixels(&self, pixels: &[u8], size: usize) -> Result<Tensor> {
+    pub(crate) fn pixels(&self, pixels: &[u8], size: usize) -> Result<Tensor> {
         let side = size as i64;
         let n = pixels.len() as i64 / (3 * side * side).max(1);
         let there = |x: Tensor| x.f_to_device(self.device);

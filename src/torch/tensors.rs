@@ -7,7 +7,7 @@ use crate::weights;
 use crate::weights::Values;
 
 /// A tensor in host memory as a row-major libtorch tensor.
-pub fn of_host(tensor: &weights::Tensor) -> Result<Tensor> {
+pub(crate) fn of_host(tensor: &weights::Tensor) -> Result<Tensor> {
     let shape: Vec<i64> = tensor.shape.iter().map(|&side| side as i64).collect();
     let flat = match &tensor.values {
         Values::F32(values) => Tensor::f_from_slice(values),
@@ -23,7 +23,7 @@ pub fn of_host(tensor: &weights::Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// [`Error::Environment`] when memory runs out.
-pub fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
+pub(crate) fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
     let here = torch(
         tensor
             .f_to_device(Device::Cpu)
@@ -35,7 +35,7 @@ pub fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
 }
 
 /// Turns a libtorch error into one of ours: what it says about memory becomes advice.
-pub fn torch<T>(result: Result<T, TchError>) -> Result<T> {
+pub(crate) fn torch<T>(result: Result<T, TchError>) -> Result<T> {
     const MEMORY: [&str; 4] = [
         "out of memory",
         "not enough memory",

@@ -108,18 +108,18 @@ pub(super) mod freeze_until {
 
     const NONE: &str = "none";
 
-    pub fn parse(text: String) -> Option<LayerName> {
+    pub(crate) fn parse(text: String) -> Option<LayerName> {
         (text != NONE).then(|| LayerName::new(text))
     }
 
-    pub fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         layer: &Option<LayerName>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(layer.as_ref().map_or(NONE, LayerName::as_str))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<LayerName>, D::Error> {
         String::deserialize(deserializer).map(parse)

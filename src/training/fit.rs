@@ -13,7 +13,7 @@ use crate::graph::NodeId;
 use crate::weights::StateDict;
 
 /// What a checkpoint holds besides the parameters of the network.
-pub struct Resumed {
+pub(super) struct Resumed {
     pub state: State,
     /// State of the optimizer of the current phase.
     pub optimizer: StateDict,
@@ -24,7 +24,7 @@ pub struct Resumed {
 ///
 /// # Errors
 /// As [`TrainingSession::train`](super::TrainingSession::train).
-pub fn fit(
+pub(super) fn fit(
     job: &Job<'_>,
     network: &mut Network,
     resumed: Option<Resumed>,

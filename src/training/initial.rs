@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::weights::{self, Dtype, StateDict, hashed, without_prefix};
 
 /// What `--weights` refers to, read but not yet fitted to a network.
-pub enum InitialWeights {
+pub(super) enum InitialWeights {
     Random {
         /// Set if the user did not ask for random initialisation.
         warning: Option<String>,
@@ -69,7 +69,7 @@ impl InitialWeights {
     /// [`Error::Usage`] for a word that is neither a keyword nor a file, [`Error::Data`] for a file
     /// that holds no weights or is not the one that the configuration was written for,
     /// [`Error::Environment`] for weights that the user has to get.
-    pub fn read(config: &Config, progress: &dyn Progress) -> Result<Option<Self>> {
+    pub(super) fn read(config: &Config, progress: &dyn Progress) -> Result<Option<Self>> {
         match &config.weights {
             WeightsSource::None => Ok(Some(Self::Random { warning: None })),
             WeightsSource::Imagenet | WeightsSource::Auto => {
@@ -94,7 +94,7 @@ impl InitialWeights {
     ///
     /// # Errors
     /// [`Error::Environment`] when they can't be downloaded and `--weights` is not `auto`.
-    pub fn download(config: &Config, progress: &dyn Progress) -> Result<Self> {
+    pub(super) fn download(config: &Config, progress: &dyn Progress) -> Result<Self> {
         match pretrained::fetch(&config.arch.source, progress) {
             Ok(path) => Self::of_file(path, config),
             Err(cause) if config.weights == WeightsSource::Auto => Ok(Self::Random {
@@ -131,7 +131,7 @@ impl InitialWeights {
 
     /// Records in the configuration what `auto` came to and the file's hash, so that the
     /// configuration repeats the run.
-    pub fn record(&self, config: &mut Config) {
+    pub(super) fn record(&self, config: &mut Config) {
         let (source, sha256) = match self {
             Self::Random { .. } => (WeightsSource::None, None),
             Self::File { sha256, .. } => (WeightsSource::Imagenet, Some(sha256.clone())),
@@ -148,7 +148,7 @@ impl InitialWeights {
     /// # Errors
     /// [`Error::Data`] when a file does not fit the network, listing what is missing, unexpected,
     /// or of another shape.
-    pub fn parameters(self, config: &Config, graph: &Graph) -> Result<(StateDict, Origin)> {
+    pub(super) fn parameters(self, config: &Config, graph: &Graph) -> Result<(StateDict, Origin)> {
         let random = graph.initialise(config.seed);
         let Self::File { path, weights, .. } = self else {
             return Ok((random, Origin::Random));

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::image::Limits;
 
 /// A run with its photos.
-pub struct Job<'a> {
+pub(super) struct Job<'a> {
     pub run: &'a Run,
     pub photos: Arc<[Photo]>,
     /// Counts the photos that are left out because they can't be decoded.

@@ -35,7 +35,7 @@ impl Scheduler {
 
 /// The schedule of one phase.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Schedule {
+pub(super) struct Schedule {
     pub scheduler: Scheduler,
     /// Peak learning rate.
     pub peak: f64,
@@ -91,7 +91,7 @@ impl Plateau {
 
 impl Schedule {
     /// The learning rate of a step, counted from 0 at the start of the phase.
-    pub fn learning_rate(&self, step: usize) -> f64 {
+    pub(super) fn learning_rate(&self, step: usize) -> f64 {
         let steps = (self.epochs * self.steps_per_epoch).max(1);
         let epoch = step / self.steps_per_epoch.max(1);
         let factor = match self.scheduler {

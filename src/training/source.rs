@@ -12,7 +12,7 @@ use crate::image::{Limits, Preprocessing};
 use crate::torch::Normalise;
 
 /// A data set as batches on the network's device.
-pub trait BatchSource {
+pub(super) trait BatchSource {
     /// The batches of one pass over `order`, indices of photos in the data set. The batches depend
     /// on the order and the pass alone, so a pass can be resumed with the rest of its order.
     fn batches<'a>(
@@ -25,7 +25,7 @@ pub trait BatchSource {
 
 /// What a pass over the data set is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
+pub(super) enum Pass {
     /// Training, with the random augmentations of this epoch, counted from 0.
     Train { epoch: u64 },
     /// Evaluation, without augmentations.
@@ -33,13 +33,13 @@ pub enum Pass {
 }
 
 /// The batches of a pass. The iterator ends after the first error.
-pub trait Batches: Iterator<Item = Result<DeviceBatch>> {
+pub(super) trait Batches: Iterator<Item = Result<DeviceBatch>> {
     /// Time spent waiting for batches so far.
     fn waited(&self) -> Duration;
 }
 
 /// A batch that a network can run on.
-pub struct DeviceBatch {
+pub(super) struct DeviceBatch {
     /// Index of the first node that is still to be run.
     pub first: usize,
     /// The values that it starts from; see [`Network::forward_range`].
@@ -50,7 +50,7 @@ pub struct DeviceBatch {
 
 /// Photos, decoded and transformed ahead by worker threads. They stay 8-bit until they are on the
 /// device.
-pub struct PhotoSource {
+pub(super) struct PhotoSource {
     pub photos: Arc<[Photo]>,
     /// Counts the photos that are left out because they can't be decoded.
     pub undecodable: Arc<Undecodable>,

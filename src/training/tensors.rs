@@ -5,12 +5,12 @@ use tch::{Kind, Tensor};
 use crate::device::Device;
 use crate::error::Result;
 use crate::torch::of_host;
-pub use crate::torch::torch;
+pub(super) use crate::torch::torch;
 use crate::weights;
 use crate::weights::Values;
 
 /// A tensor in host memory as a libtorch tensor; four-dimensional ones in channels-last order.
-pub fn to_device(tensor: &weights::Tensor, device: tch::Device) -> Result<Tensor> {
+pub(super) fn to_device(tensor: &weights::Tensor, device: tch::Device) -> Result<Tensor> {
     let there = torch(of_host(tensor)?.f_to_device(device))?;
     if tensor.shape.len() == 4 {
         channels_last(&there)
@@ -20,7 +20,7 @@ pub fn to_device(tensor: &weights::Tensor, device: tch::Device) -> Result<Tensor
 }
 
 /// A float32 or int64 libtorch tensor in host memory, row-major.
-pub fn to_host(tensor: &Tensor) -> Result<weights::Tensor> {
+pub(super) fn to_host(tensor: &Tensor) -> Result<weights::Tensor> {
     let shape: Vec<usize> = tensor.size().iter().map(|&side| side as usize).collect();
     let count = shape.iter().product();
     let here = torch(
@@ -45,7 +45,7 @@ pub fn to_host(tensor: &Tensor) -> Result<weights::Tensor> {
 }
 
 /// The same `(n, c, h, w)` tensor with the channels innermost in memory.
-pub fn channels_last(x: &Tensor) -> Result<Tensor> {
+pub(super) fn channels_last(x: &Tensor) -> Result<Tensor> {
     torch(
         x.f_permute([0, 2, 3, 1])
             .and_then(|x| x.f_contiguous())
@@ -54,12 +54,12 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Class ids as int64 `(n)`.
-pub fn labels(labels: &[i64], device: Device) -> Result<Tensor> {
+pub(super) fn labels(labels: &[i64], device: Device) -> Result<Tensor> {
     torch(Tensor::f_from_slice(labels).and_then(|x| x.f_to_device(device.into())))
 }
 
 /// The elements of a float32 tensor on any device, row-major.
-pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     let here = tensor.f_to_device(tch::Device::Cpu);
     let flat = torch(here.and_then(|here| here.f_reshape([-1])))?;
     torch(Vec::try_from(&flat))

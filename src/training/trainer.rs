@@ -43,7 +43,7 @@ struct TrainingHalf {
 
 impl<'a> Trainer<'a> {
     /// A trainer with a new optimizer over the layers of the network that are not frozen.
-    pub fn new(job: &'a Job<'a>, phase: &'a Phase, network: &'a Network) -> Result<Self> {
+    pub(super) fn new(job: &'a Job<'a>, phase: &'a Phase, network: &'a Network) -> Result<Self> {
         let config = job.run.config();
         let parameters = network.trainable();
         Ok(Self {
@@ -57,7 +57,11 @@ impl<'a> Trainer<'a> {
     }
 
     /// Trains for an epoch, or for the rest of one, and validates.
-    pub fn epoch(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<Epoch> {
+    pub(super) fn epoch(
+        &mut self,
+        state: &mut State,
+        callback: &mut dyn Callback,
+    ) -> Result<Epoch> {
         let started = Instant::now();
         let trained = self.train(state, callback)?;
         let (validated, waited) = self.validate(state, callback)?;
@@ -167,7 +171,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Writes a checkpoint, unless the network is not finite: the last good one is kept then.
-    pub fn save(&self, state: &State) -> Result<()> {
+    pub(super) fn save(&self, state: &State) -> Result<()> {
         if !self.network.is_finite()? {
             return Err(self.diverged("a parameter is not finite", state, state.batch));
         }

@@ -37,7 +37,7 @@ impl Answers {
     ///
     /// # Errors
     /// [`crate::error::Error::Environment`] when it can't be written to.
-    pub fn begin(json: bool, csv: bool, named: usize) -> Result<Self> {
+    pub(super) fn begin(json: bool, csv: bool, named: usize) -> Result<Self> {
         let mut answers = Self {
             output: Output::stdout(json),
             csv,
@@ -60,7 +60,12 @@ impl Answers {
     }
 
     /// Tells what a picture shows.
-    pub fn answer(&mut self, file: &Path, answer: Answer, warnings: &[Warning]) -> Result<()> {
+    pub(super) fn answer(
+        &mut self,
+        file: &Path,
+        answer: Answer,
+        warnings: &[Warning],
+    ) -> Result<()> {
         if self.csv {
             let mut row = vec![path_text(file)];
             for guess in &answer.top_predictions {
@@ -93,7 +98,7 @@ impl Answers {
     }
 
     /// Tells why a picture has no answer.
-    pub fn fail(&mut self, file: &Path, why: &str) -> Result<()> {
+    pub(super) fn fail(&mut self, file: &Path, why: &str) -> Result<()> {
         if self.csv {
             let mut row = vec![path_text(file)];
             row.resize(1 + 2 * self.named, String::new());

@@ -37,7 +37,7 @@ pub(super) struct Compared {
 
 impl Compared {
     /// Whether no more accuracy is lost than that.
-    pub fn drops_at_most(&self, max_drop: f64) -> bool {
+    pub(super) fn drops_at_most(&self, max_drop: f64) -> bool {
         // 0.9 - 0.895 in binary must not be more than 0.005.
         -self.paired.difference <= max_drop + 1e-9
     }
@@ -90,21 +90,21 @@ impl Work<'_> {
 
 impl Test {
     /// Measures an int8 network on the same photos.
-    pub fn compare(&self, backend: &dyn Backend, work: &Work<'_>) -> Result<Compared> {
+    pub(super) fn compare(&self, backend: &dyn Backend, work: &Work<'_>) -> Result<Compared> {
         let after = work.predicted("evaluating int8", backend, &self.photos)?;
         let paired = Paired::of(&self.before, &after)?;
         Ok(Compared { after, paired })
     }
 
     /// A few of the photos as the model sees them.
-    pub fn images(&self, count: usize, work: &Work<'_>) -> Result<Vec<u8>> {
+    pub(super) fn images(&self, count: usize, work: &Work<'_>) -> Result<Vec<u8>> {
         let Photos { all, indices, .. } = &self.photos;
         let indices = stratified(all, indices, count);
         work.images(all, &indices, &self.photos.undecodable)
     }
 
     /// The comparison in numbers, with the speed of both.
-    pub fn report(
+    pub(super) fn report(
         &self,
         compared: Compared,
         backend: &dyn Backend,

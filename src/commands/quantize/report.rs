@@ -46,14 +46,14 @@ pub(super) struct Evaluated {
 
 impl Evaluated {
     /// Whether int8 gains nothing but size here.
-    pub fn is_slower(&self) -> bool {
+    pub(super) fn is_slower(&self) -> bool {
         self.int8_images_per_second < self.float32_images_per_second
     }
 }
 
 impl Report {
     /// For the manifest.
-    pub fn details(&self) -> Result<Map<String, Value>> {
+    pub(super) fn details(&self) -> Result<Map<String, Value>> {
         match serde_json::to_value(self)? {
             Value::Object(details) => Ok(details),
             other => anyhow::bail!("a report is an object, not {other}"),
@@ -61,7 +61,7 @@ impl Report {
     }
 
     /// For programs.
-    pub fn json(&self, out: &Path) -> Result<Value> {
+    pub(super) fn json(&self, out: &Path) -> Result<Value> {
         let mut object = json!({"file": path_text(out), "method": self.method});
         if let Value::Object(object) = &mut object {
             object.extend(self.details()?);
@@ -70,7 +70,7 @@ impl Report {
     }
 
     /// For people.
-    pub fn text(&self, out: &Path) -> String {
+    pub(super) fn text(&self, out: &Path) -> String {
         let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
         let megabytes = |bytes: usize| format!("{:.2}", bytes as f64 / 1e6);
         let mut rows = vec![row(["", "float32", "int8"])];

@@ -25,7 +25,7 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub fn new(
+    pub(super) fn new(
         network: &InferenceGraph,
         preprocessing: &Preprocessing,
         device: Device,
@@ -49,17 +49,17 @@ impl Input {
         }
     }
 
-    pub fn image_size(&self) -> usize {
+    pub(super) fn image_size(&self) -> usize {
         self.image_size
     }
 
     /// Number of values of an image.
-    pub fn values_of_one(&self) -> usize {
+    pub(super) fn values_of_one(&self) -> usize {
         (3 * self.image_size * self.image_size).max(1)
     }
 
     /// A batch as a tensor `(n, 3, size, size)`.
-    pub fn tensor(&self, images: Images<'_>) -> Result<Tensor> {
+    pub(super) fn tensor(&self, images: Images<'_>) -> Result<Tensor> {
         if let (Some(normalise), Images::Rgb8(pixels)) = (&self.on_device, images) {
             let real = normalise.pixels(pixels, self.image_size)?;
             return torch(real.f_to_kind(self.kind));

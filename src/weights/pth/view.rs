@@ -23,7 +23,7 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     /// Makes sure that every element is inside of the storage; gives the size in bytes.
-    pub fn check(&self, name: &str) -> Result<usize> {
+    pub(super) fn check(&self, name: &str) -> Result<usize> {
         let inside = || {
             if self.shape.len() != self.strides.len() {
                 return None;
@@ -50,7 +50,7 @@ impl View<'_> {
     }
 
     /// Reads the elements in row-major order from the bytes of the storage.
-    pub fn tensor(self, content: &[u8]) -> Result<Tensor> {
+    pub(super) fn tensor(self, content: &[u8]) -> Result<Tensor> {
         let size = self.storage.dtype.size();
         let count = self.shape.iter().product();
         let values = if count == 0 || self.is_contiguous() {

@@ -62,13 +62,16 @@ pub fn compile<'a>(
 }
 
 /// How the images of a compiled network are quantized, if it takes integers.
-pub fn takes_integers(network: &InferenceGraph, target: Target) -> Option<QuantizationParameters> {
+pub(super) fn takes_integers(
+    network: &InferenceGraph,
+    target: Target,
+) -> Option<QuantizationParameters> {
     let input = network.qparams(network.graph().input())?;
     (target.fused && target.arithmetic == Arithmetic::Int8).then_some(input)
 }
 
 /// The method whose weights are packed for a batch size.
-pub fn method_of(size: usize, batches: Batches) -> String {
+pub(super) fn method_of(size: usize, batches: Batches) -> String {
     match size == batches.usual {
         true => "forward".into(),
         false => format!("forward{size}"),
