@@ -221,4 +221,19 @@ mod tests {
         assert_eq!((state.running.loss(), state.running.accuracy()), (3.0, 0.5));
         assert_eq!((state.batch, state.steps), (2, 2));
     }
+
+    #[test]
+    fn an_epoch_begins_with_empty_sums() {
+        let mut state = State::default();
+        state.end_batch(3, 2.0, 1);
+        let row: Epoch = serde_json::from_str(
+            r#"{"epoch":1,"phase":"whole","learning_rate":1e-4,"train_loss":2.0,
+            "train_accuracy":0.5,"val_loss":1.0,"val_accuracy":0.5,"images_per_second":1.0,
+            "waiting":0.0,"seconds":1.0}"#,
+        )
+        .unwrap();
+        assert!(state.end_epoch(row), "the first epoch is the best so far");
+        assert_eq!(state.running, Running::default());
+        assert_eq!((state.phase_epoch, state.batch, state.steps), (1, 0, 1));
+    }
 }

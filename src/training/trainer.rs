@@ -277,3 +277,17 @@ fn step_seed(seed: u64, epoch: usize, batch: usize) -> i64 {
     first.copy_from_slice(&digest[..8]);
     i64::from_le_bytes(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_has_dropout_of_its_own() {
+        let step = step_seed(0, 1, 2);
+        assert_eq!(step, step_seed(0, 1, 2));
+        for other in [(1, 1, 2), (0, 2, 2), (0, 1, 1), (0, 2, 1)] {
+            assert_ne!(step, step_seed(other.0, other.1, other.2));
+        }
+    }
+}

@@ -68,12 +68,24 @@ fn version(path: &Path) -> Option<(u64, i64, i64)> {
     Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
-/// Waits until the run has got on by a batch at least, and some time more.
+/// Completed phases, epochs of the phase and batches of the epoch, as a checkpoint has them.
+fn position(checkpoint: &Path) -> [u64; 3] {
+    let Ok((_, metadata)) = safetensors::read(checkpoint) else {
+        return [0; 3];
+    };
+    let header: Value = serde_json::from_str(&metadata["flowers.checkpoint"]).unwrap();
+    ["phase", "phase_epoch", "batch"].map(|key| header["state"][key].as_u64().unwrap())
+}
+
+/// Waits until the run has got on by a batch at least, and some time more. A new checkpoint alone
+/// would not do: a run that is at its start writes one before its first batch.
 fn wait_for_progress(child: &mut Child, run: &Path, rng: &mut impl Rng) {
     let checkpoint = run.join("last.ckpt");
-    let before = version(&checkpoint);
-    wait_until("a checkpoint", || {
-        version(&checkpoint) != before || child.try_wait().unwrap().is_some()
+    let (before, mut seen) = (position(&checkpoint), version(&checkpoint));
+    wait_until("a later batch", || {
+        let last = std::mem::replace(&mut seen, version(&checkpoint));
+        let moved = last != seen && position(&checkpoint) != before;
+        moved || child.try_wait().unwrap().is_some()
     });
     std::thread::sleep(Duration::from_millis(rng.random_range(0..120)));
 }
