@@ -9,7 +9,7 @@ use image::ImageFormat;
 use super::sniff::{Format, is_heic, other_picture, sniff};
 
 /// Endings of the names of picture files, whether or not they can be decoded here: a photo that
-/// can't be read should be told of, not passed over.
+/// can't be read should be told of, not skipped.
 const ENDINGS: &[&str] = &[
     "jpg", "jpeg", "jpe", "jfif", "pjpeg", "png", "apng", "webp", "gif", "bmp", "dib", "tif",
     "tiff", "pnm", "ppm", "pgm", "pbm", "pam", "avif", "heic", "heif", "hif", "jxl", "jp2", "j2k",
