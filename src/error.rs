@@ -4,7 +4,7 @@ use std::path::Path;
 
 pub type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
 
-/// What went wrong, sorted by whose move it is. The message names the thing and the remedy.
+/// What went wrong, by who has to act. The message names the cause and the remedy.
 ///
 /// Library code returns these inside [`anyhow::Error`]; context may be added on the way up,
 /// and [`exit_code`] finds the kind again.
@@ -19,7 +19,7 @@ pub enum Error {
     /// A data set, a picture, or a model file can't be used.
     #[error("{0}")]
     Data(String),
-    /// The machine did not do its part: download, disk, port, memory.
+    /// The environment failed: download, disk, port, memory.
     #[error("{0}")]
     Environment(String),
     /// The user pressed Ctrl-C; what was done is saved.
@@ -70,7 +70,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     101
 }
 
-/// A path or name as one printable line: control characters escaped, bytes that are no UTF-8
+/// A path or name as one printable line: control characters escaped, invalid UTF-8
 /// replaced.
 pub fn shown(path: impl AsRef<Path>) -> String {
     let mut line = String::new();

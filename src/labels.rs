@@ -1,4 +1,4 @@
-//! Class names and their ids: the sorted names, each at its place.
+//! Class names and their ids: indices into the sorted names.
 
 pub mod flora;
 
@@ -11,7 +11,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use crate::error::{Error, Result, shown};
 use crate::names::plain;
 
-/// The classes of a data set or model. A class's id is its place among the sorted names.
+/// The classes of a data set or model. A class's id is its index among the sorted names.
 ///
 /// Names are in Unicode's normal form C, so that a folder which a Mac made has the same class as
 /// one that looks the same elsewhere.

@@ -21,7 +21,7 @@ show "$flowers" data sample "$folder/new" --per-class 1 --seed 1
 status=0
 train --arch mobilenet_v2 --recipe two-phase --epochs 1 --image-size 128 || status=$?
 if [[ $status == 4 ]]; then
-    say "the pretrained weights can't be had: training from random ones, which takes some minutes"
+    say "the pretrained weights can't be downloaded: training from random ones, which takes a few minutes"
     train --weights none --recipe scratch --image-size 96 --epochs 18
 elif [[ $status != 0 ]]; then
     exit "$status"

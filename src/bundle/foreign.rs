@@ -72,7 +72,7 @@ pub(super) fn check(start: &[u8]) -> Result<()> {
             "make a model of its weights with `flowers train DATA --out RUN --weights FILE`"
         }
         Kind::Network(_) => "give the model.safetensors that it was exported from",
-        Kind::Picture(_) => "the model comes first, then the pictures",
+        Kind::Picture(_) => "the first argument is the model",
         Kind::Other(_) => "a model is the model.safetensors of a run",
     };
     let name = kind.name();

@@ -180,7 +180,7 @@ impl Bundle {
         let unreadable = |cause| Error::Data(format!("can't be read: {cause}"));
         if path.is_dir() {
             return Err(Error::Data(format!(
-                "it is a folder without a {FILE}; the model comes first: give its file, or the \
+                "it is a folder without a {FILE}; the first argument is the model: its file, or the \
                  folder of its run"
             ))
             .into());
@@ -224,7 +224,7 @@ impl Bundle {
 }
 
 fn damaged(cause: &dyn std::fmt::Display) -> anyhow::Error {
-    Error::Data(format!("the model's manifest is damaged: {cause}")).into()
+    Error::Data(format!("the model's metadata is damaged: {cause}")).into()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::values;
 #[command(after_help = "\
 Times whole passes from 8-bit pixels to logits, without decoding and resizing. The speed is the \
 batch size over the median time of a pass. Resident memory is that of the whole process, including \
-what earlier precisions of the same run took: name one precision to learn what it needs.
+what earlier precisions in the same run allocated: give a single precision to measure it alone.
 
 Examples:
   flowers bench run/model.safetensors

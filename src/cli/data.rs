@@ -15,7 +15,7 @@ pub enum DataCommand {
     Check(CheckArgs),
     /// Assign photos to training, validation and test, and save the result
     Split(SplitArgs),
-    /// Draw a sample data set of up to ten kinds of flowers
+    /// Generate a synthetic data set of up to ten kinds of flowers
     Sample(SampleArgs),
 }
 
@@ -25,10 +25,10 @@ Accepted layouts: DATA/<class>/*, DATA/{train,val,test}/<class>/* and names like
 test_images), DATA/<class>/{train,val,test}/*, and a CSV file of labels. Hidden and system files and \
 files that are not images are skipped.
 
-Every photo is read, hashed and decoded again, whatever is known from earlier. train and data split do \
-the same for photos that are new or have changed since they were last scanned. eval, quantize, export \
-and train --resume look at the headers of those, as far as they need no more: they find unknown \
-formats, excessive dimensions and files that are cut short at once, and damage when a photo is loaded.
+Every photo is read, hashed and decoded, even if the cache has results for it. train and data split do \
+so only for photos that are new or have changed since the last scan. eval, quantize, export \
+and train --resume read only the headers of those where that suffices: unsupported \
+formats, excessive dimensions and truncated files are found at once, other damage on loading.
 
 Examples:
   flowers data check photos
@@ -69,7 +69,7 @@ pub struct SplitArgs {
     /// Fraction of each class to use for testing
     #[arg(long, value_name = "FRACTION", default_value_t = 0.15, value_parser = values::number)]
     pub test: f64,
-    /// Random seed: another seed gives another split
+    /// Random seed: a different seed gives a different split
     #[arg(long, default_value_t = 0, value_parser = values::seed)]
     pub seed: u64,
     #[command(flatten)]
@@ -98,7 +98,7 @@ pub struct SampleArgs {
     /// Width and height of the images in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 256, value_parser = values::whole::<u32>(0..=u32::MAX.into()))]
     pub size: u32,
-    /// Random seed: another seed gives other images
+    /// Random seed: a different seed gives different images
     #[arg(long, default_value_t = 0, value_parser = values::seed)]
     pub seed: u64,
 }

@@ -14,7 +14,7 @@ use crate::values;
 #[command(after_help = "\
 A DATA/<class>/* folder is split again as it was for training, and the split is checked against \
 the one recorded in the model, so that the model is never tested on photos it was trained on. Where \
-photos were renamed, the split.json beside the model tells which they are. For a folder that the \
+photos were renamed, the split.json next to the model identifies them. For a folder that the \
 model was not trained on, use --split all.
 
 Examples:

@@ -47,7 +47,7 @@ pub struct ExportArgs {
     /// Batch size: a number, or `dynamic` for any [default: dynamic]
     #[arg(long, value_name = "dynamic|N", value_parser = batch)]
     pub batch: Option<Batch>,
-    /// Data set folder or CSV file of labels with photos to verify on [default: drawn images]
+    /// Data set folder or CSV file of labels with photos to verify on [default: synthetic images]
     #[arg(long, value_name = "DATA", conflicts_with = "no_verify")]
     pub calibration: Option<PathBuf>,
     /// Do not read the file back

@@ -21,7 +21,7 @@ pub struct InfoArgs {
     /// Number of classes, for an architecture
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = values::whole::<u32>(1..=1_000_000))]
     pub classes: u32,
-    /// List what can run networks on this machine, and why not the rest
+    /// List the inference backends, and whether (or why not) this machine can use each
     #[arg(long, conflicts_with_all = ["subject", "image_size"])]
     pub backends: bool,
     /// Print the result as JSON

@@ -53,19 +53,19 @@ const MISTAKEN: &[Mistaken] = &[
         commands: &["predict"],
         options: &["--model", "--weights", "--checkpoint"],
         takes_value: true,
-        tip: "the model is given without an option: flowers predict MODEL IMAGE...",
+        tip: "the model is given without an option: flowers predict MODEL FILE_OR_DIR...",
     },
     Mistaken {
         commands: &["predict"],
         options: &["--image", "--images", "--input", "--source", "--data"],
         takes_value: true,
-        tip: "images are given without an option: flowers predict MODEL IMAGE...",
+        tip: "pictures are given without an option: flowers predict MODEL FILE_OR_DIR...",
     },
     Mistaken {
         commands: &["predict"],
         options: &["--out", "--output"],
         takes_value: true,
-        tip: "results go to standard output: flowers predict MODEL IMAGE... --json > FILE",
+        tip: "results go to standard output: flowers predict MODEL FILE_OR_DIR... --json > FILE",
     },
     Mistaken {
         commands: &["eval"],

@@ -44,7 +44,7 @@ pub enum Command {
     Train(Box<train::TrainArgs>),
     /// Measure a model on held-out photos, and fail if it misses a threshold
     Eval(eval::EvalArgs),
-    /// Classify images
+    /// Classify pictures
     Predict(predict::PredictArgs),
     /// Convert a float model to a smaller, faster int8 model
     Quantize(quantize::QuantizeArgs),
@@ -54,7 +54,7 @@ pub enum Command {
     Export(export::ExportArgs),
     /// Serve a model over HTTP, with a web page to try it
     Serve(Box<serve::ServeArgs>),
-    /// Check or split a data set, or draw a sample data set
+    /// Check or split a data set, or generate a synthetic one
     #[command(subcommand)]
     Data(data::DataCommand),
     /// Describe a model file or an architecture

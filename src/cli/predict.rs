@@ -21,13 +21,13 @@ pub struct PredictArgs {
     /// Model file, or the folder of a run
     #[arg(value_parser = paths::model())]
     pub model: PathBuf,
-    /// Images, or folders of images; - reads one image from standard input
+    /// Pictures, or folders of pictures; - reads one picture from standard input
     #[arg(required = true, value_name = "FILE_OR_DIR")]
     pub files: Vec<PathBuf>,
-    /// Number of classes to print for each image
+    /// Number of classes to print for each picture
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = values::whole::<u32>(1..=u32::MAX.into()))]
     pub top_k: u32,
-    /// Print one JSON object per image, each on its own line
+    /// Print one JSON object per picture, each on its own line
     #[arg(long)]
     pub json: bool,
     /// Print a CSV table: the file, the most likely classes with their confidence, any error, any warnings

@@ -16,18 +16,18 @@ const SECONDS: RangeInclusive<f64> = 0.01..=86_400.0;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-POST /predict takes a form with one or more images in the field `file`, or a single image as the \
+POST /predict takes a form with one or more pictures in the field `file`, or a single picture as the \
 request body. GET / is a web page to try the model. /openapi.json describes the other routes: \
 /labels, /healthz, /readyz, /metrics, and /feedback with --collect.
 
 On SIGTERM or Ctrl-C, /readyz starts to fail, accepted requests are finished, and the exit code is 0. \
 On SIGHUP, or when the model file changes, the new model is loaded next to the old one, tested, and \
-swapped in; if it is bad, the old one stays. A socket opened by systemd (LISTEN_FDS) takes the place \
+swapped in; if that fails, the old one stays. A socket opened by systemd (LISTEN_FDS) takes the place \
 of --host and --port. Empty environment variables count as unset.
 
 Memory beyond the model: for each of --max-connections, at most twice --max-body; for each core, 11 \
-bytes per pixel of the image that it decodes (--max-pixels), and as much again left by earlier images, \
-which is released after ten seconds; and --max-queue images of the network's input size.
+bytes per pixel of the picture that it decodes (--max-pixels), and as much again left by earlier ones, \
+which is released after ten seconds; and --max-queue pictures of the network's input size.
 
 Examples:
   flowers serve run/model.safetensors
@@ -59,7 +59,7 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub cors_origin: Vec<String>,
-    /// File with API keys, one per line; /, /healthz and /readyz stay open
+    /// File with API keys, one per line; /, /healthz and /readyz need no key
     #[arg(long, env = "FLOWERS_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Format of the log on standard error
@@ -116,7 +116,7 @@ pub struct LimitArgs {
     /// Largest request body in bytes
     #[arg(long, env = "FLOWERS_MAX_BODY", value_name = "BYTES", default_value_t = 20_000_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     pub max_body: u64,
-    /// Largest image in pixels, width times height
+    /// Largest picture in pixels, width times height
     #[arg(long, env = "FLOWERS_MAX_PIXELS", value_name = "N", default_value_t = 50_000_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     pub max_pixels: u64,
     /// Time limit from the head of a request to its response
@@ -126,12 +126,12 @@ pub struct LimitArgs {
     /// connection
     #[arg(long, env = "FLOWERS_HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 15.0, value_parser = real(SECONDS))]
     pub header_timeout: f64,
-    /// Images between upload and response; beyond that, clients are told to retry later (429). Under
-    /// overload, when images take longer than usual, the limit falls to as little as half of this, so
+    /// Pictures between upload and response; beyond that, clients are told to retry later (429). Under
+    /// overload, when pictures take longer than usual, the limit falls to as little as half of this, so
     /// that they do not wait longer
     #[arg(long, env = "FLOWERS_MAX_QUEUE", value_name = "N", default_value_t = 128, value_parser = whole::<u32>(1..=100_000))]
     pub max_queue: u32,
-    /// Largest batch of images that a thread computes at once
+    /// Largest batch of pictures that a thread computes at once
     #[arg(long, env = "FLOWERS_MAX_BATCH", value_name = "N", default_value_t = 8, value_parser = whole::<u32>(1..=1024))]
     pub max_batch: u32,
     /// Open connections; beyond that, clients wait

@@ -15,10 +15,10 @@ training_curves.png, metrics.json, history.csv, TensorBoard events, train.log, s
 config.toml and last.ckpt.
 
 Before training, each photo is read and decoded once, a large JPEG at reduced size: unreadable and \
-damaged photos, duplicates and near-duplicates are found then. What was found is kept in the user's \
+damaged photos, duplicates and near-duplicates are found then. The results are kept in the user's \
 cache folder (flowers/scans, or FLOWERS_CACHE/scans; safe to delete), so that the next run reads new \
-and changed photos only. A photo is compared with what the scan found whenever it is loaded: one that \
-has changed or gone stops the run, one that can't be decoded is left out and counted for --max-bad.
+and changed photos only. Each photo is checked against the scan when it is loaded: one that \
+has changed or disappeared stops the run; one that can't be decoded is skipped and counts towards --max-bad.
 
 Examples:
   flowers train photos --out run

@@ -29,7 +29,7 @@ const FEWEST: [usize; 2] = [1, 3];
 
 /// The speed of one precision at one batch size.
 #[derive(Serialize)]
-struct Figure {
+struct Measurement {
     /// File or architecture.
     model: String,
     device: String,
@@ -78,7 +78,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
             let passes = passes.with_context(|| subject.name())?;
             progress.advance(1);
             let p50 = percentile(&passes, 0.5);
-            figures.push(Figure {
+            figures.push(Measurement {
                 model: subject.name(),
                 device: execution.device.to_string(),
                 precision: execution.arithmetic.to_string(),
@@ -198,7 +198,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
     below + (above - below) * place.fract()
 }
 
-fn report(figures: &[Figure], json: bool) -> Result<()> {
+fn report(figures: &[Measurement], json: bool) -> Result<()> {
     let mut output = Output::stdout(json);
     output.json(&figures)?;
     let heads = [

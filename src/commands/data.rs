@@ -94,7 +94,7 @@ pub fn sample(args: &SampleArgs, output: &mut Output<'_>, progress: &dyn Progres
     };
     sample::write(&set, &args.dir, progress)?;
     output.text(format_args!(
-        "drew {} images of {} kinds of flowers in {}\nnext: flowers train {} --out run",
+        "generated {} images of {} kinds of flowers in {}\nnext: flowers train {} --out run",
         args.classes * args.per_class,
         args.classes,
         shown(&args.dir),
@@ -133,10 +133,10 @@ fn described(report: &Report) -> String {
         }
     }
     let verdict = match (report.trainable, report.count(Severity::Warning)) {
-        (true, 0) => "fit for training".to_owned(),
-        (true, warnings) => format!("fit for training, with {}", plural(warnings, "warning")),
+        (true, 0) => "ready for training".to_owned(),
+        (true, warnings) => format!("ready for training, with {}", plural(warnings, "warning")),
         (false, _) => format!(
-            "not fit for training: {}",
+            "not ready for training: {}",
             plural(report.count(Severity::Error), "error")
         ),
     };

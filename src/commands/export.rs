@@ -12,7 +12,7 @@ use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
 use crate::data::{Depth, ScanOptions, Source, load_all};
 use crate::error::{Error, Result, shown};
-use crate::export::{self, Choice, Format, Options, Verdict, Verified};
+use crate::export::{self, FormatOption, Format, Options, Verdict, Verified};
 use crate::files;
 use crate::image::Preprocessing;
 use crate::sample;
@@ -72,18 +72,18 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
 /// The options, for a format that has a use for those that were given.
 fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
     let given = [
-        (Choice::Opset, "--opset", args.opset.is_some()),
-        (Choice::Input, "--input", args.input.is_some()),
-        (Choice::Softmax, "--softmax", args.softmax),
-        (Choice::Batch, "--batch", args.batch.is_some()),
+        (FormatOption::Opset, "--opset", args.opset.is_some()),
+        (FormatOption::Input, "--input", args.input.is_some()),
+        (FormatOption::Softmax, "--softmax", args.softmax),
+        (FormatOption::Batch, "--batch", args.batch.is_some()),
         (
-            Choice::Calibration,
+            FormatOption::Calibration,
             "--calibration",
             args.calibration.is_some(),
         ),
     ];
     for (choice, option, is_given) in given {
-        if is_given && !format.choices.contains(&choice) {
+        if is_given && !format.options.contains(&choice) {
             let name = format.name;
             let message = format!("--format {name} does not use {option}: leave it out");
             return Err(Error::Usage(message).into());
@@ -151,7 +151,7 @@ fn line(verified: &Verified) -> String {
     let reader = verified.reader;
     let found = match &verified.verdict {
         Verdict::Scores(agreement) => format!(
-            "same label on {} of {} images, scores differ by at most {} (tolerance {})",
+            "same label on {} of {} pictures, scores differ by at most {} (tolerance {})",
             agreement.same_label,
             agreement.pictures,
             rounded(agreement.largest_difference),

@@ -43,7 +43,7 @@ pub(super) fn run(args: &InfoArgs) -> Result<()> {
 }
 
 fn backends(output: &mut Output<'_>) -> Result<()> {
-    let mut rows = vec![["backend", "here", ""].map(String::from).to_vec()];
+    let mut rows = vec![["backend", "status", "purpose"].map(String::from).to_vec()];
     let mut list = Vec::new();
     for backend in BACKENDS {
         let status = (backend.status)();
@@ -206,7 +206,7 @@ fn facts(path: &Path, manifest: &Manifest, graph: &Graph, sha256: &str) -> Strin
     let input = &manifest.preprocessing;
     let head = match manifest.head.hidden {
         Some(units) => format!(
-            "{} classes, behind a hidden layer of {units} units",
+            "{} classes, with a hidden layer of {units} units",
             labels.len()
         ),
         None => format!("{} classes", labels.len()),
@@ -258,7 +258,7 @@ fn tested(manifest: &Manifest) -> String {
     };
     let (accuracy, [low, high], photos) = (test.accuracy, test.interval, test.photos);
     let before = match manifest.quantization {
-        Some(_) => ", of the float32 model before it became int8",
+        Some(_) => ", measured before quantization",
         None => "",
     };
     format!("{accuracy:.4} (95% interval {low:.4} to {high:.4}, {photos} photos{before})")

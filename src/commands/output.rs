@@ -17,7 +17,7 @@ pub struct Output<'a> {
 }
 
 impl Output<'static> {
-    /// Standard output; only [`Output::json`] is heard when `json` holds, else only
+    /// Standard output; only [`Output::json`] writes to it if `json` is set, otherwise only
     /// [`Output::text`].
     pub fn stdout(json: bool) -> Self {
         Self::to(io::stdout(), json)
@@ -73,7 +73,7 @@ impl<'a> Output<'a> {
 }
 
 /// A path as JSON holds it: the name itself, control characters and all, for a program to open.
-/// Bytes that are no UTF-8 can't be kept.
+/// Bytes that are not UTF-8 are lost.
 pub fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

@@ -100,7 +100,7 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
         for entry in entries.into_iter().filter_entry(kept) {
             match entry {
                 Ok(entry) if !entry.file_type().is_file() => {}
-                // What can't be looked into is told of when it is read.
+                // A file that can't be opened is reported when it is read.
                 Ok(entry) if is_picture(entry.path()).unwrap_or(true) => {
                     files.push(Ok(entry.into_path()));
                 }
@@ -117,13 +117,13 @@ fn listed(given: &[PathBuf]) -> Result<Vec<Found>> {
             }
         }
         if files.len() == before {
-            let message = format!("there are no images in {}", shown(path));
+            let message = format!("there are no pictures in {}", shown(path));
             return Err(Error::Data(message).into());
         }
     }
     if skipped > 0 {
         note(format_args!(
-            "files that are not images, skipped: {skipped}"
+            "files that are not pictures, skipped: {skipped}"
         ));
     }
     Ok(files)

@@ -241,7 +241,7 @@ fn note_processor(backend: &dyn Backend) {
     } else if !Cpu::detect().int8 {
         note(
             "note: this processor has no 8-bit dot products (AVX512-VNNI, AVX-VNNI or AMX), so \
-             int8 is less of a gain than on others; --eval measures it",
+             int8 gains less than on those that have them; --eval measures it",
         );
     }
 }

@@ -227,7 +227,7 @@ fn report(
     ))
 }
 
-/// Tolerates as many undecodable photos as the scan has left of the run's share, and tells of each
+/// Tolerates as many undecodable photos as the run still allows after the scan, and reports each
 /// on standard error and in the log.
 fn tolerated(run: &Run, folder: &Folder) -> Result<Arc<Undecodable>> {
     let log = Mutex::new(log(run)?);

@@ -32,7 +32,7 @@ impl Watch {
     fn left(&self) -> String {
         let left = self.forecast.left().filter(|left| left.as_secs() > 0);
         left.map_or(String::new(), |left| {
-            format!("about {} left in all", HumanDuration(left))
+            format!("about {} remaining", HumanDuration(left))
         })
     }
 

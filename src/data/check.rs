@@ -200,7 +200,7 @@ fn bad(folder: &Folder, max_bad: f64) -> Vec<Finding> {
         ),
         warning(
             "damaged",
-            "damaged photos, which are used as far as they go",
+            "damaged photos, used as far as they can be decoded",
             damaged,
         ),
     ];
@@ -231,7 +231,7 @@ fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
     [
         warning(
             "duplicate",
-            "exact copies within a class, of which one is used",
+            "exact copies within a class; only one of each is used",
             duplicates,
         ),
         warning(
@@ -241,7 +241,7 @@ fn copies(folder: &Folder, left_out: &[LeftOut]) -> Vec<Finding> {
         ),
         warning(
             "conflict",
-            "photos that another class has too, none of which is used",
+            "photos that are also in another class; no copy is used",
             conflicts,
         ),
     ]
@@ -274,13 +274,13 @@ fn near_copies(folder: &Folder, kept: &[usize]) -> impl Iterator<Item = Finding>
     let findings = [
         warning(
             "near-duplicate",
-            "photos that look the same as another one of their class; a split keeps them together",
+            "photos that look the same as another in their class; splitting keeps them together",
             copies,
         ),
         warning(
             "near-leak",
-            "photos that look the same as one in another part; the accuracy will look better than \
-             it is",
+            "photos that look the same as one in another part; the measured accuracy will be \
+             too high",
             leaks,
         ),
         warning(

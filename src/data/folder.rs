@@ -65,7 +65,7 @@ impl Folder {
         });
         match folder.faults().into_iter().chain(too_many).next() {
             Some(fault) => {
-                let message = format!("{fault} (`{}` tells more)", source.check());
+                let message = format!("{fault} (run `{}` for details)", source.check());
                 Err(Error::Data(message).into())
             }
             None => Ok(folder),
@@ -235,7 +235,7 @@ impl Folder {
             }
             if !extra.is_empty() {
                 differences.push(format!(
-                    "{part} has {} besides",
+                    "{part} also has {}",
                     some(extra.into_iter().map(shown))
                 ));
             }

@@ -142,7 +142,7 @@ impl Gathered {
         if classes.is_empty() && Listing::of(&inner)?.holds_pictures() {
             let place = shown(&inner);
             let message = format!(
-                "{place} is taken for the {part} part of the data set, but holds photos and no \
+                "{place} looks like the {part} part of the data set, but holds photos and no \
                  class folders: put the photos of each class into {place}/<class>/, or list them in \
                  a CSV file, with {}, and give that file as DATA",
                 listed::EXPECTED
@@ -291,7 +291,7 @@ impl Tree {
             return;
         }
         let reason = match cause {
-            _ if dangling => "a link that leads nowhere".into(),
+            _ if dangling => "a broken symbolic link".into(),
             Some(cause) => cause.to_string(),
             None => error.to_string(),
         };

@@ -384,7 +384,7 @@ impl Shared {
     }
 }
 
-/// A panic as an error, so that the consumer hears of it instead of waiting for ever.
+/// A panic as an error, so that the consumer gets it instead of waiting forever.
 fn guarded<T>(position: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic

@@ -19,7 +19,7 @@ pub const SCHEMA: u32 = 1;
 ///
 /// The text has one line a photo, sorted by class and hash: added photos are added lines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct SplitManifest {
     pub schema: u32,
     pub seed: u64,
     pub fractions: Fractions,
@@ -45,7 +45,7 @@ pub struct Entry {
     pub file: String,
 }
 
-impl Manifest {
+impl SplitManifest {
     pub fn part(&self, part: Part) -> &[Entry] {
         match part {
             Part::Train => &self.train,
@@ -81,7 +81,7 @@ impl Manifest {
     /// SHA-256 of the manifest's text, hexadecimal: what `sha256sum split.json` says.
     ///
     /// # Errors
-    /// Those of [`Manifest::to_json`].
+    /// Those of [`SplitManifest::to_json`].
     pub fn sha256(&self) -> Result<String> {
         Ok(content::hex(&content::sha256(&[self
             .to_json()?
@@ -162,7 +162,7 @@ impl Manifest {
             differences.push(format!("lacks {}", some(missing)));
         }
         if !extra.is_empty() {
-            differences.push(format!("has {} besides", some(extra)));
+            differences.push(format!("also has {}", some(extra)));
         }
         if differences.is_empty() {
             return Ok(());
@@ -188,8 +188,8 @@ mod tests {
         }
     }
 
-    fn manifest() -> Manifest {
-        Manifest {
+    fn manifest() -> SplitManifest {
+        SplitManifest {
             schema: SCHEMA,
             seed: 7,
             fractions: Fractions {
@@ -208,7 +208,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("split.json");
         manifest().write(&path).unwrap();
-        assert_eq!(Manifest::read(&path).unwrap(), manifest());
+        assert_eq!(SplitManifest::read(&path).unwrap(), manifest());
         let bytes = std::fs::read(&path).unwrap();
         let digest = content::hex(&content::sha256(&[&bytes]));
         assert_eq!(manifest().sha256().unwrap(), digest);

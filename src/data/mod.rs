@@ -29,7 +29,7 @@ pub use hidden::is_hidden;
 pub use layout::{Layout, Skipped};
 pub use load_all::load_all;
 pub use loader::{Batch, Loader, Transform};
-pub use manifest::Manifest;
+pub use manifest::SplitManifest;
 pub use photo::{Part, Photo, Unreadable};
 pub use sampling::stratified;
 pub use scan::{Depth, ScanOptions};

@@ -48,11 +48,11 @@ pub(super) fn refuse_split(part: Part, folder: &Path) -> Result<()> {
     let message = match Top::of(&inner, &folders)?.shape()? {
         Shape::Classes => return Ok(()),
         Shape::Parts(parts) => format!(
-            "{place} has parts of its own ({}): give it as DATA, or one of them as --{part}-dir",
+            "{place} is itself split into parts ({}): give it as DATA, or one of them as --{part}-dir",
             some(parts.iter().map(|(_, folder)| name(folder)))
         ),
         Shape::PartsOfClasses => {
-            format!("the classes in {place} have parts of their own: give it as DATA")
+            format!("the classes in {place} are themselves split into parts: give it as DATA")
         }
     };
     Err(Error::Data(message).into())
@@ -259,7 +259,7 @@ impl<'a> Top<'a> {
         }
         let below = |path: &PathBuf| shown(path.strip_prefix(self.root).unwrap_or(path));
         let message = format!(
-            "{}: its classes have parts of their own ({}), to which these don't belong: {}; move \
+            "{}: its classes are split into parts ({}), but these are outside of them: {}; move \
              them into a part or out of the data set",
             shown(self.root),
             some(parts.into_iter().map(below)),

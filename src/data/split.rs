@@ -6,7 +6,7 @@ use std::path::Path;
 use super::cut::{Cuts, SplitOptions, parts};
 use super::distinct::{Distinct, LeftOut, Why};
 use super::folder::Folder;
-use super::manifest::{Entry, Fractions, Manifest, SCHEMA};
+use super::manifest::{Entry, Fractions, SplitManifest, SCHEMA};
 use super::photo::{Part, Photo};
 use super::similar;
 use crate::error::{Error, Result, shown, some};
@@ -20,7 +20,7 @@ pub struct Split {
     pub test: Vec<usize>,
     /// Photos in no part, and why; ascending.
     pub left_out: Vec<LeftOut>,
-    pub manifest: Manifest,
+    pub manifest: SplitManifest,
 }
 
 impl Split {
@@ -50,7 +50,7 @@ impl Split {
         let [train, val, test] = parts(folder, &distinct, options);
         let entries =
             |indices: &[usize]| indices.iter().map(|&index| entry(folder, index)).collect();
-        let manifest = Manifest {
+        let manifest = SplitManifest {
             schema: SCHEMA,
             seed: options.seed,
             fractions: Fractions {
@@ -75,15 +75,15 @@ impl Split {
     /// put in the manifest's order. Photos that it doesn't list are left out.
     ///
     /// # Errors
-    /// Those of [`Manifest::read`], and [`Error::Data`] for differing classes or missing photos.
+    /// Those of [`SplitManifest::read`], and [`Error::Data`] for differing classes or missing photos.
     pub fn load(path: &Path, folder: &Folder) -> Result<Self> {
-        Self::follow(Manifest::read(path)?, folder).map_err(|what| {
+        Self::follow(SplitManifest::read(path)?, folder).map_err(|what| {
             let message = format!("{} does not match the folder: {what}", shown(path));
             Error::Data(message).into()
         })
     }
 
-    fn follow(manifest: Manifest, folder: &Folder) -> Result<Self, String> {
+    fn follow(manifest: SplitManifest, folder: &Folder) -> Result<Self, String> {
         manifest
             .same_classes(&folder.labels)
             .map_err(|difference| {
@@ -194,8 +194,8 @@ impl Split {
             };
             let pairs = leaks.iter().map(|&pair| similar::pair(folder, pair));
             lines.push(format!(
-                "{subject} the same as one in val or test, so the accuracy will look better than it \
-                 is: {}",
+                "{subject} the same as one in val or test, so the measured accuracy will be too \
+                 high: {}",
                 some(pairs)
             ));
         }

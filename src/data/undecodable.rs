@@ -1,5 +1,5 @@
-//! Photos that turn out to be undecodable when they are loaded: told of, counted, and tolerated up
-//! to a number.
+//! Photos that turn out to be undecodable when they are loaded: reported, counted, and tolerated up
+//! to a limit.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::photo::Unreadable;
 use crate::error::{Error, Result, shown};
 
-/// The undecodable photos that the loaders of a run have met, each counted once.
+/// The undecodable photos that the loaders of a run have found, each counted once.
 ///
 /// A scan has found them before if it decoded the photos; see [`Depth`](super::Depth).
 pub struct Undecodable {
@@ -19,7 +19,7 @@ pub struct Undecodable {
 }
 
 impl Undecodable {
-    /// Tolerates `allowed` photos; `tell` hears of each when it is met first.
+    /// Tolerates `allowed` photos; `tell` is called once for each.
     pub fn allowing(allowed: usize, tell: impl Fn(&Unreadable) + Send + Sync + 'static) -> Self {
         Self {
             allowed,
@@ -39,7 +39,7 @@ impl Undecodable {
         }
         if found.len() >= self.allowed {
             let message = format!(
-                "{}: {}; it is one more undecodable photo than the {} that are tolerated: remove \
+                "{}: {}; that exceeds the {} undecodable photos that are tolerated: remove \
                  them (`flowers data check` lists them), or raise --max-bad",
                 shown(&photo.path),
                 photo.reason,
@@ -97,7 +97,7 @@ mod tests {
         }
         let error = undecodable.add(photo("c")).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), 3);
-        let words = "c: broken; it is one more undecodable photo than the 2 that";
+        let words = "c: broken; that exceeds the 2 undecodable photos that";
         assert!(error.to_string().starts_with(words), "{error}");
         assert_eq!(undecodable.found(), [photo("a"), photo("b")]);
         assert_eq!(*told.lock().unwrap(), [PathBuf::from("b"), "a".into()]);

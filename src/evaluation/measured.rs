@@ -110,7 +110,7 @@ impl Measured {
                 trained: 0,
                 selected,
             } => Some(format!(
-                "the best epoch was chosen on {}: new photos may do a little worse",
+                "the best epoch was chosen on {}: accuracy on new photos may be a little lower",
                 all(selected)
             )),
             Seen { trained, selected } => {
@@ -119,7 +119,7 @@ impl Measured {
                     _ => format!(", and its best epoch was chosen on {selected} more"),
                 };
                 Some(format!(
-                    "the model was trained on {}{others}: this is no test, new photos will do worse; \
+                    "the model was trained on {}{others}, so accuracy on new photos will be lower; \
                      measure with --split test",
                     all(trained)
                 ))

@@ -77,7 +77,7 @@ pub(crate) fn of_part(
     let root = &folder.source;
     if !indices.is_empty() {
         let warning = format!(
-            "the model was not trained with the parts of {root}; measuring on its {part} photos as \
+            "the model was not trained on this split of {root}; measuring on its {part} photos as \
              they are"
         );
         return Ok(PartPhotos {
@@ -87,8 +87,8 @@ pub(crate) fn of_part(
         });
     }
     let message = format!(
-        "{root} does not split into the parts that the model was trained with, so its {part} \
-         photos are not known: {remedy}"
+        "{root} does not split as it did when the model was trained, so its {part} \
+         photos can't be identified: {remedy}"
     );
     Err(Error::Data(message).into())
 }
@@ -142,10 +142,10 @@ fn stored_split(
     model: &Path,
     split_manifest: Option<&Path>,
     manifest: &Manifest,
-) -> Option<data::Manifest> {
+) -> Option<data::SplitManifest> {
     let given = split_manifest.map(Path::to_path_buf);
     given.into_iter().chain([beside(model)]).find_map(|path| {
-        let split = data::Manifest::read(&path).ok()?;
+        let split = data::SplitManifest::read(&path).ok()?;
         is_of_training(&split, manifest).then_some(split)
     })
 }
@@ -160,7 +160,7 @@ fn beside(model: &Path) -> PathBuf {
     model.with_file_name("split.json")
 }
 
-fn is_of_training(split: &data::Manifest, manifest: &Manifest) -> bool {
+fn is_of_training(split: &data::SplitManifest, manifest: &Manifest) -> bool {
     let sha256 = split.sha256().ok();
     sha256.is_some() && sha256 == manifest.split_sha256
 }

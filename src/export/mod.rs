@@ -25,7 +25,7 @@ pub struct Format {
     /// One line for the help.
     pub summary: &'static str,
     /// The options that the format has a use for.
-    pub choices: &'static [Choice],
+    pub options: &'static [FormatOption],
     encode: fn(&Bundle, &Options) -> Result<Vec<u8>>,
     reader: Reader,
 }
@@ -43,7 +43,7 @@ type Open = fn(&[u8], &Manifest) -> Result<Box<dyn Backend>>;
 
 /// An option of `flowers export` that not every format has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
+pub enum FormatOption {
     Opset,
     Input,
     Softmax,
@@ -56,12 +56,12 @@ pub const FORMATS: &[Format] = &[
     Format {
         name: "onnx",
         summary: "for ONNX Runtime, OpenVINO, TensorRT and others; int8 models as QDQ",
-        choices: &[
-            Choice::Opset,
-            Choice::Input,
-            Choice::Softmax,
-            Choice::Batch,
-            Choice::Calibration,
+        options: &[
+            FormatOption::Opset,
+            FormatOption::Input,
+            FormatOption::Softmax,
+            FormatOption::Batch,
+            FormatOption::Calibration,
         ],
         encode: onnx::encode,
         reader: Reader::Backend("ONNX interpreter", |file, _| {
@@ -71,21 +71,21 @@ pub const FORMATS: &[Format] = &[
     Format {
         name: "torchscript",
         summary: "for PyTorch and libtorch: torch.jit.load",
-        choices: &[Choice::Input, Choice::Softmax, Choice::Calibration],
+        options: &[FormatOption::Input, FormatOption::Softmax, FormatOption::Calibration],
         encode: torchscript::encode,
         reader: Reader::Backend("libtorch", torchscript::open),
     },
     Format {
         name: "safetensors",
         summary: "weights, with architecture, labels and preprocessing as metadata",
-        choices: &[],
+        options: &[],
         encode: state_dict::safetensors,
         reader: Reader::Parameters(state_dict::open_safetensors),
     },
     Format {
         name: "pth",
         summary: "weights only: torch.load, load_state_dict",
-        choices: &[],
+        options: &[],
         encode: state_dict::pth,
         reader: Reader::Parameters(state_dict::open_pth),
     },

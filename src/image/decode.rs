@@ -24,7 +24,7 @@ pub fn read(path: &Path, limits: &Limits) -> Result<RgbImage, DecodeError> {
 /// to see, and to say, that it is too big.
 ///
 /// # Errors
-/// The operating system's, and `InvalidInput` for what is no regular file: a pipe would block.
+/// The operating system's, and `InvalidInput` for anything but a regular file: a pipe would block.
 pub fn read_bytes(path: &Path, limits: &Limits) -> io::Result<Vec<u8>> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
@@ -82,7 +82,7 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Option<(u32, u32)>, Deco
         let (kind, has_end, orientation) = match format {
             Format::Jpeg => return jpeg::inspect(bytes, limits),
             Format::Png => {
-                let chunks = mended::Chunks::of(bytes);
+                let chunks = repair::Chunks::of(bytes);
                 (ImageFormat::Png, chunks.ended, chunks.orientation)
             }
             Format::Other(kind @ ImageFormat::WebP, _) => (kind, is_whole_riff(bytes), None),
@@ -150,7 +150,7 @@ fn decode_as(
             Orientation::NoTransforms,
         ),
         Format::Png => {
-            let (bytes, orientation) = mended::completed_png(bytes);
+            let (bytes, orientation) = repair::completed_png(bytes);
             let decoded = by_image(ImageFormat::Png, "PNG", &bytes, limits);
             let (picture, found) = decoded.map_err(|error| match (error, &bytes) {
                 (DecodeError::Broken { format, .. }, Cow::Owned(_)) => broken(format, CUT_SHORT),
@@ -159,7 +159,7 @@ fn decode_as(
             (picture, orientation.unwrap_or(found))
         }
         Format::Other(ImageFormat::Gif, name) => {
-            by_image(ImageFormat::Gif, name, &mended::roomy_gif(bytes), limits)?
+            by_image(ImageFormat::Gif, name, &repair::roomy_gif(bytes), limits)?
         }
         Format::Other(format, name) => by_image(format, name, bytes, limits)?,
     };
@@ -226,17 +226,17 @@ fn in_words(error: ImageError, name: &'static str, limits: &Limits) -> DecodeErr
         } else if has("crc error") || has("checksum") {
             "a checksum is wrong"
         } else {
-            "its structure makes no sense"
+            "its structure is invalid"
         },
     )
 }
 
 fn unusual(name: &str) -> &'static str {
     match name {
-        "PNG" => "a PNG of an unusual kind",
-        "GIF" => "a GIF of an unusual kind",
-        "BMP" => "a BMP of an unusual kind",
-        "WebP" => "a WebP of an unusual kind",
-        _ => "a picture of an unusual kind",
+        "PNG" => "an unsupported kind of PNG",
+        "GIF" => "an unsupported kind of GIF",
+        "BMP" => "an unsupported kind of BMP",
+        "WebP" => "an unsupported kind of WebP",
+        _ => "an unsupported kind of picture",
     }
 }

@@ -18,12 +18,12 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeEr
         .decode(&handle, colours, None)
         .map_err(fault)?;
     let plane = decoded.planes().interleaved;
-    let plane = plane.ok_or_else(|| broken(NAME, "it has no colours"))?;
+    let plane = plane.ok_or_else(|| broken(NAME, "it has no RGB pixels"))?;
     let row = 3 * plane.width as usize;
     let mut pixels = Vec::with_capacity(row * plane.height as usize);
     for line in plane.data.chunks(plane.stride).take(plane.height as usize) {
         pixels.extend_from_slice(line.get(..row).unwrap_or_default());
     }
     RgbImage::from_raw(plane.width, plane.height, pixels)
-        .ok_or_else(|| broken(NAME, "it has other pixels than it says"))
+        .ok_or_else(|| broken(NAME, "its data does not match its dimensions"))
 }

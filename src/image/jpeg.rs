@@ -1,10 +1,10 @@
-//! JPEGs: what is refused, what is reduced, what is said of damage.
+//! Decodes JPEGs: what is rejected, scaled decoding, and warnings about damage.
 
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 use memchr::memchr;
 
-use super::inks;
+use super::cmyk;
 use super::libjpeg::{Damage, Decompressor, Fault, RAN_OUT, Samples, Stored};
 use super::limits::{
     CUT_SHORT, DecodeError, Decoded, Limits, Wanted, Warning, broken, unsupported,
@@ -29,7 +29,7 @@ fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Opened<'a>, DecodeError>
         return Err(unsupported(process));
     }
     if outline.scans > MAX_SCANS {
-        return Err(broken("JPEG", "more scans than any picture needs"));
+        return Err(broken("JPEG", "it has too many scans"));
     }
     let decompressor = Decompressor::open(bytes, limits.coefficients())
         .map_err(|fault| in_words("JPEG", fault, limits))?;
@@ -116,7 +116,7 @@ pub(super) fn upright((width, height): (u32, u32), orientation: Orientation) -> 
     }
 }
 
-/// What to say of a picture that was read, if it is not to be refused.
+/// The warnings for a decoded picture, or the error that rejects it.
 fn warnings(damage: Damage, scans: usize) -> Result<Vec<Warning>, DecodeError> {
     let mut warnings = Vec::new();
     if damage.scan_cut && damage.bytes_ran_out {
@@ -142,16 +142,22 @@ pub(super) fn strip(
 ) -> Result<RgbImage, DecodeError> {
     let fault = |fault| in_words("TIFF", fault, limits);
     if Outline::of(bytes).scans > MAX_SCANS {
-        return Err(broken("TIFF", "more scans than any picture needs"));
+        return Err(broken("TIFF", "it has too many scans"));
     }
     let mut jpeg = Decompressor::open(bytes, limits.coefficients()).map_err(fault)?;
     let (width, height) = jpeg.dimensions();
     limits.check_dimensions("TIFF", width, height)?;
     if width > across || height > down {
-        return Err(broken("TIFF", "its JPEGs are larger than their place"));
+        return Err(broken(
+            "TIFF",
+            "its JPEGs are larger than its strips or tiles",
+        ));
     }
     if !jpeg.say_stored(stored) {
-        return Err(broken("TIFF", "its JPEGs have another number of channels"));
+        return Err(broken(
+            "TIFF",
+            "its JPEGs have a different number of channels",
+        ));
     }
     let (samples, damage) = jpeg.read(1).map_err(fault)?;
     if damage.scan_cut {
@@ -165,7 +171,7 @@ pub(super) fn strip(
 
 fn whole(samples: Samples) -> Result<RgbImage, DecodeError> {
     RgbImage::from_raw(samples.width, samples.height, samples.data)
-        .ok_or_else(|| broken("JPEG", "it has other pixels than it says"))
+        .ok_or_else(|| broken("JPEG", "its data does not match its dimensions"))
 }
 
 fn from_inks(mut samples: Samples, ink: fn(u8) -> u8) -> Result<RgbImage, DecodeError> {
@@ -174,7 +180,7 @@ fn from_inks(mut samples: Samples, ink: fn(u8) -> u8) -> Result<RgbImage, Decode
     for pixel in 0..pixels {
         let at = 4 * pixel;
         let inks = [0, 1, 2, 3].map(|channel| ink(samples.data[at + channel]));
-        samples.data[3 * pixel..][..3].copy_from_slice(&inks::to_rgb(inks));
+        samples.data[3 * pixel..][..3].copy_from_slice(&cmyk::to_rgb(inks));
     }
     samples.data.truncate(3 * pixels);
     whole(samples)
@@ -188,23 +194,23 @@ fn in_words(name: &'static str, Fault(text): Fault, limits: &Limits) -> DecodeEr
     }
     let reason = match text {
         _ if text.starts_with("Unsupported JPEG data precision") => {
-            return unsupported("a JPEG of more than 8 bits a sample");
+            return unsupported("a JPEG with more than 8 bits per sample");
         }
         _ if text.starts_with("Unsupported JPEG process") => {
-            return unsupported("a JPEG of an unusual kind");
+            return unsupported("an unsupported kind of JPEG");
         }
         _ if text.starts_with("Unsupported color conversion") => {
-            return unsupported("a JPEG of unusual colours");
+            return unsupported("a JPEG with an unsupported colour space");
         }
         "Fractional sampling not implemented yet" => {
             return unsupported("a JPEG whose channels have sizes that don't divide one another");
         }
         RAN_OUT => CUT_SHORT,
-        "JPEG datastream contains no image" => "there is no picture in it",
+        "JPEG datastream contains no image" => "it contains no picture",
         "Empty JPEG image (DNL not supported)" => "it has no pixels",
-        _ if text.contains("uffman table") => "a table that its data need is missing or wrong",
-        _ if text.contains("uantization table") => "a table that its data need is missing",
-        _ => "its structure makes no sense",
+        _ if text.contains("uffman table") => "a Huffman table is missing or invalid",
+        _ if text.contains("uantization table") => "a quantization table is missing",
+        _ => "its structure is invalid",
     };
     broken(name, reason)
 }

@@ -1,4 +1,4 @@
-//! What calls itself a picture: by the ending of its name, or else by its first bytes.
+//! Whether a file is a picture: by its file extension, or else by its first bytes.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,8 +8,8 @@ use image::ImageFormat;
 
 use super::sniff::{Format, is_heic, other_picture, sniff};
 
-/// Endings of the names of picture files, whether or not they can be decoded here: a photo that
-/// can't be read should be told of, not skipped.
+/// File extensions of pictures, whether or not they can be decoded here: a photo that
+/// can't be read should be reported, not skipped.
 const ENDINGS: &[&str] = &[
     "jpg", "jpeg", "jpe", "jfif", "pjpeg", "png", "apng", "webp", "gif", "bmp", "dib", "tif",
     "tiff", "pnm", "ppm", "pgm", "pbm", "pam", "avif", "heic", "heif", "hif", "jxl", "jp2", "j2k",
@@ -20,8 +20,8 @@ const ENDINGS: &[&str] = &[
 /// Bytes enough for [`begins_a_picture`].
 const HEAD: u64 = 16;
 
-/// Whether a file calls itself a picture. What has no such name is opened and looked into, unless
-/// it is no regular file: a pipe would block.
+/// Whether a file is a picture. Without a known extension, its first bytes are read, unless
+/// it is not a regular file: a pipe would block.
 ///
 /// # Errors
 /// The operating system's.

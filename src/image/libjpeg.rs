@@ -1,4 +1,4 @@
-//! A safe face for the decompressor of libjpeg-turbo.
+//! A safe wrapper around the decompressor of libjpeg-turbo.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -22,7 +22,7 @@ pub(super) const RAN_OUT: &str = "Premature end of JPEG file";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fault(pub &'static str);
 
-/// What was amiss with data that were read all the same.
+/// Defects in data that were decoded nevertheless.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Damage {
     /// A scan ended before all of its blocks were there; the rest is grey.

@@ -1,4 +1,4 @@
-//! What a picture may cost, what is told of one, and why one is refused.
+//! Decoding limits, warnings and errors.
 
 use std::{fmt, io};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::error::shown;
 
-/// What a picture may cost at most.
+/// Limits on the size of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Width times height, checked against the header.
@@ -65,12 +65,14 @@ impl Limits {
     }
 }
 
-/// Why a file is no picture that can be used. The path is the caller's to add.
+/// Why a file can't be decoded. The caller adds the path.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     #[error("the file is empty: copy it again or delete it")]
     Empty,
-    #[error("not a picture but {looks_like}: JPEG, PNG, WebP, GIF, BMP, TIFF and PPM can be read")]
+    #[error(
+        "not a picture but {looks_like}: supported formats are JPEG, PNG, WebP, GIF, BMP, TIFF and PPM"
+    )]
     NotAPicture { looks_like: &'static str },
     #[error(
         "a HEIC photo, which can't be read: convert it (`heif-convert IN.heic OUT.jpg`), and let \
@@ -107,7 +109,7 @@ pub(super) fn unsupported(what: &'static str) -> DecodeError {
     DecodeError::Unsupported { what }
 }
 
-/// What is amiss with a picture that can be read all the same.
+/// A defect of a picture that can be decoded nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub enum Warning {

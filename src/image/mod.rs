@@ -6,12 +6,12 @@ pub mod decode;
 pub mod fingerprint;
 #[cfg(feature = "heif")]
 mod heif;
-mod inks;
+mod cmyk;
 mod jpeg;
 pub mod kind;
 mod libjpeg;
 mod limits;
-mod mended;
+mod repair;
 pub mod preprocess;
 mod resample;
 mod sniff;

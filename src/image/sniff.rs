@@ -75,7 +75,7 @@ pub(super) fn other_picture(bytes: &[u8]) -> Option<&'static str> {
     } else if begins(b"\0\0\x01\0") {
         Some("an icon")
     } else if brand(bytes) == Some(b"crx ") || begins(b"FUJIFILMCCD-RAW") {
-        Some("a camera's raw photo")
+        Some("a camera raw file")
     } else {
         None
     }
@@ -161,7 +161,7 @@ mod tests {
             (&b"\0\0\0\x0cjP  \r\n"[..], "a JPEG 2000 picture"),
             (b"\xff\x0a\xfa\x7f", "a JPEG XL picture"),
             (b"\0\0\x01\0\x01\0", "an icon"),
-            (b"\0\0\0\x18ftypcrx \0\0\0\x01", "a camera's raw photo"),
+            (b"\0\0\0\x18ftypcrx \0\0\0\x01", "a camera raw file"),
         ];
         for (bytes, expected) in named {
             let error = decode(bytes, &Limits::default()).unwrap_err();

@@ -9,7 +9,7 @@ use tiff::decoder::{ChunkType, Decoder, DecodingResult};
 use tiff::tags::{CompressionMethod, PhotometricInterpretation, Tag};
 use tiff::{ColorType, TiffError};
 
-use super::inks;
+use super::cmyk;
 use super::libjpeg::Stored;
 use super::limits::{CUT_SHORT, DecodeError, Limits, broken, unsupported};
 
@@ -40,7 +40,7 @@ pub(super) fn decode(
     bounds.ifd_value_size = most;
     let mut reader = reader.with_limits(bounds);
     if is_preview(&mut reader) {
-        return Err(unsupported("a camera's raw photo"));
+        return Err(unsupported("a camera raw file"));
     }
     check_chunks(&reader, (width, height), limits)?;
     let orientation = reader.find_tag_unsigned::<u8>(Tag::Orientation);
@@ -156,10 +156,10 @@ fn from_samples(
         ColorType::RGB(depth) | ColorType::YCbCr(depth) => (3, depth),
         ColorType::RGBA(depth) | ColorType::CMYK(depth) => (4, depth),
         ColorType::CMYKA(depth) => (5, depth),
-        _ => return Err(unsupported("a TIFF of unusual colours")),
+        _ => return Err(unsupported("a TIFF with an unsupported colour space")),
     };
     if !matches!(depth, 1 | 2 | 4 | 8 | 16 | 32 | 64) {
-        return Err(unsupported("a TIFF of unusual depth"));
+        return Err(unsupported("a TIFF with an unsupported bit depth"));
     }
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = reader.read_image_to_buffer(&mut samples).map_err(fault)?;
@@ -187,7 +187,7 @@ fn from_samples(
         let at = |channel| level(place(x, y, channel));
         pixel.0 = match (colours, palette) {
             (_, Some(palette)) => coloured(palette, at(0)),
-            (ColorType::CMYK(_) | ColorType::CMYKA(_), _) => inks::to_rgb([0, 1, 2, 3].map(at)),
+            (ColorType::CMYK(_) | ColorType::CMYKA(_), _) => cmyk::to_rgb([0, 1, 2, 3].map(at)),
             (ColorType::YCbCr(_), _) => from_ycbcr([0, 1, 2].map(at)),
             _ if premultiplied => [0, 1, 2].map(|channel| divided(at(channel), at(3))),
             (ColorType::RGB(_) | ColorType::RGBA(_), _) => [0, 1, 2].map(at),
@@ -278,7 +278,7 @@ fn from_jpegs(
     let (width, height) = reader.dimensions().map_err(fault)?;
     let planes = reader.find_tag_unsigned::<u16>(Tag::PlanarConfiguration);
     if planes.map_err(fault)?.is_some_and(|kind| kind != 1) {
-        return Err(unsupported("a TIFF of JPEGs for each channel"));
+        return Err(unsupported("a TIFF with a separate JPEG for each channel"));
     }
     let stored = reader.find_tag_unsigned(Tag::PhotometricInterpretation);
     let stored = match PhotometricInterpretation::from_u16(stored.map_err(fault)?.unwrap_or(0)) {
@@ -286,7 +286,11 @@ fn from_jpegs(
         Some(PhotometricInterpretation::YCbCr) => Stored::YCbCr,
         Some(PhotometricInterpretation::CMYK) => Stored::Cmyk,
         Some(PhotometricInterpretation::BlackIsZero) => Stored::Grey,
-        _ => return Err(unsupported("a TIFF of JPEGs of unusual colours")),
+        _ => {
+            return Err(unsupported(
+                "a TIFF of JPEGs with an unsupported colour space",
+            ));
+        }
     };
     let tables = match reader.find_tag(Tag::JPEGTables).map_err(fault)? {
         Some(tables) => tables.into_u8_vec().map_err(fault)?,
@@ -335,13 +339,15 @@ fn in_words(error: TiffError, limits: &Limits) -> DecodeError {
         },
         TiffError::UnsupportedError(Unsupported::UnsupportedCompressionMethod(method)) => {
             unsupported(match method {
-                CompressionMethod::Huffman | CompressionMethod::Fax3 => "a TIFF of fax Group 3",
-                CompressionMethod::JPEG => "a TIFF of the old kind of JPEGs",
-                _ => "a TIFF of unusual compression",
+                CompressionMethod::Huffman | CompressionMethod::Fax3 => {
+                    "a TIFF with CCITT Group 3 (fax) compression"
+                }
+                CompressionMethod::JPEG => "a TIFF with old-style JPEG compression",
+                _ => "a TIFF with an unsupported compression",
             })
         }
-        TiffError::UnsupportedError(_) => unsupported("a TIFF of an unusual kind"),
+        TiffError::UnsupportedError(_) => unsupported("an unsupported kind of TIFF"),
         TiffError::IoError(_) => broken(NAME, CUT_SHORT),
-        _ => broken(NAME, "its structure makes no sense"),
+        _ => broken(NAME, "its structure is invalid"),
     }
 }

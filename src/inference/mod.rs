@@ -1,4 +1,4 @@
-//! Runs networks: what every backend answers, and the table of them.
+//! Runs loaders: what every backend answers, and the table of them.
 
 mod cpu;
 pub mod onnx;
@@ -52,9 +52,9 @@ pub trait Backend: Send + Sync {
     }
 }
 
-/// A network that also gives the values of some of its nodes: what calibration measures.
-pub trait Observe {
-    /// The values of the observed nodes, in their order, for a batch.
+/// Gives the values of some nodes of a network: what calibration measures.
+pub trait FeatureExtractor {
+    /// The values of the chosen nodes, in their order, for a batch.
     ///
     /// # Errors
     /// As [`Backend::logits`].
@@ -127,49 +127,49 @@ impl fmt::Display for Execution {
 }
 
 /// A backend of the table.
-pub struct Kind {
+pub struct BackendEntry {
     pub name: &'static str,
     /// One line for the help.
     pub summary: &'static str,
-    /// What of it this machine has.
+    /// Which kernels and devices this machine has for it.
     ///
     /// # Errors
     /// Why it can't be used here, and the remedy.
     pub status: fn() -> Result<String>,
     /// For networks of model files; `None` where it runs exported files alone.
-    networks: Option<Networks>,
+    loaders: Option<Loaders>,
 }
 
-/// What a backend makes of a network.
-struct Networks {
+/// How a backend loads a network.
+struct Loaders {
     load: fn(&InferenceGraph, &Preprocessing, &Options) -> Result<Box<dyn Backend>>,
-    observe: Option<
-        fn(&InferenceGraph, &Preprocessing, &Options, &[NodeId]) -> Result<Box<dyn Observe>>,
+    extract: Option<
+        fn(&InferenceGraph, &Preprocessing, &Options, &[NodeId]) -> Result<Box<dyn FeatureExtractor>>,
     >,
 }
 
 /// Every backend, the fastest first.
-pub const BACKENDS: &[Kind] = &[
-    Kind {
+pub const BACKENDS: &[BackendEntry] = &[
+    BackendEntry {
         name: "torchscript",
         summary: "libtorch, with oneDNN's fused kernels on x86; every precision and device",
         status: torchscript::status,
-        networks: Some(Networks {
+        loaders: Some(Loaders {
             load: |network, preprocessing, options| {
                 let session = torchscript::Session::new(network, preprocessing, options)?;
                 Ok(Box::new(session))
             },
-            observe: Some(|network, preprocessing, options, nodes| {
-                let observer = torchscript::Observer::new(network, preprocessing, options, nodes)?;
-                Ok(Box::new(observer))
+            extract: Some(|network, preprocessing, options, nodes| {
+                let extractor = torchscript::Extractor::new(network, preprocessing, options, nodes)?;
+                Ok(Box::new(extractor))
             }),
         }),
     },
-    Kind {
+    BackendEntry {
         name: "onnx",
         summary: "exported ONNX files, operator by operator, to verify them",
         status: onnx::status,
-        networks: None,
+        loaders: None,
     },
 ];
 
@@ -183,8 +183,8 @@ pub fn load(
     preprocessing: &Preprocessing,
     options: &Options,
 ) -> Result<Box<dyn Backend>> {
-    let networks = first(|networks| Some(networks.load))?;
-    networks(network, preprocessing, options)
+    let load = first(|loaders| Some(loaders.load))?;
+    load(network, preprocessing, options)
 }
 
 /// Loads the network of a model file; its weights are dropped as soon as they are packed.
@@ -197,28 +197,28 @@ pub fn load_bundle(bundle: Bundle, options: &Options) -> Result<Box<dyn Backend>
     load(&bundle.into_network()?, &preprocessing, options)
 }
 
-/// Loads a network to observe the values of some nodes.
+/// Loads a network to extract the values of some nodes.
 ///
 /// # Errors
 /// As [`load`].
-pub fn observe(
+pub fn load_extractor(
     network: &InferenceGraph,
     preprocessing: &Preprocessing,
     options: &Options,
     nodes: &[NodeId],
-) -> Result<Box<dyn Observe>> {
-    let observe = first(|networks| networks.observe)?;
-    observe(network, preprocessing, options, nodes)
+) -> Result<Box<dyn FeatureExtractor>> {
+    let extract = first(|loaders| loaders.extract)?;
+    extract(network, preprocessing, options, nodes)
 }
 
 /// What the first usable backend that has it offers.
-fn first<T>(offer: impl Fn(&Networks) -> Option<T>) -> Result<T> {
+fn first<T>(offer: impl Fn(&Loaders) -> Option<T>) -> Result<T> {
     let mut refused = None;
-    for kind in BACKENDS {
-        let Some(offered) = kind.networks.as_ref().and_then(&offer) else {
+    for entry in BACKENDS {
+        let Some(offered) = entry.loaders.as_ref().and_then(&offer) else {
             continue;
         };
-        match (kind.status)() {
+        match (entry.status)() {
             Ok(_) => return Ok(offered),
             Err(cause) => refused = refused.or(Some(cause)),
         }

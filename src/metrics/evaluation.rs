@@ -66,11 +66,11 @@ impl Evaluation {
         })
     }
 
-    /// Reads a stored evaluation, as `metrics.json` holds it. Fields it doesn't know are
-    /// passed over.
+    /// Reads a stored evaluation, as `metrics.json` holds it. Unknown fields are
+    /// ignored.
     ///
     /// # Errors
-    /// [`Error::Data`] when it is none, or one whose parts don't fit each other. The caller
+    /// [`Error::Data`] when it is not an evaluation, or its parts are inconsistent. The caller
     /// adds the file's name.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         let wrong = |reason: String| {

@@ -98,7 +98,7 @@ fn same_classes(labels: &Labels, baseline: &Labels) -> Result<()> {
         }
     };
     let message = format!(
-        "the baseline has other classes (only in the baseline: {}; only in the model: {}): give \
+        "the baseline has different classes (only in the baseline: {}; only in the model: {}): give \
          an evaluation of the same classes",
         list(&theirs, &ours),
         list(&ours, &theirs)

@@ -86,7 +86,7 @@ fn folder() -> Result<PathBuf> {
         return Ok(folder.into());
     }
     cache_folder("weights").ok_or_else(|| {
-        let message = "there is no folder for downloads: set FLOWERS_CACHE to one";
+        let message = "no cache folder was found for downloads: set FLOWERS_CACHE to a folder";
         Error::Environment(message.into()).into()
     })
 }
@@ -248,7 +248,7 @@ impl<'a> Entry<'a> {
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => {
                 file.set_len(0)?;
                 return Err(Failure::Broken(
-                    "the server sent another part of the file than requested".into(),
+                    "the server sent a different part of the file than requested".into(),
                 ));
             }
             status => return Err(Failure::Final(format!("the server answered {status}"))),

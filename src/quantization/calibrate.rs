@@ -87,7 +87,7 @@ impl Calibration<'_> {
     /// Channel statistics of nodes of a float network, in their order.
     ///
     /// # Errors
-    /// Those of [`inference::observe`], and [`Error::Interrupted`].
+    /// Those of [`inference::load_extractor`], and [`Error::Interrupted`].
     pub(super) fn statistics(
         &self,
         network: &InferenceGraph,
@@ -161,11 +161,11 @@ impl Calibration<'_> {
         mut each: impl FnMut(&[NodeValues]),
     ) -> Result<()> {
         let options = self.options(network);
-        let observer = inference::observe(network, self.preprocessing, &options, observed)?;
+        let extractor = inference::load_extractor(network, self.preprocessing, &options, observed)?;
         self.progress.begin(what, self.len() as u64);
         for images in self.images.chunks(AT_ONCE * self.image_bytes().max(1)) {
             self.check_stop()?;
-            each(&observer.values(Images::Rgb8(images))?);
+            each(&extractor.values(Images::Rgb8(images))?);
             self.progress
                 .advance((images.len() / self.image_bytes()) as u64);
         }

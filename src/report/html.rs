@@ -210,7 +210,7 @@ fn tiles(evaluation: &Evaluation) -> Vec<Tile> {
     let top3 = tile(
         "Top-3 accuracy",
         percent(evaluation.top3_accuracy),
-        "the class is among the first three",
+        "true class among the top three",
     );
     let mut tiles = vec![tile("Accuracy", percent(evaluation.accuracy), &interval)];
     // Of three classes or fewer it is always 100%.
@@ -234,7 +234,7 @@ fn tiles(evaluation: &Evaluation) -> Vec<Tile> {
         tile(
             "Calibration error",
             percent(evaluation.ece),
-            "expected, over 15 bins",
+            "expected calibration error, 15 bins",
         ),
         tile("Images", evaluation.n.to_string(), &classes),
     ]);

@@ -1,4 +1,4 @@
-//! The sample set: drawn photos of ten kinds of flowers, for a machine that has no data.
+//! The sample set: synthetic images of ten kinds of flowers, for a machine that has no data.
 //!
 //! The kinds share their colours, backgrounds and light; what tells them apart is shape.
 

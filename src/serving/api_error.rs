@@ -46,7 +46,7 @@ pub enum ApiError {
     )]
     UnsupportedMediaType,
     #[error(
-        "the Content-Encoding {0} is not supported: compress the body with gzip, or send it as it is"
+        "the Content-Encoding {0} is not supported: compress the body with gzip, or send it uncompressed"
     )]
     UnsupportedEncoding(String),
     /// The limit on pixels or on the memory for decoding.

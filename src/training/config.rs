@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::Algorithm;
 use super::phase::{Frozen, Inputs, LayerName, Phase};
 use super::precision::Precision;
-use super::recipe::{Recipe, Trains};
+use super::recipe::{Recipe, TrainedLayers};
 use super::schedule::Scheduler;
 use crate::data::SplitOptions;
 use crate::device::DeviceChoice;
@@ -137,9 +137,9 @@ impl Config {
                 learning_rate: template.lr_factor * self.lr,
                 inputs: Inputs::Photos((self.recipe.augmentations)(self.image_size as u32)),
                 frozen: match (&template.trains, &self.freeze_until) {
-                    (Trains::Classifier, _) => Frozen::Backbone,
-                    (Trains::Unfrozen, Some(layer)) => Frozen::Before(layer.clone()),
-                    (Trains::Unfrozen, None) => Frozen::Nothing,
+                    (TrainedLayers::Classifier, _) => Frozen::Backbone,
+                    (TrainedLayers::Unfrozen, Some(layer)) => Frozen::Before(layer.clone()),
+                    (TrainedLayers::Unfrozen, None) => Frozen::Nothing,
                 },
             })
             .collect()

@@ -36,11 +36,11 @@ pub struct PhaseTemplate {
     pub name: &'static str,
     /// Factor on the configured learning rate.
     pub lr_factor: f64,
-    pub trains: Trains,
+    pub trains: TrainedLayers,
 }
 
 /// Which layers a phase trains.
-pub enum Trains {
+pub enum TrainedLayers {
     Classifier,
     /// Those from `--freeze-until` on.
     Unfrozen,
@@ -49,7 +49,7 @@ pub enum Trains {
 const WHOLE_RUN: &[PhaseTemplate] = &[PhaseTemplate {
     name: "train",
     lr_factor: 1.0,
-    trains: Trains::Unfrozen,
+    trains: TrainedLayers::Unfrozen,
 }];
 
 /// The recipes by name; command line, help and runs read this table.
@@ -81,12 +81,12 @@ pub const RECIPES: &[Recipe] = &[
             PhaseTemplate {
                 name: "head",
                 lr_factor: 10.0,
-                trains: Trains::Classifier,
+                trains: TrainedLayers::Classifier,
             },
             PhaseTemplate {
                 name: "fine-tune",
                 lr_factor: 1.0,
-                trains: Trains::Unfrozen,
+                trains: TrainedLayers::Unfrozen,
             },
         ],
     },

@@ -59,7 +59,7 @@ impl TrainingSession {
         progress: &dyn Progress,
     ) -> Result<(Self, Origin)> {
         if let Some(path) = split {
-            data::Manifest::read(path)?;
+            data::SplitManifest::read(path)?;
         }
         let initial = InitialWeights::read(&config, progress)?;
         refuse_inside(out, data)?;
@@ -257,7 +257,7 @@ fn warnings(initial: &InitialWeights, folder: &Folder, split: &Split) -> Vec<Str
     let check = folder.source.check();
     if let Some(first) = folder.damaged.first() {
         warnings.push(format!(
-            "damaged photos, used as far as they go: {}, e.g. {} ({}); `{check}` lists them",
+            "damaged photos, used as far as they can be decoded: {}, e.g. {} ({}); `{check}` lists them",
             folder.damaged.len(),
             folder.shown(&first.path),
             first.reason

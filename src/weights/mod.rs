@@ -79,7 +79,7 @@ pub fn check_finite(tensors: &StateDict) -> Result<()> {
         let what = if first.is_nan() { "NaN" } else { "infinity" };
         return Err(Error::Data(format!(
             "the weights are broken: {} holds {what} ({bad} of {} values are not finite); use an \
-             earlier checkpoint, or weights of another training",
+             earlier checkpoint, or weights from another run",
             shown(name),
             values.len()
         ))

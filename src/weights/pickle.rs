@@ -226,7 +226,7 @@ impl<'a> Machine<'a, '_> {
     fn recall(&mut self, opcode: u8) -> Result<()> {
         let key = self.number(if opcode == b'h' { 1 } else { 4 })?;
         let value = self.memo.get(&key);
-        let value = *value.ok_or_else(|| malformed("recalls an object that it never made"))?;
+        let value = *value.ok_or_else(|| malformed("reads a memo entry that was never stored"))?;
         self.stack.push(value);
         Ok(())
     }
@@ -406,13 +406,13 @@ fn malformed(what: impl AsRef<str>) -> anyhow::Error {
 }
 
 fn underflow() -> anyhow::Error {
-    malformed("takes from an empty stack")
+    malformed("pops from an empty stack")
 }
 
 fn refused(module: &str, name: &str) -> anyhow::Error {
     let global: String = format!("{module}.{name}").chars().take(120).collect();
     Error::Data(format!(
-        "asks to run {}: refused; save the parameters alone, torch.save(model.state_dict(), FILE)",
+        "would run {}, which is refused; save only the parameters: torch.save(model.state_dict(), FILE)",
         shown(global)
     ))
     .into()

@@ -60,7 +60,7 @@ pub fn read_zip(file: &[u8]) -> Result<StateDict> {
         .map(Cow::into_owned)
         .find(|name| name.ends_with("/data.pkl"));
     let pickle =
-        pickle.ok_or_else(|| broken("it is a zip file, but has no data.pkl as PyTorch's have"))?;
+        pickle.ok_or_else(|| broken("it is a zip file without the data.pkl of a PyTorch file"))?;
     let folder = pickle.trim_end_matches("data.pkl").to_owned();
 
     if archive
@@ -69,7 +69,7 @@ pub fn read_zip(file: &[u8]) -> Result<StateDict> {
     {
         return Err(broken(
             "it is a TorchScript program, not a state dict; \
-             save the parameters alone, torch.save(model.state_dict(), FILE)",
+             save only the parameters: torch.save(model.state_dict(), FILE)",
         ));
     }
     let byte_order = format!("{folder}byteorder");
@@ -129,7 +129,7 @@ pub fn read_legacy(file: &[u8]) -> Result<StateDict> {
         let (count, after) = rest.split_first_chunk().ok_or_else(cut_short)?;
         if i64::from_le_bytes(*count) != i64::try_from(storage.length).unwrap_or(-1) {
             return Err(broken(format!(
-                "storage {} has another length than announced",
+                "storage {} has a different length than declared",
                 shown(key)
             )));
         }
@@ -203,7 +203,7 @@ impl<'a> Object<'a> {
                 if content.len() != view.storage.length * view.storage.dtype.size() {
                     let key = shown(key);
                     return Err(broken(format!(
-                        "storage {key} has another length than announced"
+                        "storage {key} has a different length than declared"
                     )));
                 }
                 tensors.insert(name.to_owned(), view.tensor(&content)?);
@@ -343,7 +343,7 @@ fn big_endian() -> anyhow::Error {
 
 fn damaged(name: &str) -> anyhow::Error {
     broken(format!(
-        "the description of tensor {} is damaged, or its type is none that weights have",
+        "the description of tensor {} is damaged, or has an unsupported dtype",
         shown(name)
     ))
 }

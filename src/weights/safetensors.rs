@@ -42,7 +42,7 @@ pub fn read_from(source: &mut dyn Read, length: u64) -> Result<(StateDict, Notes
     let size = u64::from_le_bytes(size);
     if size > MAX_HEADER || size > length.saturating_sub(8) {
         return Err(broken(format!(
-            "the file is cut short or no safetensors file: a header of {size} bytes in a file of {length}"
+            "the file is cut short or not a safetensors file: a header of {size} bytes in a file of {length}"
         )));
     }
     let mut header = vec![0; size as usize];
@@ -65,7 +65,7 @@ pub fn read_from(source: &mut dyn Read, length: u64) -> Result<(StateDict, Notes
             let name = shown(&name);
             let stored = info.dtype;
             broken(format!(
-                "{name} holds {stored:?} values, which are not read: store it as F32"
+                "{name} holds {stored:?} values, which are not supported: store it as F32"
             ))
         })?;
         let shape = info.shape.clone();

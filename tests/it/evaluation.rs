@@ -225,7 +225,7 @@ fn a_baseline_bounds_the_regression() {
     metrics["per_class"][0]["class"] = json!("aster");
     fs::write(&earlier, metrics.to_string()).unwrap();
     let words = [
-        "other classes",
+        "different classes",
         "only in the baseline: aster",
         "only in the model: rose",
     ];
@@ -356,7 +356,7 @@ fn a_test_part_of_its_own_needs_no_split() {
     }
     let said = eval(&folder, &parts, &["--json"]).done();
     assert_eq!(said.json()[0]["n"], 12);
-    let warning = "not trained with the parts";
+    let warning = "not trained on this split";
     assert!(said.stderr.contains(warning), "{}", said.stderr);
     eval(&folder, &parts, &["--split", "val"]).failed(3, &["--split all"]);
 }

@@ -90,7 +90,7 @@ fn the_name_does_not_matter() {
     let error = read(&path, &Limits::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "not a picture but text: JPEG, PNG, WebP, GIF, BMP, TIFF and PPM can be read"
+        "not a picture but text: supported formats are JPEG, PNG, WebP, GIF, BMP, TIFF and PPM"
     );
     std::fs::write(&path, "").unwrap();
     let error = read(&path, &Limits::default()).unwrap_err();

@@ -61,9 +61,9 @@ fn errors(float: &InferenceGraph, int8: &InferenceGraph, kernels: Kernels) -> Ve
         kernels,
     };
     let preprocessing = preprocessing(float);
-    let observer = inference::observe(int8, &preprocessing, &options, &all).unwrap();
+    let extractor = inference::load_extractor(int8, &preprocessing, &options, &all).unwrap();
     let pixels = pictures(2, SIZE);
-    let values = observer.values(Images::Rgb8(&pixels)).unwrap();
+    let values = extractor.values(Images::Rgb8(&pixels)).unwrap();
     let given = values.iter().zip(graph.nodes());
     let given: Vec<tch::Tensor> = given
         .map(|(value, node)| feature_map(&value.values, &node.shape))

@@ -95,9 +95,9 @@ fn ranges(network: &InferenceGraph) -> BTreeMap<NodeId, QuantizationParameters> 
         kernels: Kernels::Plain,
         ..Options::cpu()
     };
-    let observer = inference::observe(network, &preprocessing(network), &options, &observed);
+    let extractor = inference::load_extractor(network, &preprocessing(network), &options, &observed);
     let pixels = pictures(2, graph.image_size());
-    let values = observer.unwrap().values(Images::Rgb8(&pixels)).unwrap();
+    let values = extractor.unwrap().values(Images::Rgb8(&pixels)).unwrap();
     let mut ranges: BTreeMap<NodeId, QuantizationParameters> = BTreeMap::new();
     for (&id, value) in observed.iter().zip(&values) {
         let low = value.values.iter().copied().fold(0.0, f32::min);

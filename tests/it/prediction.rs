@@ -216,7 +216,7 @@ fn an_unreadable_file_does_not_keep_the_others_from_an_answer() {
 
     let said = predict(&[folder.path(), &gone], &["--json"]);
     said.failed(3, &["3 of 14 files can't be read"]);
-    let note = "files that are not images, skipped: 1\n";
+    let note = "files that are not pictures, skipped: 1\n";
     assert!(said.stderr.contains(note), "{}", said.stderr);
     let answers = said.json();
     assert_eq!(answers.len(), 14);
@@ -254,7 +254,7 @@ fn an_unreadable_file_does_not_keep_the_others_from_an_answer() {
     let text = folder.path().join("z.txt");
     predict(&[&text], &[]).failed(3, &["1 of 1 files"]);
     let none = tempfile::tempdir().unwrap();
-    predict(&[none.path()], &[]).failed(3, &["there are no images in"]);
+    predict(&[none.path()], &[]).failed(3, &["there are no pictures in"]);
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn files_beside_the_pictures_of_a_folder_are_no_failure() {
     fs::write(folder.path().join("@eaDir/rose.jpg"), b"thumbnail").unwrap();
     let said = predict(&[folder.path()], &[]).done();
     assert_eq!(said.stdout.lines().count(), 12);
-    let note = "files that are not images, skipped: 2\n";
+    let note = "files that are not pictures, skipped: 2\n";
     assert!(said.stderr.contains(note), "{}", said.stderr);
 }
 

@@ -225,7 +225,7 @@ fn senseless_calls_are_refused() {
     nothing(
         quantize(&photos().join("rose/rose-0001.jpg"), &out, &options),
         3,
-        &["rose-0001.jpg", "the model comes first"],
+        &["rose-0001.jpg", "the first argument is the model"],
     );
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();

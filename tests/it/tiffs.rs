@@ -67,7 +67,7 @@ fn a_jpeg_larger_than_its_strip_is_refused() {
     }
     let bomb = tiff(&grey_jpeg(2000), 500, 16, &[]);
     let error = decode(&bomb, &limits).unwrap_err();
-    let words = "broken TIFF (its JPEGs are larger than their place)";
+    let words = "broken TIFF (its JPEGs are larger than its strips or tiles)";
     assert!(error.to_string().starts_with(words), "{error}");
     let cut = tiff(&small[..40], 4, 16, &[]);
     let error = decode(&cut, &limits).unwrap_err();
@@ -111,7 +111,7 @@ fn the_preview_of_a_raw_photo_is_not_taken_for_the_photo() {
     for entries in raw {
         let bytes = tiff(&jpeg, 1, 16, &entries);
         let error = decode(&bytes, &Limits::default()).unwrap_err();
-        let raw = matches!(error, DecodeError::Unsupported { what } if what.contains("raw photo"));
+        let raw = matches!(error, DecodeError::Unsupported { what } if what.contains("raw file"));
         assert!(raw, "{error}");
     }
     // A reduced picture without a larger one, and a page of several.

@@ -15,7 +15,7 @@ mod target;
 pub use batches::Batches;
 pub use compile::{Compiled, compile};
 pub use loaded::Loaded;
-pub use session::{Observer, Session};
+pub use session::{Extractor, Session};
 pub use target::Target;
 
 pub use crate::torch::{resolve as resolve_device, set_threads};

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::error::{NonFinite, Result};
 use crate::graph::{InferenceGraph, NodeId};
 use crate::image::Preprocessing;
-use crate::inference::{Backend, Execution, Images, NodeValues, Observe, Options};
+use crate::inference::{Backend, Execution, Images, NodeValues, FeatureExtractor, Options};
 use crate::memory;
 use crate::torch::{append, torch};
 
@@ -38,10 +38,10 @@ impl Session {
         preprocessing: &Preprocessing,
         options: &Options,
     ) -> Result<Self> {
-        Self::observing(network, preprocessing, options, &[])
+        Self::extracting(network, preprocessing, options, &[])
     }
 
-    fn observing(
+    fn extracting(
         network: &InferenceGraph,
         preprocessing: &Preprocessing,
         options: &Options,
@@ -136,9 +136,9 @@ impl Backend for Session {
 }
 
 /// A compiled network that gives the values of some of its nodes.
-pub struct Observer(Session);
+pub struct Extractor(Session);
 
-impl Observer {
+impl Extractor {
     /// As [`Session::new`], for the values of these nodes.
     ///
     /// # Errors
@@ -149,11 +149,11 @@ impl Observer {
         options: &Options,
         nodes: &[NodeId],
     ) -> Result<Self> {
-        Session::observing(network, preprocessing, options, nodes).map(Self)
+        Session::extracting(network, preprocessing, options, nodes).map(Self)
     }
 }
 
-impl Observe for Observer {
+impl FeatureExtractor for Extractor {
     fn values(&self, images: Images<'_>) -> Result<Vec<NodeValues>> {
         let Session {
             module,

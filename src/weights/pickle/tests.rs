@@ -39,8 +39,8 @@ fn numbers_of_every_width() {
 fn a_global_that_is_not_on_the_list_is_named() {
     assert_eq!(
         message(b"\x80\x02cos\nsystem\nq\0X\x04\0\0\0echo\x85R."),
-        "asks to run os.system: refused; \
-         save the parameters alone, torch.save(model.state_dict(), FILE)"
+        "would run os.system, which is refused; \
+         save only the parameters: torch.save(model.state_dict(), FILE)"
     );
     assert!(message(b"\x80\x04\x8c\x05posix\x8c\x06system\x93.").contains("posix.system"));
     assert!(message(b"\x80\x02cos\n\x1b[2J\n.").contains(r"os.\u{1b}[2J"));

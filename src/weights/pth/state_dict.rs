@@ -1,4 +1,4 @@
-//! Finds the state dict in what a training script saved, and passes over what lies beside it.
+//! Finds the state dict in what a training script saved, and ignores the rest.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -99,7 +99,7 @@ impl Search<'_, '_> {
             [] => Ok(holds_tensors.then_some(id)),
             [(_, only)] => Ok(Some(only)),
             _ => Err(broken(format!(
-                "it holds several state dicts ({}): save the one that is meant alone",
+                "it holds several state dicts ({}): save only the one to use",
                 some(others.iter().map(|(key, _)| shown(key)))
             ))),
         }

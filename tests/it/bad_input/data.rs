@@ -106,7 +106,7 @@ fn training_tells_of_photos_that_are_damaged_or_outside_the_classes() {
     let set = folder.path().join("set");
     let said = train(&set, &folder.path().join("run"), &["--epochs", "1"]).done();
     for words in [
-        "damaged photos, used as far as they go: 1, e.g. rose/half.jpg (the end",
+        "damaged photos, used as far as they can be decoded: 1, e.g. rose/half.jpg (the end",
         "photos outside the class folders, not used: 1, e.g. cover.jpg",
         "`flowers data check ",
     ] {

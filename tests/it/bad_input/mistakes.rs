@@ -49,11 +49,11 @@ fn options_of_other_tools_have_tips() {
         (&["train", "photos", "--model", "resnet18"], "'--arch NAME'"),
         (
             &["predict", "--model", "m", "a.jpg"],
-            "flowers predict MODEL IMAGE",
+            "flowers predict MODEL FILE_OR_DIR",
         ),
         (
             &["predict", "m", "--image", "a.jpg"],
-            "flowers predict MODEL IMAGE",
+            "flowers predict MODEL FILE_OR_DIR",
         ),
         (&["eval", "--model=m", "photos"], "flowers eval MODEL DATA"),
         (
@@ -147,7 +147,11 @@ fn what_is_no_model_is_named() {
     for (given, words) in [
         (
             photo,
-            ["rose-0001.jpg", "a JPEG picture", "the model comes first"],
+            [
+                "rose-0001.jpg",
+                "a JPEG picture",
+                "the first argument is the model",
+            ],
         ),
         (
             &pth,
@@ -163,7 +167,7 @@ fn what_is_no_model_is_named() {
             [
                 "photos",
                 "a folder without a model.safetensors",
-                "the model comes first",
+                "the first argument is the model",
             ],
         ),
         (

@@ -178,7 +178,7 @@ fn what_is_no_photo_is_counted_and_no_fault() {
     let (result, text) = run(&set, false);
     result.unwrap();
     assert!(text.contains("note: files that are not images, skipped: 3\n"));
-    assert!(text.ends_with(": fit for training\n"), "{text}");
+    assert!(text.ends_with(": ready for training\n"), "{text}");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn what_cannot_be_trained_on_exits_with_3_after_the_report() {
         assert_eq!(text.matches(why).count(), 1, "{text}");
         let (result, text) = run(set, false);
         assert!(result.is_err());
-        assert!(text.contains("not fit for training"), "{text}");
+        assert!(text.contains("not ready for training"), "{text}");
         assert_eq!(text.matches(why).count(), 1, "{text}");
     }
 }
@@ -229,11 +229,11 @@ fn the_table_and_the_json_tell_the_same() {
     assert_eq!(lines.next(), Some("total      41        40"));
     assert!(text.contains("sizes: 48 to 48 pixels wide, 40 to 40 pixels high"));
     assert!(
-        text.contains("warning: exact copies within a class, of which one is used: 1\n"),
+        text.contains("warning: exact copies within a class; only one of each is used: 1\n"),
         "{text}"
     );
     assert!(
-        text.ends_with("fit for training, with 1 warning\n"),
+        text.ends_with("ready for training, with 1 warning\n"),
         "{text}"
     );
 

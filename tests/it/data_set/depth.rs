@@ -119,7 +119,7 @@ fn one_photo_too_many_is_named_whatever_the_number_of_workers() {
         let words = [
             "rose/0.png",
             "broken PNG",
-            "than the 2 that are tolerated",
+            "exceeds the 2 undecodable photos that are tolerated",
             "--max-bad",
         ];
         refused(load(&folder, &order, workers), 3, &words);

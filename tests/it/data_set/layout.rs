@@ -134,7 +134,7 @@ fn parts_with_differing_classes_are_refused_by_name() {
             &[
                 "compared with train",
                 "test lacks rose",
-                "test has violet besides",
+                "test also has violet",
             ],
         );
     }

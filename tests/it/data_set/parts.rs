@@ -64,12 +64,12 @@ fn what_is_in_no_part_of_a_split_class_is_refused() {
         let set = filled(&BY_CLASS);
         set.photo(stray, 50);
         let named = stray.trim_end_matches("/1.png");
-        let words = ["parts of their own", "a/train", named, "move them"];
+        let words = ["split into parts", "a/train", named, "move them"];
         refused(set.scan(), 3, &words);
     }
     let set = filled(&BY_CLASS);
     set.file("c/notes.txt", b"empty");
-    refused(set.scan(), 3, &["don't belong: c;"]);
+    refused(set.scan(), 3, &["outside of them: c;"]);
     set.file("a/notes.txt", b"no photo");
     std::fs::remove_dir_all(set.root().join("c")).unwrap();
     assert_eq!(set.scan().unwrap().skipped.others.len(), 1);
@@ -79,7 +79,7 @@ fn what_is_in_no_part_of_a_split_class_is_refused() {
 fn a_part_that_has_parts_is_refused() {
     let set = filled(&["train/a", "train/b", "test/a", "test/b"]);
     let words = [
-        "has parts of its own (train, test)",
+        "is itself split into parts (train, test)",
         "as DATA",
         "--train-dir",
     ];
@@ -90,7 +90,7 @@ fn a_part_that_has_parts_is_refused() {
     refused(
         given(Part::Train, &set, ""),
         3,
-        &["have parts of their own", "as DATA"],
+        &["are themselves split into parts", "as DATA"],
     );
     set.photo("a/cover.png", 50);
     refused(given(Part::Train, &set, ""), 3, &["a/cover.png"]);

@@ -6,7 +6,7 @@ use flowers::cli::data::{MaxBad, SplitArgs};
 use flowers::commands::data;
 use flowers::commands::output::Output;
 use flowers::data::distinct::Why;
-use flowers::data::{Folder, Layout, Manifest, Part, Photo, Skipped, Source, Split, SplitOptions};
+use flowers::data::{Folder, Layout, SplitManifest, Part, Photo, Skipped, Source, Split, SplitOptions};
 use flowers::error::Result;
 use flowers::labels::Labels;
 use flowers::progress::Silent;
@@ -174,7 +174,7 @@ fn a_manifest_that_does_not_fit_is_refused() {
 
     let other = Set::small();
     std::fs::rename(other.root().join("rose"), other.root().join("tulip")).unwrap();
-    refused(load(&other), 3, &["lacks rose", "has tulip besides"]);
+    refused(load(&other), 3, &["lacks rose", "also has tulip"]);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_broken_or_newer_manifest_is_refused() {
     let path = folder.path().join("split.json");
     let read = |text: &str| {
         std::fs::write(&path, text).unwrap();
-        Manifest::read(&path)
+        SplitManifest::read(&path)
     };
     refused(
         read("{\"schema\": 1,"),
@@ -203,7 +203,7 @@ fn a_broken_or_newer_manifest_is_refused() {
             "labels": ["a"], "train": [{entry}], "val": [], "test": []}}"#
     );
     refused(read(&text), 3, &["not a SHA-256"]);
-    refused(Manifest::read(&folder.path().join("none")), 3, &["none"]);
+    refused(SplitManifest::read(&folder.path().join("none")), 3, &["none"]);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn the_command_writes_the_manifest_and_never_over_a_file() {
     assert!(text.contains("total      6    2     2\n"), "{text}");
     let path = elsewhere.path().join("split.json");
     let before = std::fs::read(&path).unwrap();
-    assert_eq!(Manifest::read(&path).unwrap().seed, 3);
+    assert_eq!(SplitManifest::read(&path).unwrap().seed, 3);
 
     refused(run("split.json", false).0, 2, &["already exists", "--out"]);
     assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -244,7 +244,7 @@ fn the_command_writes_the_manifest_and_never_over_a_file() {
     assert_eq!(json["classes"][0]["train"], 3);
     assert_eq!(
         json["sha256"],
-        Manifest::read(&path).unwrap().sha256().unwrap()
+        SplitManifest::read(&path).unwrap().sha256().unwrap()
     );
     assert_eq!(
         std::fs::read(elsewhere.path().join("again.json")).unwrap(),

@@ -193,7 +193,7 @@ fn a_jpeg_of_endless_scans_is_refused() {
         .unwrap();
     let scan = &whole[last..end];
     let endless = [&whole[..end], &scan.repeat(200), &whole[end..]].concat();
-    server.predict(&[&endless]).refused(400, "more scans");
+    server.predict(&[&endless]).refused(400, "too many scans");
     unharmed(&server);
 }
 
