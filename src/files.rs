@@ -134,10 +134,23 @@ pub(crate) fn check_replaceable(out: &Path, model: &Path, force: bool) -> Result
     if same.is_some_and(|(out, model)| out == model) {
         return refused("is the model itself: choose another --out");
     }
-    if out.symlink_metadata().is_ok() && !force {
-        return refused("already exists: choose another --out, or replace it with --force");
+    if !force {
+        check_new(out, "replace it with --force")?;
     }
     check_writable(out)
+}
+
+/// Refuses an output that exists; `otherwise` is what the user can do besides choosing another one.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub(crate) fn check_new(out: &Path, otherwise: &str) -> Result<()> {
+    if out.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let out = shown(out);
+    let message = format!("{out} already exists: choose another --out, or {otherwise}");
+    Err(Error::Usage(message).into())
 }
 
 fn folder_of(path: &Path) -> &Path {

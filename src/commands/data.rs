@@ -10,6 +10,7 @@ use crate::cli::data::{CheckArgs, DataCommand, SampleArgs, SplitArgs};
 use crate::data::check::{self, Class, Report, Severity};
 use crate::data::{Depth, Folder, ScanOptions, Split, SplitOptions};
 use crate::error::{Error, Result, shown};
+use crate::files;
 use crate::progress::Progress;
 use crate::sample::{self, SampleSet};
 use crate::values::plural;
@@ -60,13 +61,7 @@ pub fn check(args: &CheckArgs, output: &mut Output<'_>, progress: &dyn Progress)
 /// [`Error::Usage`] when the output exists already or the shares are none, and those of
 /// [`Folder::scan`], [`Split::make`] and the writing.
 pub fn split(args: &SplitArgs, output: &mut Output<'_>, progress: &dyn Progress) -> Result<()> {
-    if args.out.symlink_metadata().is_ok() {
-        let message = format!(
-            "{} already exists: choose another --out, or remove it",
-            shown(&args.out)
-        );
-        return Err(Error::Usage(message).into());
-    }
+    files::check_new(&args.out, "remove it")?;
     let source = args.source.named()?;
     let folder = photos::scan(&source, args.bad.max_bad, Depth::Pixels, progress)?;
     let options = SplitOptions {

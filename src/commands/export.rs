@@ -12,7 +12,7 @@ use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
 use crate::data::{Depth, ScanOptions, Source, load_all};
 use crate::error::{Error, Result, shown};
-use crate::export::{self, FormatOption, Format, Options, Verdict, Verified};
+use crate::export::{self, Format, FormatOption, Options, Verdict, Verified};
 use crate::files;
 use crate::image::Preprocessing;
 use crate::sample;

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::cut::{Cuts, SplitOptions, parts};
 use super::distinct::{Distinct, LeftOut, Why};
 use super::folder::Folder;
-use super::manifest::{Entry, Fractions, SplitManifest, SCHEMA};
+use super::manifest::{Entry, Fractions, SCHEMA, SplitManifest};
 use super::photo::{Part, Photo};
 use super::similar;
 use crate::error::{Error, Result, shown, some};

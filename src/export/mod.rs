@@ -71,7 +71,11 @@ pub const FORMATS: &[Format] = &[
     Format {
         name: "torchscript",
         summary: "for PyTorch and libtorch: torch.jit.load",
-        options: &[FormatOption::Input, FormatOption::Softmax, FormatOption::Calibration],
+        options: &[
+            FormatOption::Input,
+            FormatOption::Softmax,
+            FormatOption::Calibration,
+        ],
         encode: torchscript::encode,
         reader: Reader::Backend("libtorch", torchscript::open),
     },

@@ -1,18 +1,18 @@
 //! From bytes to pixels: bounded decoding, preprocessing and augmentation.
 
 pub mod augment;
+mod cmyk;
 mod colour;
 pub mod decode;
 pub mod fingerprint;
 #[cfg(feature = "heif")]
 mod heif;
-mod cmyk;
 mod jpeg;
 pub mod kind;
 mod libjpeg;
 mod limits;
-mod repair;
 pub mod preprocess;
+mod repair;
 mod resample;
 mod sniff;
 mod tiff;

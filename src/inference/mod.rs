@@ -142,11 +142,13 @@ pub struct BackendEntry {
 
 /// How a backend loads a network.
 struct Loaders {
-    load: fn(&InferenceGraph, &Preprocessing, &Options) -> Result<Box<dyn Backend>>,
-    extract: Option<
-        fn(&InferenceGraph, &Preprocessing, &Options, &[NodeId]) -> Result<Box<dyn FeatureExtractor>>,
-    >,
+    load: Load,
+    extract: Option<LoadExtractor>,
 }
+
+type Load = fn(&InferenceGraph, &Preprocessing, &Options) -> Result<Box<dyn Backend>>;
+type LoadExtractor =
+    fn(&InferenceGraph, &Preprocessing, &Options, &[NodeId]) -> Result<Box<dyn FeatureExtractor>>;
 
 /// Every backend, the fastest first.
 pub const BACKENDS: &[BackendEntry] = &[
@@ -160,7 +162,8 @@ pub const BACKENDS: &[BackendEntry] = &[
                 Ok(Box::new(session))
             },
             extract: Some(|network, preprocessing, options, nodes| {
-                let extractor = torchscript::Extractor::new(network, preprocessing, options, nodes)?;
+                let extractor =
+                    torchscript::Extractor::new(network, preprocessing, options, nodes)?;
                 Ok(Box::new(extractor))
             }),
         }),

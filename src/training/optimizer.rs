@@ -112,7 +112,15 @@ impl Optimizer {
     }
 
     /// Gradients of a scalar loss with respect to the parameters.
+    ///
+    /// # Errors
+    /// When the loss depends on no parameter that is trained, and when memory runs out.
     pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
+        // libtorch would follow a null pointer.
+        anyhow::ensure!(
+            loss.requires_grad(),
+            "the loss depends on no trainable parameter"
+        );
         let parameters: Vec<&Tensor> = self.groups.iter().flat_map(|g| &g.parameters).collect();
         torch(Tensor::f_run_backward(&[loss], &parameters, false, false)).map(Gradients)
     }

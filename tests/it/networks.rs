@@ -95,7 +95,8 @@ fn ranges(network: &InferenceGraph) -> BTreeMap<NodeId, QuantizationParameters> 
         kernels: Kernels::Plain,
         ..Options::cpu()
     };
-    let extractor = inference::load_extractor(network, &preprocessing(network), &options, &observed);
+    let extractor =
+        inference::load_extractor(network, &preprocessing(network), &options, &observed);
     let pixels = pictures(2, graph.image_size());
     let values = extractor.unwrap().values(Images::Rgb8(&pixels)).unwrap();
     let mut ranges: BTreeMap<NodeId, QuantizationParameters> = BTreeMap::new();

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::error::{NonFinite, Result};
 use crate::graph::{InferenceGraph, NodeId};
 use crate::image::Preprocessing;
-use crate::inference::{Backend, Execution, Images, NodeValues, FeatureExtractor, Options};
+use crate::inference::{Backend, Execution, FeatureExtractor, Images, NodeValues, Options};
 use crate::memory;
 use crate::torch::{append, torch};
 

@@ -6,7 +6,9 @@ use flowers::cli::data::{MaxBad, SplitArgs};
 use flowers::commands::data;
 use flowers::commands::output::Output;
 use flowers::data::distinct::Why;
-use flowers::data::{Folder, Layout, SplitManifest, Part, Photo, Skipped, Source, Split, SplitOptions};
+use flowers::data::{
+    Folder, Layout, Part, Photo, Skipped, Source, Split, SplitManifest, SplitOptions,
+};
 use flowers::error::Result;
 use flowers::labels::Labels;
 use flowers::progress::Silent;
@@ -203,7 +205,11 @@ fn a_broken_or_newer_manifest_is_refused() {
             "labels": ["a"], "train": [{entry}], "val": [], "test": []}}"#
     );
     refused(read(&text), 3, &["not a SHA-256"]);
-    refused(SplitManifest::read(&folder.path().join("none")), 3, &["none"]);
+    refused(
+        SplitManifest::read(&folder.path().join("none")),
+        3,
+        &["none"],
+    );
 }
 
 #[test]
