@@ -13,7 +13,7 @@ use super::limits::{CUT_SHORT, broken, unsupported};
 pub use super::limits::{DecodeError, Decoded, Limits, Wanted, Warning};
 pub use super::sniff::extension;
 use super::sniff::{Format, describe, is_heic, other_picture, sniff};
-use super::{jpeg, mended, tiff};
+use super::{jpeg, repair, tiff};
 
 /// Reads and decodes a file; see [`decode`].
 pub fn read(path: &Path, limits: &Limits) -> Result<RgbImage, DecodeError> {
