@@ -146,8 +146,8 @@ impl Format {
     /// A model as a file of this format. The same model gives the same bytes.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a model that the format can't express with these options, naming the
-    /// node; [`Error::Data`] when the weights do not fit the architecture.
+    /// [`Error::Usage`](crate::error::Error::Usage) for a model that the format can't express with these options, naming the
+    /// node; [`Error::Data`](crate::error::Error::Data) when the weights do not fit the architecture.
     pub fn encode(&self, bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
         (self.encode)(bundle, options)
     }

@@ -24,11 +24,11 @@ pub struct Compiled<'a> {
 
 /// Compiles a network.
 ///
-/// The module's `forward` takes a batch `(n, 3, size, size)`, float32, bfloat16 or, as
-/// [`takes_integers`] says, uint8, in channels-last order for fused operators, and gives float32
+/// The module's `forward` takes a batch `(n, 3, size, size)`, float32, bfloat16 or, for integer kernels,
+/// uint8, in channels-last order for fused operators, and gives float32
 /// scores `(n, classes)`. Where the operators are fused, weights are packed once when the module is
 /// loaded, since oneDNN would reorder weights of another order at each call; the order depends on
-/// the batch size, so that each of them has a method ([`method_of`]). With `observed` the method
+/// the batch size, so that each of them has a method, e.g. `forward1`. With `observed` the method
 /// `values` gives those nodes' values, as float32 in the order asked for.
 ///
 /// # Errors
