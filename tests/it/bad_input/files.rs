@@ -169,7 +169,7 @@ fn weights_files_that_cannot_be_trained_from() {
     ] {
         let words = [
             name,
-            "system: refused",
+            "system, which is refused",
             "torch.save(model.state_dict(), FILE)",
         ];
         refused(&Path::new(WEIGHTS).join(name), &words);
