@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::calibrate::Statistics;
+use super::operators::Part;
 use super::weights::float_weight;
 use crate::error::Result;
 use crate::graph::{Activation, Conv2d, InferenceGraph, NodeId, Op};
@@ -72,10 +73,10 @@ fn groups(network: &InferenceGraph) -> Vec<Group> {
     // The first member of each value's group: what is tied to it comes later.
     let mut first: Vec<NodeId> = graph.ids().collect();
     for (id, node) in graph.iter() {
-        let tied = match &node.op {
-            Op::MaxPool2d(_) => node.inputs.first(),
-            Op::Conv2d(_) => node.inputs.get(1),
-            _ => None,
+        let tied = match Part::of(&node.op) {
+            Part::Selection => node.inputs.first(),
+            Part::Layer => node.inputs.get(1),
+            Part::Float => None,
         };
         if let Some(&tied) = tied {
             let [own, tied] = [id, tied].map(|id| first[id.index()]);
@@ -95,10 +96,14 @@ fn groups(network: &InferenceGraph) -> Vec<Group> {
 /// Whether a node's value may be scaled channel by channel, if its readers agree.
 fn is_scalable(network: &InferenceGraph, id: NodeId) -> bool {
     let homogeneous = |kind| matches!(kind, None | Some(Activation::Relu | Activation::Relu6));
-    let by_channel = match &network.graph()[id].op {
-        Op::Conv2d(conv) => conv.bias && homogeneous(conv.epilogue.activation),
-        Op::MaxPool2d(_) => true,
-        _ => false,
+    let op = &network.graph()[id].op;
+    let by_channel = match Part::of(op) {
+        Part::Layer => {
+            let conv = convolution(network, id);
+            conv.is_some_and(|conv| conv.bias && homogeneous(conv.epilogue.activation))
+        }
+        Part::Selection => true,
+        Part::Float => false,
     };
     by_channel && network.graph().output() != id
 }

@@ -5,6 +5,7 @@ mod calibrate;
 mod coverage;
 mod equalise;
 mod observer;
+mod operators;
 mod scheme;
 mod search;
 mod sensitivity;

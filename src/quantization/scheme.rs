@@ -6,6 +6,7 @@ use super::bias;
 use super::calibrate::{Calibration, Statistics};
 use super::equalise::{equalise, is_depthwise};
 use super::observer::{Histogram, Observer};
+use super::operators::Part;
 use super::weights::{self, float_weight};
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -184,7 +185,7 @@ fn values_read(graph: &Graph, layer: NodeId) -> BTreeSet<NodeId> {
     for &input in &graph[layer].inputs {
         values.insert(input);
         let mut value = input;
-        while let Op::MaxPool2d(_) = graph[value].op {
+        while Part::of(&graph[value].op) == Part::Selection {
             value = graph[value].inputs[0];
             values.insert(value);
         }
@@ -194,9 +195,9 @@ fn values_read(graph: &Graph, layer: NodeId) -> BTreeSet<NodeId> {
 
 /// The node whose quantization parameters a value has: a maximum of integers is one of them.
 fn source(graph: &Graph, value: NodeId) -> NodeId {
-    match graph[value].op {
-        Op::MaxPool2d(_) => source(graph, graph[value].inputs[0]),
-        _ => value,
+    match Part::of(&graph[value].op) {
+        Part::Selection => source(graph, graph[value].inputs[0]),
+        Part::Layer | Part::Float => value,
     }
 }
 
