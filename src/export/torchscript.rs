@@ -2,10 +2,9 @@
 
 use super::{Options, network, notes};
 use crate::bundle::{Bundle, Manifest};
-use crate::device::Device;
 use crate::error::Result;
 use crate::inference::torchscript::{Batches, Loaded, Target, compile};
-use crate::inference::{Arithmetic, Backend, Execution, Images};
+use crate::inference::{Backend, Execution, Images};
 
 /// An archive whose `forward` takes a batch of any size. `labels.json` and `preprocessing.json`
 /// are its extra files. What an int8 model rounds is rounded here too, in float32.
@@ -51,11 +50,6 @@ impl Backend for Archive {
     }
 
     fn execution(&self) -> Execution {
-        Execution {
-            device: Device::Cpu,
-            arithmetic: Arithmetic::Float32,
-            native: true,
-            fused: false,
-        }
+        Execution::PLAIN
     }
 }

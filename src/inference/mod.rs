@@ -112,6 +112,16 @@ pub struct Execution {
     pub fused: bool,
 }
 
+impl Execution {
+    /// Plain float32 kernels on the CPU.
+    pub const PLAIN: Self = Self {
+        device: Device::Cpu,
+        arithmetic: Arithmetic::Float32,
+        native: true,
+        fused: false,
+    };
+}
+
 /// For a person: the precision, what is unusual about it, and the kernels.
 impl fmt::Display for Execution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,9 +10,8 @@ use tch::{Kind, Tensor};
 use super::OPSETS;
 use super::operators;
 use super::proto::{Graph, Initializer, Model, Node, ValueInfo};
-use crate::device::Device;
 use crate::error::Result;
-use crate::inference::{Arithmetic, Backend, Execution, Images};
+use crate::inference::{Backend, Execution, Images};
 use crate::torch::torch;
 
 type Values = HashMap<String, Tensor>;
@@ -113,12 +112,7 @@ impl Backend for Interpreter {
     }
 
     fn execution(&self) -> Execution {
-        Execution {
-            device: Device::Cpu,
-            arithmetic: Arithmetic::Float32,
-            native: true,
-            fused: false,
-        }
+        Execution::PLAIN
     }
 }
 
