@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn a_photo_counts_once_and_one_too_many_is_an_error() {
         let told = Arc::new(Mutex::new(Vec::new()));
-        let hear = Arc::clone(&told);
-        let tell = move |photo: &Unreadable| hear.lock().unwrap().push(photo.path.clone());
+        let sink = Arc::clone(&told);
+        let tell = move |photo: &Unreadable| sink.lock().unwrap().push(photo.path.clone());
         let undecodable = Undecodable::allowing(2, tell);
         let photo = |name: &str| Unreadable {
             path: name.into(),

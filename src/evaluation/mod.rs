@@ -7,4 +7,5 @@ mod report;
 
 pub(crate) use measured::{Measured, Photos, measure, predicted};
 pub(crate) use parts::Seen;
+pub(crate) use predictions::predictions;
 pub(crate) use report::ReportContext;

@@ -14,7 +14,7 @@ use crate::metrics::Predictions;
 /// # Errors
 /// [`Error::Interrupted`] when `stop` is set; [`Error::Data`] for a photo that can't be read any
 /// more, more undecodable ones than the loader tolerates, or scores that are not finite.
-pub(super) fn predictions(
+pub(crate) fn predictions(
     backend: &dyn Backend,
     loader: &mut Loader,
     labels: &Labels,

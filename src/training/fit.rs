@@ -8,6 +8,7 @@ use super::job::Job;
 use super::network::Network;
 use super::phase::{Frozen, Phase};
 use super::trainer::Trainer;
+use super::validator::Validator;
 use crate::error::Result;
 use crate::graph::NodeId;
 use crate::weights::StateDict;
@@ -36,6 +37,7 @@ pub(super) fn fit(
         Some(resumed) => (resumed.state, Some(resumed.optimizer)),
         None => (State::default(), None),
     };
+    let mut validator = Validator::default();
     let phases = config.phases();
     while let Some(phase) = phases.get(state.phase) {
         network.freeze_until(first_trained(phase, network, config.arch.head)?)?;
@@ -50,7 +52,7 @@ pub(super) fn fit(
         }
         callback.on_event(&Event::Phase { phase })?;
         while state.phase_epoch < phase.epochs && !state.is_out_of_patience(config.early_stop) {
-            let row = trainer.epoch(&mut state, callback)?;
+            let row = trainer.epoch(&mut state, &mut validator, callback)?;
             if state.end_epoch(row) {
                 job.run.save_best(&state, trainer.network)?;
             }

@@ -22,6 +22,7 @@ mod source;
 mod step;
 mod tensors;
 mod trainer;
+mod validator;
 
 pub use checkpoint::State;
 pub use config::{Config, WeightsSource};

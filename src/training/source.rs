@@ -13,26 +13,18 @@ use crate::torch::Normalise;
 
 /// A data set as batches on the network's device.
 pub(super) trait BatchSource {
-    /// The batches of one pass over `order`, indices of photos in the data set. The batches depend
-    /// on the order and the pass alone, so a pass can be resumed with the rest of its order.
+    /// The batches of an epoch, counted from 0: `order` holds indices of photos in the data set, the
+    /// epoch chooses the random augmentations. The batches depend on these alone, so an epoch can be
+    /// resumed with the rest of its order.
     fn batches<'a>(
         &'a self,
         network: &'a Network,
         order: Vec<usize>,
-        pass: Pass,
+        epoch: u64,
     ) -> Result<Box<dyn Batches + 'a>>;
 }
 
-/// What a pass over the data set is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// Training, with the random augmentations of this epoch, counted from 0.
-    Train { epoch: u64 },
-    /// Evaluation, without augmentations.
-    Evaluate,
-}
-
-/// The batches of a pass. The iterator ends after the first error.
+/// The batches of an epoch. The iterator ends after the first error.
 pub(super) trait Batches: Iterator<Item = Result<DeviceBatch>> {
     /// Time spent waiting for batches so far.
     fn waited(&self) -> Duration;
@@ -67,16 +59,12 @@ impl BatchSource for PhotoSource {
         &'a self,
         network: &'a Network,
         order: Vec<usize>,
-        pass: Pass,
+        epoch: u64,
     ) -> Result<Box<dyn Batches + 'a>> {
-        let (augmentations, epoch) = match pass {
-            Pass::Train { epoch } => (Some(self.augmentations.clone()), epoch),
-            Pass::Evaluate => (None, 0),
-        };
         let transform = Transform {
             limits: self.limits,
             preprocessing: self.preprocessing.clone(),
-            augmentations,
+            augmentations: Some(self.augmentations.clone()),
             seed: self.seed,
             epoch,
         };

@@ -57,10 +57,3 @@ pub(super) fn channels_last(x: &Tensor) -> Result<Tensor> {
 pub(super) fn labels(labels: &[i64], device: Device) -> Result<Tensor> {
     torch(Tensor::f_from_slice(labels).and_then(|x| x.f_to_device(device.into())))
 }
-
-/// The elements of a float32 tensor on any device, row-major.
-pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    let here = tensor.f_to_device(tch::Device::Cpu);
-    let flat = torch(here.and_then(|here| here.f_reshape([-1])))?;
-    torch(Vec::try_from(&flat))
-}

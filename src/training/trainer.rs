@@ -10,16 +10,17 @@ use super::callback::{Callback, Event};
 use super::checkpoint::State;
 use super::config::Config;
 use super::job::Job;
-use super::network::{Mode, Network};
+use super::network::Network;
 use super::optimizer::Optimizer;
 use super::phase::{Inputs, Phase};
 use super::schedule::Schedule;
-use super::source::{BatchSource, Pass, PhotoSource};
+use super::source::{BatchSource, PhotoSource};
 use super::step::Step;
-use super::tensors::{self, torch};
+use super::tensors::torch;
+use super::validator::Validator;
 use crate::data::loader::epoch_order;
-use crate::error::{Error, Result, shown};
-use crate::metrics::{Epoch, Evaluation, Predictions};
+use crate::error::{Error, NonFinite, Result, shown};
+use crate::metrics::{Epoch, Evaluation};
 
 /// A phase with all that trains it.
 pub(super) struct Trainer<'a> {
@@ -60,11 +61,12 @@ impl<'a> Trainer<'a> {
     pub(super) fn epoch(
         &mut self,
         state: &mut State,
+        validator: &mut Validator,
         callback: &mut dyn Callback,
     ) -> Result<Epoch> {
         let started = Instant::now();
         let trained = self.train(state, callback)?;
-        let (validated, waited) = self.validate(state, callback)?;
+        let (validated, waited) = self.validate(state, validator, callback)?;
         let seconds = started.elapsed().as_secs_f64();
         let waited = (trained.waited + waited).as_secs_f64();
         Ok(Epoch {
@@ -88,10 +90,7 @@ impl<'a> Trainer<'a> {
         let schedule = self.schedule(state, order.len());
         let rest = order[(state.batch * config.batch_size).min(order.len())..].to_vec();
         let images = rest.len() as u64;
-        let pass = Pass::Train {
-            epoch: epoch as u64,
-        };
-        let mut batches = self.source.batches(network, rest, pass)?;
+        let mut batches = self.source.batches(network, rest, epoch as u64)?;
         let step = Step {
             network,
             class_weights: class_weights(self.job, network)?,
@@ -142,32 +141,20 @@ impl<'a> Trainer<'a> {
     fn validate(
         &self,
         state: &State,
+        validator: &mut Validator,
         callback: &mut dyn Callback,
     ) -> Result<(Evaluation, Duration)> {
-        let (val, network) = (self.job.val, self.network);
-        let mut batches = self.source.batches(network, val.to_vec(), Pass::Evaluate)?;
-        callback.on_event(&Event::Validating { images: val.len() })?;
-        let mut predictions = Predictions::new(self.job.run.manifest().labels.clone());
-        for batch in batches.by_ref() {
-            let batch = batch?;
-            if batch.labels.is_empty() {
-                continue;
-            }
-            let logits = network.logits(batch.first, batch.values, Mode::Evaluate)?;
-            let classes = logits.size()[1] as usize;
-            let logits = tensors::values(&logits)?;
-            if !logits.iter().all(|logit| logit.is_finite()) {
-                return Err(self.diverged("a validation logit is not finite", state, state.batch));
-            }
-            for (&label, row) in batch.labels.iter().zip(logits.chunks(classes)) {
-                predictions.push(label as usize, row)?;
-            }
-            callback.on_event(&Event::Validated {
-                images: batch.labels.len(),
-            })?;
-            self.save_if_stopped(state)?;
-        }
-        Ok((Evaluation::of(&predictions)?, batches.waited()))
+        let images = self.job.val.len();
+        callback.on_event(&Event::Validating { images })?;
+        let mut each = |images| {
+            callback.on_event(&Event::Validated { images })?;
+            self.save_if_stopped(state)
+        };
+        let measured = validator.measure(self.job, self.network, &mut each);
+        measured.map_err(|error| match error.is::<NonFinite>() {
+            true => self.diverged("a validation logit is not finite", state, state.batch),
+            false => error,
+        })
     }
 
     /// Writes a checkpoint, unless the network is not finite: the last good one is kept then.

@@ -4,7 +4,8 @@ use flowers::device::Device;
 use flowers::graph::passes::{for_inference, fuse};
 use flowers::graph::{Activation, Builder, Conv2d, Graph, InferenceGraph, Op};
 use flowers::image::Preprocessing;
-use flowers::inference::{self, Images, Kernels, Options, Precision};
+use flowers::inference::torchscript::Session;
+use flowers::inference::{self, Backend, Images, Kernels, Options, Precision};
 use flowers::models::ARCHITECTURES;
 use flowers::training;
 
@@ -61,6 +62,34 @@ fn every_architecture_compiled_both_ways_agrees_with_its_operators() {
             let apart = difference(&found, &expected);
             assert!(apart < 0.1, "{architecture} bfloat16 {kernels:?}: {apart}");
             assert!(apart > 1e-5, "{architecture} is not rounded");
+        }
+    }
+}
+
+#[test]
+fn a_session_with_new_weights_is_one_compiled_from_them() {
+    let graph = graph("mobilenet_v2");
+    let preprocessing = Preprocessing::imagenet(SIZE as u32);
+    let [first, second] = [1, 2].map(|seed| {
+        let network = InferenceGraph::float(&graph, &graph.initialise(seed));
+        network.unwrap()
+    });
+    for kernels in [Kernels::Plain, Kernels::Auto] {
+        let options = options(Precision::Float32, kernels);
+        let session = |network| Session::new(network, &preprocessing, &options).unwrap();
+        let mut kept = session(&first);
+        // A single image has weights of its own.
+        for n in [1, 3] {
+            let pictures = pictures(n, SIZE);
+            let logits = |session: &Session| session.logits(Images::Rgb8(&pictures)).unwrap();
+            let of_first = logits(&kept);
+            kept.clear_weights().unwrap();
+            kept.set_weights(&second).unwrap();
+            let of_second = logits(&kept);
+            assert_eq!(of_second, logits(&session(&second)));
+            assert_ne!(of_first, of_second);
+            kept.set_weights(&first).unwrap();
+            assert_eq!(of_first, logits(&kept));
         }
     }
 }

@@ -13,7 +13,11 @@ use crate::torch::{append, of_host, torch};
 use crate::weights;
 
 /// A module that libtorch can run, on several threads at a time.
-pub struct Loaded(CModule);
+pub struct Loaded {
+    module: CModule,
+    /// How many tensors it was filled with.
+    tensors: usize,
+}
 
 impl Loaded {
     /// Loads an archive from memory, on the CPU.
@@ -21,7 +25,8 @@ impl Loaded {
     /// # Errors
     /// When libtorch refuses it.
     pub fn read(archive: &[u8]) -> Result<Self> {
-        torch(CModule::load_data(&mut Cursor::new(archive))).map(Self)
+        let module = torch(CModule::load_data(&mut Cursor::new(archive)))?;
+        Ok(Self { module, tensors: 0 })
     }
 
     /// Loads a module that was just written, and lets it prepare its weights.
@@ -29,18 +34,48 @@ impl Loaded {
     /// # Errors
     /// When libtorch lacks one of its operators, or memory runs out.
     pub fn compile(module: Module<'_>, device: Device) -> Result<Self> {
-        let prepares = !module.prepare.is_empty();
-        let device = tch::Device::from(device);
+        let device = device.into();
         let (module, tensors) = module.without_tensors();
         let mut archive = Cursor::new(module.to_bytes()?);
-        let loaded = Self(torch(CModule::load_data_on_device(&mut archive, device))?);
+        let mut loaded = Self {
+            module: torch(CModule::load_data_on_device(&mut archive, device))?,
+            tensors: tensors.len(),
+        };
+        loaded.fill(&module, &tensors, device)?;
+        Ok(loaded)
+    }
+
+    /// Replaces the tensors by those of another module with the same code.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn refill(&mut self, module: Module<'_>, device: Device) -> Result<()> {
+        let (module, tensors) = module.without_tensors();
+        self.fill(&module, &tensors, device.into())
+    }
+
+    /// Frees the tensors, until [`Loaded::refill`].
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn clear(&mut self) -> Result<()> {
+        let empty = (0..self.tensors).map(|_| Tensor::new()).collect();
+        self.call("fill", &[IValue::TensorList(empty)]).map(drop)
+    }
+
+    fn fill(
+        &mut self,
+        module: &Module<'_>,
+        tensors: &[Cow<'_, weights::Tensor>],
+        device: tch::Device,
+    ) -> Result<()> {
         let there = |tensor: &Cow<'_, weights::Tensor>| torch(of_host(tensor)?.f_to_device(device));
         let tensors = tensors.iter().map(there).collect::<Result<_>>()?;
-        loaded.call("fill", &[IValue::TensorList(tensors)])?;
-        if prepares {
-            loaded.call("prepare", &[])?;
+        self.call("fill", &[IValue::TensorList(tensors)])?;
+        if !module.prepare.is_empty() {
+            self.call("prepare", &[])?;
         }
-        Ok(loaded)
+        Ok(())
     }
 
     /// Calls a method.
@@ -48,7 +83,7 @@ impl Loaded {
     /// # Errors
     /// Those of its operators.
     pub fn call(&self, method: &str, arguments: &[IValue]) -> Result<IValue> {
-        as_written(|| self.0.method_is(method, arguments))
+        as_written(|| self.module.method_is(method, arguments))
     }
 
     /// Calls a method of one tensor that gives one.
@@ -56,7 +91,7 @@ impl Loaded {
     /// # Errors
     /// Those of its operators.
     pub fn run(&self, method: &str, x: Tensor) -> Result<Tensor> {
-        as_written(|| self.0.method_ts(method, &[x]))
+        as_written(|| self.module.method_ts(method, &[x]))
     }
 
     /// Runs `forward` on a batch: uint8 `(n, size, size, 3)`, or float32 planes `(n, 3, size, size)`.

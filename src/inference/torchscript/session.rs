@@ -64,6 +64,23 @@ impl Session {
         })
     }
 
+    /// Replaces the weights by those of a network with the same graph, without compiling it again.
+    ///
+    /// # Errors
+    /// [`Error::Environment`](crate::error::Error::Environment) when memory runs out.
+    pub fn set_weights(&mut self, network: &InferenceGraph) -> Result<()> {
+        let Compiled { module, .. } = compile(network, self.target, self.batches, &[])?;
+        self.module.refill(module, self.device)
+    }
+
+    /// Frees the weights, until [`Session::set_weights`].
+    ///
+    /// # Errors
+    /// [`Error::Environment`](crate::error::Error::Environment) when memory runs out.
+    pub fn clear_weights(&mut self) -> Result<()> {
+        self.module.clear()
+    }
+
     /// Scores of as many images as run together, as float32 `(n, classes)`.
     fn scores(&self, images: Images<'_>) -> Result<Tensor> {
         let n = images.len() / self.input.values_of_one();
