@@ -74,6 +74,10 @@ impl Callback for Watch {
                 self.bar.set_message(figures);
                 self.bar.inc(*images as u64);
             }
+            Event::Extracting { view, images } => {
+                self.begin(format!("features, view {}", view + 1), *images, 0);
+            }
+            Event::Extracted { images } => self.bar.inc(*images as u64),
             Event::Validating { images } => self.begin(format!("{} val", self.name), *images, 0),
             Event::Validated { images } => self.bar.inc(*images as u64),
             Event::Epoch { .. } => self.bar.finish_and_clear(),

@@ -123,6 +123,15 @@ impl InferenceGraph {
         &self.graph
     }
 
+    /// The node that computes a value of the graph that this network was made of; `None` for a value
+    /// that was fused away.
+    pub fn computes(&self, graph: &Graph, value: NodeId) -> Option<NodeId> {
+        let part = fuse(&for_inference(&graph.ending_at(value)));
+        let last = &part[part.output()];
+        let found = self.graph.find(&last.name)?;
+        (self.graph[found].op == last.op).then_some(found)
+    }
+
     /// What an int8 network computes with integers; `None` for a float network.
     pub fn quantized(&self) -> Option<&Int8> {
         self.int8.as_ref()

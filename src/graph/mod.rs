@@ -92,6 +92,14 @@ impl Graph {
         &self[self.output].shape
     }
 
+    /// The part of the graph that computes one of its values.
+    pub fn ending_at(&self, output: NodeId) -> Self {
+        Self {
+            nodes: self.nodes[..=output.0].to_vec(),
+            output,
+        }
+    }
+
     /// The node of this name.
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.nodes

@@ -102,6 +102,21 @@ impl Augmentations {
         }
     }
 
+    /// The transforms of the recipe `fast`: the features of each are computed once, so that they are
+    /// few, and mild enough to keep the object in the picture.
+    pub fn fast(size: u32) -> Self {
+        Self {
+            size,
+            steps: vec![
+                Augmentation::RandomResizedCrop {
+                    scale: [0.35, 1.0],
+                    ratio: [3.0 / 4.0, 4.0 / 3.0],
+                },
+                Augmentation::HorizontalFlip { probability: 0.5 },
+            ],
+        }
+    }
+
     /// The transforms of the recipe `scratch`: a network that has seen nothing yet learns sooner
     /// from whole flowers than from a twelfth of one.
     pub fn scratch(size: u32) -> Self {

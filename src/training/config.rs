@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Algorithm;
-use super::phase::{Frozen, Inputs, LayerName, Phase};
+use super::phase::{Frozen, Inputs, LayerName, Phase, Views};
 use super::precision::Precision;
-use super::recipe::{Recipe, TrainedLayers};
+use super::recipe::{InputKind, PhaseTemplate, Recipe, TrainedLayers, VIEWS};
 use super::schedule::Scheduler;
 use crate::data::SplitOptions;
 use crate::device::DeviceChoice;
@@ -133,9 +133,10 @@ impl Config {
         templates
             .map(|template| Phase {
                 name: template.name,
-                epochs: self.epochs,
+                epochs: template.epochs.unwrap_or(self.epochs),
                 learning_rate: template.lr_factor * self.lr,
-                inputs: Inputs::Photos((self.recipe.augmentations)(self.image_size as u32)),
+                inputs: self.inputs(template),
+                method: template.method,
                 frozen: match (&template.trains, &self.freeze_until) {
                     (TrainedLayers::Classifier, _) => Frozen::Backbone,
                     (TrainedLayers::Unfrozen, Some(layer)) => Frozen::Before(layer.clone()),
@@ -143,6 +144,21 @@ impl Config {
                 },
             })
             .collect()
+    }
+
+    fn inputs(&self, template: &PhaseTemplate) -> Inputs {
+        let augmentations = (self.recipe.augmentations)(self.image_size as u32);
+        let trains_all =
+            matches!(template.trains, TrainedLayers::Unfrozen) && self.freeze_until.is_none();
+        match template.inputs {
+            // Nothing is frozen whose values could be kept.
+            InputKind::Features if trains_all => Inputs::Photos(augmentations),
+            InputKind::Photos => Inputs::Photos(augmentations),
+            InputKind::Features => Inputs::Features(Views {
+                count: VIEWS,
+                augmentations,
+            }),
+        }
     }
 
     /// How the photos are split.

@@ -4,13 +4,16 @@ use anyhow::Context;
 
 use super::callback::{Callback, Event};
 use super::checkpoint::State;
+use super::features::{self, FeatureCache};
+use super::head::HeadSolver;
 use super::job::Job;
 use super::network::Network;
-use super::phase::{Frozen, Phase};
-use super::trainer::Trainer;
+use super::phase::{Frozen, Inputs, Method, Phase};
+use super::source::{BatchSource, PhotoSource};
+use super::trainer::{PhaseTrainer, Trainer};
 use super::validator::Validator;
 use crate::error::Result;
-use crate::graph::NodeId;
+use crate::graph::{Graph, NodeId};
 use crate::weights::StateDict;
 
 /// What a checkpoint holds besides the parameters of the network.
@@ -37,13 +40,15 @@ pub(super) fn fit(
         Some(resumed) => (resumed.state, Some(resumed.optimizer)),
         None => (State::default(), None),
     };
-    let mut validator = Validator::default();
     let phases = config.phases();
+    let mut validator = Validator::default();
+    let mut cache = cache(job, &phases, network)?;
     while let Some(phase) = phases.get(state.phase) {
-        network.freeze_until(first_trained(phase, network, config.arch.head)?)?;
-        let mut trainer = Trainer::new(job, phase, network)?;
+        let first = first_trained(phase, network.graph(), config.arch.head)?;
+        network.freeze_until(first)?;
+        let mut trainer = trainer(job, phase, first, network, cache.as_mut(), callback)?;
         if let Some(saved) = optimizer_state.take() {
-            trainer.optimizer.restore(&saved, state.steps)?;
+            trainer.restore(&saved, state.steps)?;
         }
         if !has_checkpoint {
             // A run that is killed in its first batch can be resumed too.
@@ -54,7 +59,7 @@ pub(super) fn fit(
         while state.phase_epoch < phase.epochs && !state.is_out_of_patience(config.early_stop) {
             let row = trainer.epoch(&mut state, &mut validator, callback)?;
             if state.end_epoch(row) {
-                job.run.save_best(&state, trainer.network)?;
+                job.run.save_best(&state, network)?;
             }
             // Callbacks first: a kill in between repeats the epoch and loses no row.
             callback.on_event(&Event::Epoch {
@@ -64,18 +69,69 @@ pub(super) fn fit(
         }
         state.end_phase();
     }
+    if cache.is_some() {
+        features::remove(job);
+    }
     Ok(state)
 }
 
+/// The features that phases need, if any does.
+fn cache<'a>(
+    job: &'a Job<'a>,
+    phases: &[Phase],
+    network: &Network,
+) -> Result<Option<FeatureCache<'a>>> {
+    let cached = phases
+        .iter()
+        .filter(|phase| matches!(phase.inputs, Inputs::Features(_)));
+    let head = job.run.config().arch.head;
+    let trained = cached.map(|phase| first_trained(phase, network.graph(), head));
+    let trained = trained.collect::<Result<Vec<_>>>()?;
+    match trained[..] {
+        [] => Ok(None),
+        _ => FeatureCache::open(job, network, &trained).map(Some),
+    }
+}
+
+fn trainer<'a, 'j: 'a>(
+    job: &'j Job<'j>,
+    phase: &'a Phase,
+    first: NodeId,
+    network: &'a Network,
+    cache: Option<&'a mut FeatureCache<'j>>,
+    callback: &mut dyn Callback,
+) -> Result<Box<dyn PhaseTrainer + 'a>> {
+    let source: Box<dyn BatchSource> = match (&phase.inputs, cache, phase.method) {
+        (Inputs::Photos(augmentations), ..) => Box::new(PhotoSource::new(job, augmentations)),
+        (Inputs::Features(views), Some(cache), Method::LogisticRegression) => {
+            let augmentations = &views.augmentations;
+            return Ok(Box::new(HeadSolver {
+                job,
+                phase,
+                network,
+                cache,
+                augmentations,
+                head: first,
+            }));
+        }
+        (Inputs::Features(views), Some(cache), Method::GradientDescent) => {
+            cache.extend(network, views.count, &views.augmentations, callback)?;
+            cache.release_extractor();
+            Box::new(cache.source(first).context("the cut of a phase")?)
+        }
+        (Inputs::Features(_), None, _) => anyhow::bail!("a phase on features has a cache"),
+    };
+    Ok(Box::new(Trainer::new(job, phase, network, source)?))
+}
+
 /// The first node that a phase trains.
-fn first_trained(phase: &Phase, network: &Network, head: &str) -> Result<NodeId> {
+fn first_trained(phase: &Phase, graph: &Graph, head: &str) -> Result<NodeId> {
     let layer = match &phase.frozen {
-        Frozen::Nothing => return Ok(network.graph().input()),
+        Frozen::Nothing => return Ok(graph.input()),
         Frozen::Backbone => head,
         Frozen::Before(layer) => layer.as_str(),
     };
-    network
-        .graph()
+    graph
         .layer(layer)
         .with_context(|| format!("the network has no layer {layer}"))
 }

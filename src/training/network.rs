@@ -124,6 +124,18 @@ impl Network {
         Ok(true)
     }
 
+    /// Replaces the values of a parameter.
+    ///
+    /// # Errors
+    /// When there is none of that name and shape.
+    pub(super) fn assign(&self, name: &str, values: &Tensor) -> Result<()> {
+        let mut named = self.named();
+        let found = named.find(|(_, own, _, tensor)| own == name && tensor.size() == values.size());
+        let (_, _, _, tensor) =
+            found.with_context(|| format!("no parameter {name} of that shape"))?;
+        tch::no_grad(|| torch(tensor.shallow_clone().f_copy_(values).map(drop)))
+    }
+
     /// Copies every parameter and buffer to host memory.
     pub fn state_dict(&self) -> Result<StateDict> {
         self.named()

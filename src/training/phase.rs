@@ -11,6 +11,16 @@ pub struct Phase {
     pub learning_rate: f64,
     pub inputs: Inputs,
     pub frozen: Frozen,
+    pub method: Method,
+}
+
+/// How the layers of a phase that are not frozen are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// By an optimizer, batch by batch.
+    GradientDescent,
+    /// The classifier is solved for on all features at once; an epoch adds a view of each photo.
+    LogisticRegression,
 }
 
 /// What the batches of a phase are made of.
@@ -18,6 +28,16 @@ pub struct Phase {
 pub enum Inputs {
     /// Photos, decoded in every epoch and augmented while training.
     Photos(Augmentations),
+    /// What the frozen layers give for each photo and for random transforms of it, computed once.
+    Features(Views),
+}
+
+/// The views of each photo that features are computed of: the photo as evaluation sees it, and random
+/// transforms of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Views {
+    pub count: usize,
+    pub augmentations: Augmentations,
 }
 
 /// Which layers a phase does not train.

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
+use super::optimizer::Algorithm;
+use super::phase::Method;
 use super::schedule::Scheduler;
 use crate::error::Result;
 use crate::image::augment::Augmentations;
@@ -19,7 +21,9 @@ pub struct Recipe {
     pub epochs: usize,
     /// Peak learning rate.
     pub lr: f64,
+    pub optimizer: Algorithm,
     pub scheduler: Scheduler,
+    pub label_smoothing: f64,
     /// Units of a hidden layer in the classifier.
     pub hidden: Option<usize>,
     /// Dropout of the classifier; `None` leaves the architecture's own.
@@ -37,7 +41,34 @@ pub struct PhaseTemplate {
     /// Factor on the configured learning rate.
     pub lr_factor: f64,
     pub trains: TrainedLayers,
+    pub inputs: InputKind,
+    pub method: Method,
+    /// Epochs, where they are not those of `--epochs`.
+    pub epochs: Option<usize>,
 }
+
+impl PhaseTemplate {
+    /// A phase that trains what is not frozen on photos.
+    const PHOTOS: Self = Self {
+        name: "train",
+        lr_factor: 1.0,
+        trains: TrainedLayers::Unfrozen,
+        inputs: InputKind::Photos,
+        method: Method::GradientDescent,
+        epochs: None,
+    };
+}
+
+/// What the batches of a phase are made of.
+pub enum InputKind {
+    /// Photos, decoded in every epoch and augmented.
+    Photos,
+    /// Features of photos and of augmented views of them, computed once.
+    Features,
+}
+
+/// Views of each photo that features are computed of.
+pub(super) const VIEWS: usize = 4;
 
 /// Which layers a phase trains.
 pub enum TrainedLayers {
@@ -46,11 +77,7 @@ pub enum TrainedLayers {
     Unfrozen,
 }
 
-const WHOLE_RUN: &[PhaseTemplate] = &[PhaseTemplate {
-    name: "train",
-    lr_factor: 1.0,
-    trains: TrainedLayers::Unfrozen,
-}];
+const WHOLE_RUN: &[PhaseTemplate] = &[PhaseTemplate::PHOTOS];
 
 /// The recipes by name; command line, help and runs read this table.
 pub const RECIPES: &[Recipe] = &[
@@ -59,7 +86,9 @@ pub const RECIPES: &[Recipe] = &[
         summary: "trains the whole network for 25 epochs: Adam at 1e-4, divided by 10 every 7 epochs",
         epochs: 25,
         lr: 1e-4,
+        optimizer: Algorithm::Adam,
         scheduler: Scheduler::Step,
+        label_smoothing: 0.0,
         hidden: None,
         dropout: None,
         freezes: false,
@@ -72,7 +101,9 @@ pub const RECIPES: &[Recipe] = &[
                   stage too for 10 epochs at 1e-4",
         epochs: 10,
         lr: 1e-4,
+        optimizer: Algorithm::Adam,
         scheduler: Scheduler::Constant,
+        label_smoothing: 0.0,
         hidden: Some(128),
         dropout: Some(0.2),
         freezes: true,
@@ -82,11 +113,41 @@ pub const RECIPES: &[Recipe] = &[
                 name: "head",
                 lr_factor: 10.0,
                 trains: TrainedLayers::Classifier,
+                ..PhaseTemplate::PHOTOS
             },
             PhaseTemplate {
                 name: "fine-tune",
-                lr_factor: 1.0,
-                trains: TrainedLayers::Unfrozen,
+                ..PhaseTemplate::PHOTOS
+            },
+        ],
+    },
+    Recipe {
+        name: "fast",
+        summary: "computes what the frozen backbone gives for each photo once, solves for the \
+                  head, and fine-tunes the last stage on cached activations: AdamW at 3e-4 in one \
+                  cycle, 6 epochs",
+        epochs: 6,
+        lr: 3e-4,
+        optimizer: Algorithm::Adamw,
+        scheduler: Scheduler::OneCycle,
+        label_smoothing: 0.1,
+        hidden: None,
+        dropout: Some(0.2),
+        freezes: true,
+        augmentations: Augmentations::fast,
+        phases: &[
+            PhaseTemplate {
+                name: "head",
+                trains: TrainedLayers::Classifier,
+                inputs: InputKind::Features,
+                method: Method::LogisticRegression,
+                epochs: Some(VIEWS),
+                ..PhaseTemplate::PHOTOS
+            },
+            PhaseTemplate {
+                name: "fine-tune",
+                inputs: InputKind::Features,
+                ..PhaseTemplate::PHOTOS
             },
         ],
     },
@@ -96,7 +157,9 @@ pub const RECIPES: &[Recipe] = &[
                   cycle, 30 epochs",
         epochs: 30,
         lr: 1e-3,
+        optimizer: Algorithm::Adam,
         scheduler: Scheduler::OneCycle,
+        label_smoothing: 0.0,
         hidden: None,
         dropout: None,
         freezes: false,

@@ -7,12 +7,12 @@ use super::config::Config;
 use super::extend::{Refused, extended};
 use super::lock::{self, Lock};
 use super::network::Network;
-use super::optimizer::Optimizer;
 use crate::bundle::{Bundle, Manifest, TestAccuracy, TrainingMetrics};
 use crate::data::Source;
 use crate::error::{Error, Result, quoted, shown};
 use crate::files;
 use crate::metrics::Evaluation;
+use crate::weights::StateDict;
 
 const CHECKPOINT: &str = "last.ckpt";
 const LOG: &str = "train.log";
@@ -231,12 +231,12 @@ impl Run {
         &self,
         state: &State,
         network: &Network,
-        optimizer: &Optimizer,
+        optimizer: StateDict,
     ) -> Result<()> {
         let checkpoint = Checkpoint {
             header: self.header(state.clone()),
             network: network.state_dict()?,
-            optimizer: optimizer.state()?,
+            optimizer,
         };
         checkpoint.write(&self.file(CHECKPOINT))
     }

@@ -164,7 +164,7 @@ impl Settings {
     pub fn resolve(self) -> Result<Config> {
         let recipe = recipe::find(self.recipe.as_deref().unwrap_or("classic"))?;
         let architecture = models::find(self.arch.as_deref().unwrap_or("resnet18"))?;
-        let optimizer = self.optimizer.unwrap_or(Algorithm::Adam);
+        let optimizer = self.optimizer.unwrap_or(recipe.optimizer);
         let cores = machine::cores();
         let last_stage = || LayerName::new(architecture.fine_tune_from);
         let config = Config {
@@ -181,7 +181,7 @@ impl Settings {
             scheduler: self.scheduler.unwrap_or(recipe.scheduler),
             warmup: self.warmup.unwrap_or(0.0),
             weight_decay: self.weight_decay.unwrap_or(optimizer.usual_decay()),
-            label_smoothing: self.label_smoothing.unwrap_or(0.0),
+            label_smoothing: self.label_smoothing.unwrap_or(recipe.label_smoothing),
             dropout: self
                 .dropout
                 .or(recipe.dropout)

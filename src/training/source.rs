@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::job::Job;
 use super::network::{Activations, Network};
 use crate::data::loader::{Loader, Transform};
 use crate::data::{Photo, Undecodable};
@@ -22,6 +23,16 @@ pub(super) trait BatchSource {
         order: Vec<usize>,
         epoch: u64,
     ) -> Result<Box<dyn Batches + 'a>>;
+
+    /// Batches to validate the network on, from where the frozen layers end; `None` where validation
+    /// has to start from the photos.
+    fn validation<'a>(
+        &'a self,
+        _network: &'a Network,
+        _photos: &[usize],
+    ) -> Option<Box<dyn Batches + 'a>> {
+        None
+    }
 }
 
 /// The batches of an epoch. The iterator ends after the first error.
@@ -43,15 +54,32 @@ pub(super) struct DeviceBatch {
 /// Photos, decoded and transformed ahead by worker threads. They stay 8-bit until they are on the
 /// device.
 pub(super) struct PhotoSource {
-    pub photos: Arc<[Photo]>,
+    photos: Arc<[Photo]>,
     /// Counts the photos that are left out because they can't be decoded.
-    pub undecodable: Arc<Undecodable>,
-    pub preprocessing: Preprocessing,
-    pub augmentations: Augmentations,
-    pub limits: Limits,
-    pub batch_size: usize,
-    pub workers: usize,
-    pub seed: u64,
+    undecodable: Arc<Undecodable>,
+    preprocessing: Preprocessing,
+    augmentations: Augmentations,
+    limits: Limits,
+    batch_size: usize,
+    workers: usize,
+    seed: u64,
+}
+
+impl PhotoSource {
+    /// The photos of a run with these augmentations.
+    pub(super) fn new(job: &Job<'_>, augmentations: &Augmentations) -> Self {
+        let config = job.run.config();
+        Self {
+            photos: Arc::clone(&job.photos),
+            undecodable: Arc::clone(&job.undecodable),
+            preprocessing: job.run.manifest().preprocessing.clone(),
+            augmentations: augmentations.clone(),
+            limits: job.limits,
+            batch_size: config.batch_size,
+            workers: config.workers,
+            seed: config.seed,
+        }
+    }
 }
 
 impl BatchSource for PhotoSource {

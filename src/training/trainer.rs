@@ -1,6 +1,5 @@
 //! The epochs of a phase: training, validation, and saving in between.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -12,24 +11,25 @@ use super::config::Config;
 use super::job::Job;
 use super::network::Network;
 use super::optimizer::Optimizer;
-use super::phase::{Inputs, Phase};
+use super::phase::Phase;
 use super::schedule::Schedule;
-use super::source::{BatchSource, PhotoSource};
+use super::source::BatchSource;
 use super::step::Step;
 use super::tensors::torch;
 use super::validator::Validator;
 use crate::data::loader::epoch_order;
 use crate::error::{Error, NonFinite, Result, shown};
 use crate::metrics::{Epoch, Evaluation};
+use crate::weights::StateDict;
 
 /// A phase with all that trains it.
 pub(super) struct Trainer<'a> {
     job: &'a Job<'a>,
     config: &'a Config,
     phase: &'a Phase,
-    source: Box<dyn BatchSource>,
-    pub network: &'a Network,
-    pub optimizer: Optimizer,
+    source: Box<dyn BatchSource + 'a>,
+    network: &'a Network,
+    optimizer: Optimizer,
 }
 
 /// The training half of an epoch, since it started or was resumed.
@@ -42,23 +42,50 @@ struct TrainingHalf {
     waited: Duration,
 }
 
+/// Trains a phase.
+pub(super) trait PhaseTrainer {
+    /// Restores the state of the optimizer after so many steps.
+    fn restore(&mut self, optimizer: &StateDict, steps: u64) -> Result<()>;
+
+    /// Trains for an epoch, or for the rest of one, and validates.
+    fn epoch(
+        &mut self,
+        state: &mut State,
+        validator: &mut Validator,
+        callback: &mut dyn Callback,
+    ) -> Result<Epoch>;
+
+    /// Writes a checkpoint.
+    fn save(&self, state: &State) -> Result<()>;
+}
+
 impl<'a> Trainer<'a> {
     /// A trainer with a new optimizer over the layers of the network that are not frozen.
-    pub(super) fn new(job: &'a Job<'a>, phase: &'a Phase, network: &'a Network) -> Result<Self> {
+    pub(super) fn new(
+        job: &'a Job<'a>,
+        phase: &'a Phase,
+        network: &'a Network,
+        source: Box<dyn BatchSource + 'a>,
+    ) -> Result<Self> {
         let config = job.run.config();
         let parameters = network.trainable();
         Ok(Self {
             job,
             config,
             phase,
-            source: source(job, phase),
+            source,
             network,
             optimizer: Optimizer::new(config.optimizer, parameters, config.weight_decay)?,
         })
     }
+}
 
-    /// Trains for an epoch, or for the rest of one, and validates.
-    pub(super) fn epoch(
+impl PhaseTrainer for Trainer<'_> {
+    fn restore(&mut self, optimizer: &StateDict, steps: u64) -> Result<()> {
+        self.optimizer.restore(optimizer, steps)
+    }
+
+    fn epoch(
         &mut self,
         state: &mut State,
         validator: &mut Validator,
@@ -83,6 +110,17 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    /// Unless the network is not finite: the last good checkpoint is kept then.
+    fn save(&self, state: &State) -> Result<()> {
+        if !self.network.is_finite()? {
+            return Err(self.diverged("a parameter is not finite", state, state.batch));
+        }
+        let optimizer = self.optimizer.state()?;
+        self.job.run.save_checkpoint(state, self.network, optimizer)
+    }
+}
+
+impl Trainer<'_> {
     fn train(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<TrainingHalf> {
         let (config, network) = (self.config, self.network);
         let epoch = state.history.len();
@@ -150,20 +188,12 @@ impl<'a> Trainer<'a> {
             callback.on_event(&Event::Validated { images })?;
             self.save_if_stopped(state)
         };
-        let measured = validator.measure(self.job, self.network, &mut each);
+        let source = &*self.source;
+        let measured = validator.measure(self.job, self.network, source, &mut each);
         measured.map_err(|error| match error.is::<NonFinite>() {
             true => self.diverged("a validation logit is not finite", state, state.batch),
             false => error,
         })
-    }
-
-    /// Writes a checkpoint, unless the network is not finite: the last good one is kept then.
-    pub(super) fn save(&self, state: &State) -> Result<()> {
-        if !self.network.is_finite()? {
-            return Err(self.diverged("a parameter is not finite", state, state.batch));
-        }
-        let (network, optimizer) = (self.network, &self.optimizer);
-        self.job.run.save_checkpoint(state, network, optimizer)
     }
 
     fn save_if_stopped(&self, state: &State) -> Result<()> {
@@ -207,22 +237,6 @@ impl<'a> Trainer<'a> {
             shown(self.job.run.folder())
         ))
         .into()
-    }
-}
-
-fn source(job: &Job<'_>, phase: &Phase) -> Box<dyn BatchSource> {
-    let config = job.run.config();
-    match &phase.inputs {
-        Inputs::Photos(augmentations) => Box::new(PhotoSource {
-            photos: Arc::clone(&job.photos),
-            undecodable: Arc::clone(&job.undecodable),
-            preprocessing: job.run.manifest().preprocessing.clone(),
-            augmentations: augmentations.clone(),
-            limits: job.limits,
-            batch_size: config.batch_size,
-            workers: config.workers,
-            seed: config.seed,
-        }),
     }
 }
 

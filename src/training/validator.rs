@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::job::Job;
-use super::network::Network;
+use super::network::{Mode, Network};
+use super::source::{BatchSource, Batches};
 use crate::data::Loader;
 use crate::data::loader::Transform;
-use crate::error::Result;
+use crate::error::{NonFinite, Result};
 use crate::evaluation::predictions;
 use crate::graph::InferenceGraph;
 use crate::inference::{Options, torchscript::Session};
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, Predictions};
+use crate::torch::append;
 
 /// Measures a network as it is deployed: folded, fused, in float32. It is compiled once, in the
 /// first epoch, and holds weights only while it measures.
@@ -28,6 +30,19 @@ impl Validator {
     /// [`NonFinite`](crate::error::NonFinite) for a weight or a logit, and those of `each` and of
     /// reading the photos.
     pub(super) fn measure(
+        &mut self,
+        job: &Job<'_>,
+        network: &Network,
+        source: &dyn BatchSource,
+        each: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<(Evaluation, Duration)> {
+        match source.validation(network, job.val) {
+            Some(batches) => by_network(job, network, batches, each),
+            None => self.by_session(job, network, each),
+        }
+    }
+
+    fn by_session(
         &mut self,
         job: &Job<'_>,
         network: &Network,
@@ -61,4 +76,29 @@ impl Validator {
         let predictions = predictions?;
         Ok((Evaluation::of(&predictions)?, loader.waited()))
     }
+}
+
+/// Runs the layers behind the frozen ones on what these gave.
+fn by_network(
+    job: &Job<'_>,
+    network: &Network,
+    mut batches: Box<dyn Batches + '_>,
+    each: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<(Evaluation, Duration)> {
+    let labels = &job.run.manifest().labels;
+    let mut predictions = Predictions::new(labels.clone());
+    for batch in batches.by_ref() {
+        let batch = batch?;
+        let logits = network.logits(batch.first, batch.values, Mode::Evaluate)?;
+        let mut rows = Vec::new();
+        append(&logits, &mut rows)?;
+        if !rows.iter().all(|logit| logit.is_finite()) {
+            return NonFinite::weights();
+        }
+        for (&label, row) in batch.labels.iter().zip(rows.chunks(labels.len().max(1))) {
+            predictions.push(label as usize, row)?;
+        }
+        each(batch.labels.len())?;
+    }
+    Ok((Evaluation::of(&predictions)?, batches.waited()))
 }

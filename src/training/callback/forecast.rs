@@ -65,7 +65,7 @@ impl Forecast {
             Event::Batch { images, .. } => self.train.advance(*images, took),
             Event::Validating { .. } => {}
             Event::Validated { images } => self.val.advance(*images, took),
-            Event::Epoch { .. } => {}
+            Event::Epoch { .. } | Event::Extracting { .. } | Event::Extracted { .. } => {}
         }
         self.since = Some(now);
     }

@@ -19,6 +19,10 @@ use crate::metrics::Epoch;
 pub enum Event<'a> {
     /// A phase begins, or goes on after a resume.
     Phase { phase: &'a Phase },
+    /// The features of a view of the photos are going to be computed; view 0 is what evaluation sees.
+    Extracting { view: usize, images: usize },
+    /// The features of a batch were computed.
+    Extracted { images: usize },
     /// The training half of an epoch begins, or goes on after `done` of its images.
     Training {
         /// Counted from 1, through all phases.

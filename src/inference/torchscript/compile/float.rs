@@ -175,7 +175,7 @@ impl Method<'_, '_> {
         let graph = self.graph;
         graph[value].op != Op::Input
             && graph[reader].inputs[0] != value
-            && self.observed.is_empty()
+            && !self.observed.contains(&value)
             && graph.output() != value
             && graph.readers(value).last() == Some(&reader)
     }

@@ -1,0 +1,100 @@
+//! The features of a run: computed when a phase needs them, and kept in its folder.
+
+use std::path::PathBuf;
+
+use super::cut::Cut;
+use super::extract::{Extractor, ViewCost, key};
+use super::source::FeatureSource;
+use super::store::Features;
+use crate::error::Result;
+use crate::graph::NodeId;
+use crate::image::augment::Augmentations;
+use crate::training::callback::Callback;
+use crate::training::job::Job;
+use crate::training::network::Network;
+
+/// Features at the cuts of a run's phases.
+pub(crate) struct FeatureCache<'a> {
+    job: &'a Job<'a>,
+    cuts: Vec<Cut>,
+    features: Features,
+    /// Compiled while views are missing.
+    extractor: Option<Extractor<'a>>,
+}
+
+impl<'a> FeatureCache<'a> {
+    /// Opens the features of a run, cut before the first trained node of each of its phases.
+    ///
+    /// # Errors
+    /// Those of [`Cut::before`] and [`Features::open`].
+    pub(crate) fn open(job: &'a Job<'a>, network: &Network, trained: &[NodeId]) -> Result<Self> {
+        let graph = network.graph();
+        let cuts = trained.iter().map(|&first| Cut::before(graph, first));
+        let cuts = cuts.collect::<Result<Vec<_>>>()?;
+        let shapes = cuts.iter().map(|cut| cut.shape(graph)).collect();
+        Ok(Self {
+            features: Features::open(&folder(job), key(job, network, &cuts)?, shapes)?,
+            job,
+            cuts,
+            extractor: None,
+        })
+    }
+
+    /// Computes views until there are so many; the first is the photos as evaluation sees them.
+    ///
+    /// # Errors
+    /// Those of [`Extractor::add_view`].
+    pub(crate) fn extend(
+        &mut self,
+        network: &Network,
+        views: usize,
+        augmentations: &Augmentations,
+        callback: &mut dyn Callback,
+    ) -> Result<ViewCost> {
+        let mut cost = ViewCost::default();
+        while self.features.views() < views {
+            let extractor = match self.extractor.take() {
+                Some(extractor) => extractor,
+                None => Extractor::new(self.job, network, &self.cuts)?,
+            };
+            let (photos, random) = match self.features.views() {
+                0 => ([self.job.train, self.job.val].concat(), None),
+                _ => (self.job.train.to_vec(), Some(augmentations)),
+            };
+            let of_view = extractor.add_view(&mut self.features, photos, random, callback)?;
+            cost.photos += of_view.photos;
+            cost.waited += of_view.waited;
+            self.extractor = Some(extractor);
+        }
+        Ok(cost)
+    }
+
+    /// Frees what only the computation of further views needs.
+    pub(crate) fn release_extractor(&mut self) {
+        self.extractor = None;
+    }
+
+    /// The features that a phase trains on, by its first trained node.
+    pub(crate) fn source(&self, first: NodeId) -> Option<FeatureSource<'_>> {
+        let level = self.cuts.iter().position(|cut| cut.first == first)?;
+        let config = self.job.run.config();
+        Some(FeatureSource {
+            features: &self.features,
+            level,
+            cut: self.cuts[level],
+            photos: &self.job.photos,
+            batch_size: config.batch_size,
+            seed: config.seed,
+        })
+    }
+}
+
+/// Where a run keeps features.
+fn folder(job: &Job<'_>) -> PathBuf {
+    job.run.file("features")
+}
+
+/// Removes the features of a run, which its model does not need.
+pub(crate) fn remove(job: &Job<'_>) {
+    Features::remove(&folder(job));
+}

@@ -1,0 +1,129 @@
+//! Computes features with an inference backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cut::Cut;
+use super::store::Features;
+use crate::data::Loader;
+use crate::data::loader::Transform;
+use crate::error::{Error, Result};
+use crate::graph::InferenceGraph;
+use crate::image::augment::Augmentations;
+use crate::inference::{self, FeatureExtractor, Images, Kernels, Options, Precision};
+use crate::training::callback::{Callback, Event};
+use crate::training::job::Job;
+use crate::training::network::Network;
+
+/// Photos that are decoded and run together.
+const BATCH: usize = 32;
+
+/// The frozen layers of a network, compiled in the fastest precision of the machine.
+pub(crate) struct Extractor<'a> {
+    job: &'a Job<'a>,
+    backend: Box<dyn FeatureExtractor>,
+}
+
+/// What a view cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ViewCost {
+    pub photos: usize,
+    /// Time spent waiting for photos.
+    pub waited: Duration,
+}
+
+impl<'a> Extractor<'a> {
+    /// Compiles the layers of a network before some cuts.
+    ///
+    /// # Errors
+    /// Those of [`inference::load_extractor`].
+    pub(crate) fn new(job: &'a Job<'a>, network: &Network, cuts: &[Cut]) -> Result<Self> {
+        let graph = network.graph();
+        let deepest = cuts.iter().map(|cut| cut.value).max();
+        let part = graph.ending_at(deepest.unwrap_or(graph.output()));
+        let folded = InferenceGraph::float(&part, &network.state_dict()?)?;
+        let fused_away =
+            || Error::Usage("--freeze-until: choose the first layer of a block".into());
+        let nodes = cuts.iter().map(|cut| {
+            let node = folded.computes(graph, cut.value);
+            node.ok_or_else(|| fused_away().into())
+        });
+        let nodes = nodes.collect::<Result<Vec<_>>>()?;
+        let options = Options {
+            device: network.device(),
+            precision: Precision::Auto,
+            kernels: Kernels::Auto,
+        };
+        let preprocessing = &job.run.manifest().preprocessing;
+        let backend = inference::load_extractor(&folded, preprocessing, &options, &nodes)?;
+        Ok(Self { job, backend })
+    }
+
+    /// Adds the next view of some photos to the features: the photos as evaluation sees them, or
+    /// transformed at random. Photos that can't be decoded are left out and counted.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when the run is stopped, those of reading photos and of writing
+    /// features.
+    pub(crate) fn add_view(
+        &self,
+        features: &mut Features,
+        photos: Vec<usize>,
+        augmentations: Option<&Augmentations>,
+        callback: &mut dyn Callback,
+    ) -> Result<ViewCost> {
+        let config = self.job.run.config();
+        let view = features.views();
+        callback.on_event(&Event::Extracting {
+            view,
+            images: photos.len(),
+        })?;
+        let transform = Transform {
+            limits: self.job.limits,
+            preprocessing: self.job.run.manifest().preprocessing.clone(),
+            augmentations: augmentations.cloned(),
+            seed: config.seed,
+            epoch: view as u64,
+        };
+        let all = Arc::clone(&self.job.photos);
+        let loader = Loader::new(all, photos, BATCH, transform, config.workers)?;
+        let mut loader = loader.tolerating(&self.job.undecodable);
+        let mut rows = features.begin_view();
+        let mut count = 0;
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            if !batch.labels.is_empty() {
+                let values = self.backend.values(Images::Rgb8(&batch.pixels))?;
+                let values: Vec<Vec<f32>> = values.into_iter().map(|node| node.values).collect();
+                rows.append(&batch.indices, &values)?;
+            }
+            let images = batch.labels.len();
+            count += images;
+            loader.recycle(batch);
+            callback.on_event(&Event::Extracted { images })?;
+            if self.job.is_stopped() {
+                return Err(self.job.interrupted());
+            }
+        }
+        rows.finish()?;
+        Ok(ViewCost {
+            photos: count,
+            waited: loader.waited(),
+        })
+    }
+}
+
+/// What the features of a run depend on, as text.
+pub(crate) fn key(job: &Job<'_>, network: &Network, cuts: &[Cut]) -> Result<String> {
+    let (config, manifest) = (job.run.config(), job.run.manifest());
+    let nodes: Vec<&str> = cuts
+        .iter()
+        .map(|cut| network.graph()[cut.value].name.as_str())
+        .collect();
+    Ok(serde_json::to_string(&(
+        env!("CARGO_PKG_VERSION"),
+        (config.arch.name, &config.weights, &config.weights_sha256),
+        (config.seed, &manifest.split_sha256, &manifest.preprocessing),
+        nodes,
+    ))?)
+}

@@ -1,0 +1,10 @@
+//! Features: what the frozen layers of a network give for each photo, computed once.
+
+mod cache;
+mod cut;
+mod extract;
+mod source;
+mod store;
+
+pub(super) use cache::{FeatureCache, remove};
+pub(super) use source::FeatureSource;

@@ -1,0 +1,188 @@
+//! Solves for the classifier on the features of all photos at once.
+
+use std::time::Instant;
+
+use anyhow::Context;
+use tch::Tensor;
+
+use super::callback::Callback;
+use super::checkpoint::State;
+use super::features::{FeatureCache, FeatureSource};
+use super::job::Job;
+use super::network::Network;
+use super::phase::Phase;
+use super::solver::{Fitted, LinearHead, Objective, Samples};
+use super::tensors;
+use super::trainer::PhaseTrainer;
+use super::validator::Validator;
+use crate::device::Device;
+use crate::error::Result;
+use crate::graph::{Node, NodeId, Op};
+use crate::image::augment::Augmentations;
+use crate::metrics::{Epoch, Evaluation};
+use crate::weights::StateDict;
+
+/// The regularisations that are tried; validation chooses.
+const WEIGHT_DECAYS: [f64; 4] = [1e-2, 3e-3, 1e-3, 3e-4];
+const LABEL_SMOOTHING: [f64; 2] = [0.0, 0.1];
+/// Rows of features that are read together.
+const CHUNK: usize = 4096;
+/// As many rows at most stay in memory.
+const HELD: usize = 32_768;
+
+/// Solves for the classifier, in each epoch with a further view of the photos.
+pub(super) struct HeadSolver<'a, 'j> {
+    pub job: &'j Job<'j>,
+    pub phase: &'a Phase,
+    pub network: &'a Network,
+    pub cache: &'a mut FeatureCache<'j>,
+    /// Of the views after the first.
+    pub augmentations: &'a Augmentations,
+    /// The first node of the classifier.
+    pub head: NodeId,
+}
+
+impl PhaseTrainer for HeadSolver<'_, '_> {
+    fn restore(&mut self, _optimizer: &StateDict, _steps: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn epoch(
+        &mut self,
+        state: &mut State,
+        validator: &mut Validator,
+        callback: &mut dyn Callback,
+    ) -> Result<Epoch> {
+        let started = Instant::now();
+        let views = state.phase_epoch + 1;
+        let (network, augmentations) = (self.network, self.augmentations);
+        let cost = self.cache.extend(network, views, augmentations, callback)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let (trained, validated) = self.solve(validator)?;
+        let waited = cost.waited.as_secs_f64();
+        Ok(Epoch {
+            epoch: state.history.len() + 1,
+            phase: self.phase.name.into(),
+            // There are no steps.
+            learning_rate: 0.0,
+            train_loss: trained.loss,
+            train_accuracy: trained.accuracy,
+            val_loss: validated.loss,
+            val_accuracy: validated.accuracy,
+            images_per_second: cost.photos as f64 / seconds,
+            waiting: waited / started.elapsed().as_secs_f64(),
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn save(&self, state: &State) -> Result<()> {
+        let run = self.job.run;
+        run.save_checkpoint(state, self.network, StateDict::new())
+    }
+}
+
+impl HeadSolver<'_, '_> {
+    /// Solves with every regularisation, and keeps the head that validates best. Gives its training
+    /// loss and accuracy, and its validation.
+    fn solve(&self, validator: &mut Validator) -> Result<(Fitted, Evaluation)> {
+        let Self { job, network, .. } = *self;
+        let source = self.cache.source(self.head).context("the head's cut")?;
+        let samples = HeadSamples::new(job, &source)?;
+        let Op::Linear(linear) = &self.classifier()?.op else {
+            anyhow::bail!("the classifier is a linear layer");
+        };
+        let (classes, features) = (linear.out_features as i64, linear.in_features as i64);
+        let mut best: Option<(Evaluation, LinearHead)> = None;
+        for label_smoothing in LABEL_SMOOTHING {
+            let mut head = LinearHead::zeros(classes, features)?;
+            for weight_decay in WEIGHT_DECAYS {
+                let objective = Objective {
+                    weight_decay,
+                    label_smoothing,
+                };
+                head = objective.minimise(&samples, &head)?;
+                self.assign(&head)?;
+                let (found, _) = validator.measure(job, network, &source, &mut |_| Ok(()))?;
+                if best.as_ref().is_none_or(|(best, _)| beats(&found, best)) {
+                    best = Some((found, head.shallow_clone()));
+                }
+            }
+        }
+        let (validated, head) = best.context("there is a regularisation")?;
+        self.assign(&head)?;
+        Ok((head.fitted(&samples)?, validated))
+    }
+
+    /// The one linear layer of the head.
+    fn classifier(&self) -> Result<&Node> {
+        let head = self.network.graph().iter().skip(self.head.index());
+        let mut linear = head.filter(|(_, node)| matches!(node.op, Op::Linear(_)));
+        match (linear.next(), linear.next()) {
+            (Some((_, classifier)), None) => Ok(classifier),
+            _ => anyhow::bail!("a head that is solved for has one linear layer"),
+        }
+    }
+
+    fn assign(&self, head: &LinearHead) -> Result<()> {
+        let name = &self.classifier()?.name;
+        self.network
+            .assign(&format!("{name}.weight"), &head.weight)?;
+        self.network.assign(&format!("{name}.bias"), &head.bias)
+    }
+}
+
+/// By accuracy, among equals by loss, as the best epoch is chosen.
+fn beats(found: &Evaluation, best: &Evaluation) -> bool {
+    (found.accuracy, -found.loss) > (best.accuracy, -best.loss)
+}
+
+/// The features of all views of the training photos, in memory as long as they are few.
+struct HeadSamples<'a> {
+    source: &'a FeatureSource<'a>,
+    rows: Vec<u64>,
+    labels: Vec<i64>,
+    held: Vec<(Tensor, Tensor)>,
+}
+
+impl<'a> HeadSamples<'a> {
+    fn new(job: &Job<'_>, source: &'a FeatureSource<'a>) -> Result<Self> {
+        let views = 0..source.features.views();
+        let all = views.flat_map(|view| job.train.iter().map(move |&photo| (photo, view)));
+        let known = all.filter_map(|(photo, view)| {
+            let row = source.features.row(photo, view)?;
+            Some((row, job.photos[photo].class as i64))
+        });
+        let (rows, labels) = known.unzip();
+        let mut samples = Self {
+            source,
+            rows,
+            labels,
+            held: Vec::new(),
+        };
+        if samples.rows.len() <= HELD {
+            let mut held = Vec::new();
+            samples.for_each(&mut |x, labels| {
+                held.push((x.shallow_clone(), labels.shallow_clone()));
+                Ok(())
+            })?;
+            samples.held = held;
+        }
+        Ok(samples)
+    }
+}
+
+impl Samples for HeadSamples<'_> {
+    fn for_each(&self, each: &mut dyn FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
+        if !self.held.is_empty() {
+            return self.held.iter().try_for_each(|(x, labels)| each(x, labels));
+        }
+        let FeatureSource {
+            features, level, ..
+        } = *self.source;
+        for (rows, labels) in self.rows.chunks(CHUNK).zip(self.labels.chunks(CHUNK)) {
+            let x = features.read(level, rows, Device::Cpu)?;
+            each(&x, &tensors::labels(labels, Device::Cpu)?)?;
+        }
+        Ok(())
+    }
+}
