@@ -74,7 +74,7 @@ impl Callback for Watch {
                 self.bar.set_message(figures);
                 self.bar.inc(*images as u64);
             }
-            Event::Extracting { view, images } => {
+            Event::Extracting { view, images, .. } => {
                 self.begin(format!("features, view {}", view + 1), *images, 0);
             }
             Event::Extracted { images } => self.bar.inc(*images as u64),

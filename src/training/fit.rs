@@ -81,15 +81,17 @@ fn cache<'a>(
     phases: &[Phase],
     network: &Network,
 ) -> Result<Option<FeatureCache<'a>>> {
-    let cached = phases
-        .iter()
-        .filter(|phase| matches!(phase.inputs, Inputs::Features(_)));
     let head = job.run.config().arch.head;
-    let trained = cached.map(|phase| first_trained(phase, network.graph(), head));
-    let trained = trained.collect::<Result<Vec<_>>>()?;
+    let (mut trained, mut wanted) = (Vec::new(), 0);
+    for phase in phases {
+        if let Inputs::Features(views) = &phase.inputs {
+            trained.push(first_trained(phase, network.graph(), head)?);
+            wanted = wanted.max(views.count);
+        }
+    }
     match trained[..] {
         [] => Ok(None),
-        _ => FeatureCache::open(job, network, &trained).map(Some),
+        _ => FeatureCache::open(job, network, &trained, wanted).map(Some),
     }
 }
 

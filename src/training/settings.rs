@@ -24,7 +24,7 @@ pub struct Settings {
     /// Network to train; `flowers info` lists them [default: resnet18]
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
-    /// Recipe, a set of defaults: classic, two-phase or scratch; `flowers info` describes them
+    /// Recipe, a set of defaults: classic, two-phase, fast or scratch; `flowers info` describes them
     /// [default: classic]
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
@@ -36,20 +36,21 @@ pub struct Settings {
     #[arg(skip)]
     pub weights_sha256: Option<String>,
     /// Passes over the training photos, per phase of the recipe [default: 25 for classic, 10 for
-    /// two-phase, 30 for scratch]
+    /// two-phase, 6 for fast, 30 for scratch]
     #[arg(long, value_name = "N", value_parser = count)]
     pub epochs: Option<usize>,
     /// Photos per training step [default: 32]
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch_size: Option<usize>,
-    /// Peak learning rate [default: 1e-4, or 1e-3 for scratch; ten times as much for sgd]
+    /// Peak learning rate [default: 1e-4, 3e-4 for fast, 1e-3 for scratch; ten times as much
+    /// for sgd]
     #[arg(long, value_name = "RATE", value_parser = number)]
     pub lr: Option<f64>,
-    /// Optimizer [default: adam]
+    /// Optimizer [default: adam, or adamw for fast]
     #[arg(long)]
     pub optimizer: Option<Algorithm>,
     /// Learning rate schedule [default: step for classic, constant for two-phase, one-cycle for
-    /// scratch]
+    /// fast and scratch]
     #[arg(long)]
     pub scheduler: Option<Scheduler>,
     /// Epochs over which the learning rate rises from zero [default: 0]
@@ -58,15 +59,16 @@ pub struct Settings {
     /// Weight decay, not applied to biases and normalisation layers [default: 0, or 0.01 for adamw]
     #[arg(long, value_name = "DECAY", value_parser = number)]
     pub weight_decay: Option<f64>,
-    /// Label smoothing: the part of the target that is spread evenly over all classes [default: 0]
+    /// Label smoothing: the part of the target that is spread evenly over all classes [default:
+    /// 0, or 0.1 for fast]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub label_smoothing: Option<f64>,
-    /// Dropout probability in front of the classifier [default: 0.2 for two-phase, else the
-    /// network's own]
+    /// Dropout probability in front of the classifier [default: 0.2 for two-phase and fast, else
+    /// the network's own]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub dropout: Option<f64>,
     /// First layer to train; the layers before it stay frozen. `flowers info ARCH` lists layers,
-    /// `none` trains all [default: the last stage for two-phase, else none]
+    /// `none` trains all [default: the last stage for two-phase and fast, else none]
     #[arg(long, value_name = "LAYER")]
     pub freeze_until: Option<String>,
     /// Weight classes in the loss by the inverse of their photo counts [default: false]

@@ -299,3 +299,96 @@ fn dot(a: &Tensor, b: &Tensor) -> Result<f64> {
 fn largest(x: &Tensor) -> Result<f64> {
     torch(x.f_abs().and_then(|x| f64::try_from(&x.f_max()?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASSES: i64 = 3;
+    const FEATURES: i64 = 3;
+
+    struct Chunks(Vec<(Tensor, Tensor)>);
+
+    impl Samples for Chunks {
+        fn for_each(&self, each: &mut dyn FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
+            self.0.iter().try_for_each(|(x, labels)| each(x, labels))
+        }
+    }
+
+    /// The samples of `tests/golden/logistic_regression.py`.
+    fn samples(chunk: usize) -> Chunks {
+        let all: Vec<usize> = (0..24).collect();
+        let chunks = all.chunks(chunk).map(|samples| {
+            let value = |sample: usize, at: usize| {
+                let bump = if sample % 3 == at { 0.5 } else { 0.0 };
+                (2.0 + (1.7 * (3 * sample + at) as f64).sin() + bump) as f32
+            };
+            let x = samples
+                .iter()
+                .flat_map(|&s| (0..3).map(move |at| value(s, at)));
+            let x: Vec<f32> = x.collect();
+            let labels: Vec<i64> = samples.iter().map(|&s| (s % 3) as i64).collect();
+            let x = Tensor::from_slice(&x).reshape([-1, FEATURES]);
+            (x, Tensor::from_slice(&labels))
+        });
+        Chunks(chunks.collect())
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f64> {
+        Vec::try_from(tensor.flatten(0, -1)).unwrap()
+    }
+
+    #[test]
+    fn the_minimum_is_that_of_scikit_learn() {
+        let expected = [
+            (
+                0.0,
+                [
+                    0.634174, -0.045015, 0.070023, -0.752755, 0.348532, -0.68513, 0.118582,
+                    -0.303518, 0.615108,
+                ],
+                [-1.378015, 2.33435, -0.956334],
+            ),
+            (
+                0.1,
+                [
+                    0.568182, -0.039788, 0.065011, -0.676339, 0.308578, -0.615021, 0.108157,
+                    -0.268789, 0.550011,
+                ],
+                [-1.242061, 2.105946, -0.863885],
+            ),
+        ];
+        for (label_smoothing, weight, bias) in expected {
+            let objective = Objective {
+                weight_decay: 0.05,
+                label_smoothing,
+            };
+            let start = LinearHead::zeros(CLASSES, FEATURES).unwrap();
+            let found = objective.minimise(&samples(24), &start).unwrap();
+            let pairs = values(&found.weight).into_iter().zip(weight);
+            for (found, expected) in pairs.chain(values(&found.bias).into_iter().zip(bias)) {
+                assert!((found - expected).abs() < 5e-3, "{found} is not {expected}");
+            }
+            // In chunks, from elsewhere.
+            let again = objective.minimise(&samples(7), &found).unwrap();
+            for (a, b) in values(&again.weight).iter().zip(values(&found.weight)) {
+                assert!((a - b).abs() < 1e-3, "{a} is not {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_fits_as_its_logits_say() {
+        let head = LinearHead {
+            weight: Tensor::from_slice(&[1.0f64, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0])
+                .reshape([CLASSES, FEATURES]),
+            bias: Tensor::zeros([CLASSES], (Kind::Double, Device::Cpu)),
+        };
+        let x = Tensor::from_slice(&[2.0f32, 0.0, 0.0, 0.0, 2.0, 0.0]).reshape([2, 3]);
+        let samples = Chunks(vec![(x, Tensor::from_slice(&[0i64, 0]))]);
+        let fitted = head.fitted(&samples).unwrap();
+        let partition = (2.0f64.exp() + 2.0).ln();
+        assert!((fitted.loss - (partition - 1.0)).abs() < 1e-6);
+        assert_eq!(fitted.accuracy, 0.5);
+    }
+}

@@ -35,6 +35,9 @@ pub fn lines(event: &Event<'_>, epochs: usize) -> Vec<String> {
         Event::Training { epoch, phase, .. } => {
             vec![format!("Epoch {epoch}/{epochs} ({})", phase.name)]
         }
+        Event::Extracting { view, views, .. } => {
+            vec![format!("Features of view {} of {views}", view + 1)]
+        }
         Event::Epoch { history } => {
             let Some(row) = history.last() else {
                 return Vec::new();

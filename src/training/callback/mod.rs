@@ -19,8 +19,14 @@ use crate::metrics::Epoch;
 pub enum Event<'a> {
     /// A phase begins, or goes on after a resume.
     Phase { phase: &'a Phase },
-    /// The features of a view of the photos are going to be computed; view 0 is what evaluation sees.
-    Extracting { view: usize, images: usize },
+    /// The features of the next view of the photos are going to be computed.
+    Extracting {
+        /// Counted from 0, which is the photos as evaluation sees them.
+        view: usize,
+        /// Views that are wanted.
+        views: usize,
+        images: usize,
+    },
     /// The features of a batch were computed.
     Extracted { images: usize },
     /// The training half of an epoch begins, or goes on after `done` of its images.

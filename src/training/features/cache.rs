@@ -18,16 +18,24 @@ pub(crate) struct FeatureCache<'a> {
     job: &'a Job<'a>,
     cuts: Vec<Cut>,
     features: Features,
+    /// Views that the phases want in all.
+    wanted: usize,
     /// Compiled while views are missing.
     extractor: Option<Extractor<'a>>,
 }
 
 impl<'a> FeatureCache<'a> {
-    /// Opens the features of a run, cut before the first trained node of each of its phases.
+    /// Opens the features of a run, cut before the first trained node of each of its phases. So many
+    /// views are wanted in all.
     ///
     /// # Errors
     /// Those of [`Cut::before`] and [`Features::open`].
-    pub(crate) fn open(job: &'a Job<'a>, network: &Network, trained: &[NodeId]) -> Result<Self> {
+    pub(crate) fn open(
+        job: &'a Job<'a>,
+        network: &Network,
+        trained: &[NodeId],
+        wanted: usize,
+    ) -> Result<Self> {
         let graph = network.graph();
         let cuts = trained.iter().map(|&first| Cut::before(graph, first));
         let cuts = cuts.collect::<Result<Vec<_>>>()?;
@@ -36,6 +44,7 @@ impl<'a> FeatureCache<'a> {
             features: Features::open(&folder(job), key(job, network, &cuts)?, shapes)?,
             job,
             cuts,
+            wanted,
             extractor: None,
         })
     }
@@ -52,6 +61,7 @@ impl<'a> FeatureCache<'a> {
         callback: &mut dyn Callback,
     ) -> Result<ViewCost> {
         let mut cost = ViewCost::default();
+        let wanted = self.wanted.max(views);
         while self.features.views() < views {
             let extractor = match self.extractor.take() {
                 Some(extractor) => extractor,
@@ -61,7 +71,8 @@ impl<'a> FeatureCache<'a> {
                 0 => ([self.job.train, self.job.val].concat(), None),
                 _ => (self.job.train.to_vec(), Some(augmentations)),
             };
-            let of_view = extractor.add_view(&mut self.features, photos, random, callback)?;
+            let of_view =
+                extractor.add_view(&mut self.features, wanted, photos, random, callback)?;
             cost.photos += of_view.photos;
             cost.waited += of_view.waited;
             self.extractor = Some(extractor);

@@ -60,7 +60,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// Adds the next view of some photos to the features: the photos as evaluation sees them, or
-    /// transformed at random. Photos that can't be decoded are left out and counted.
+    /// transformed at random; `views` are wanted in all. Photos that can't be decoded are left out and counted.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when the run is stopped, those of reading photos and of writing
@@ -68,6 +68,7 @@ impl<'a> Extractor<'a> {
     pub(crate) fn add_view(
         &self,
         features: &mut Features,
+        views: usize,
         photos: Vec<usize>,
         augmentations: Option<&Augmentations>,
         callback: &mut dyn Callback,
@@ -76,6 +77,7 @@ impl<'a> Extractor<'a> {
         let view = features.views();
         callback.on_event(&Event::Extracting {
             view,
+            views,
             images: photos.len(),
         })?;
         let transform = Transform {

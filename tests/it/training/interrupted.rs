@@ -50,6 +50,17 @@ const TWO_PHASE: [&str; 10] = [
     "0.5",
 ];
 
+const FAST: [&str; 8] = [
+    "--epochs",
+    "3",
+    "--recipe",
+    "fast",
+    "--dropout",
+    "0.5",
+    "--optimizer",
+    "sgd",
+];
+
 fn resume(folder: &Path) -> Vec<OsString> {
     vec!["train".into(), "--resume".into(), folder.into()]
 }
@@ -156,6 +167,11 @@ fn a_killed_classic_run_ends_like_an_undisturbed_one() {
 #[test]
 fn a_killed_two_phase_run_ends_like_an_undisturbed_one() {
     survives_kills(&TWO_PHASE);
+}
+
+#[test]
+fn a_killed_fast_run_ends_like_an_undisturbed_one() {
+    survives_kills(&FAST);
 }
 
 #[test]
