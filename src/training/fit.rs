@@ -7,6 +7,7 @@ use super::checkpoint::State;
 use super::job::Job;
 use super::network::Network;
 use super::phase::{Frozen, Phase};
+use super::profile::Stopwatch;
 use super::trainer::Trainer;
 use super::validator::Validator;
 use crate::error::Result;
@@ -52,7 +53,9 @@ pub(super) fn fit(
         }
         callback.on_event(&Event::Phase { phase })?;
         while state.phase_epoch < phase.epochs && !state.is_out_of_patience(config.early_stop) {
-            let row = trainer.epoch(&mut state, &mut validator, callback)?;
+            let (row, profile) = trainer.epoch(&mut state, &mut validator, callback)?;
+            state.profiles.push(profile);
+            let mut watch = Stopwatch::start();
             if state.end_epoch(row) {
                 job.run.save_best(&state, trainer.network)?;
             }
@@ -61,6 +64,7 @@ pub(super) fn fit(
                 history: &state.history,
             })?;
             trainer.save(&state)?;
+            state.add_saving(watch.lap());
         }
         state.end_phase();
     }
@@ -68,7 +72,7 @@ pub(super) fn fit(
 }
 
 /// The first node that a phase trains.
-fn first_trained(phase: &Phase, network: &Network, head: &str) -> Result<NodeId> {
+pub(super) fn first_trained(phase: &Phase, network: &Network, head: &str) -> Result<NodeId> {
     let layer = match &phase.frozen {
         Frozen::Nothing => return Ok(network.graph().input()),
         Frozen::Backbone => head,

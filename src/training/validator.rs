@@ -1,10 +1,10 @@
 //! The network measured on the validation photos.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::job::Job;
 use super::network::Network;
+use super::profile::{Profile, Stopwatch};
 use crate::data::Loader;
 use crate::data::loader::Transform;
 use crate::error::Result;
@@ -21,8 +21,8 @@ pub(super) struct Validator {
 }
 
 impl Validator {
-    /// Measures the network on the validation photos, and how long it waited for them. `each` is
-    /// called with the number of photos of every batch.
+    /// Measures the network on the validation photos. `each` is called with the number of photos of
+    /// every batch; the time that it took is added to the profile.
     ///
     /// # Errors
     /// [`NonFinite`](crate::error::NonFinite) for a weight or a logit, and those of `each` and of
@@ -31,8 +31,10 @@ impl Validator {
         &mut self,
         job: &Job<'_>,
         network: &Network,
+        profile: &mut Profile,
         each: &mut dyn FnMut(usize) -> Result<()>,
-    ) -> Result<(Evaluation, Duration)> {
+    ) -> Result<Evaluation> {
+        let mut watch = Stopwatch::start();
         let (config, manifest) = (job.run.config(), job.run.manifest());
         let transform = Transform {
             limits: job.limits,
@@ -59,6 +61,10 @@ impl Validator {
         let predictions = predictions(session, &mut loader, &manifest.labels, job.stop, each);
         session.clear_weights()?;
         let predictions = predictions?;
-        Ok((Evaluation::of(&predictions)?, loader.waited()))
+        let evaluation = Evaluation::of(&predictions)?;
+        let waited = loader.waited();
+        profile.validation += watch.lap() - waited.as_secs_f64();
+        profile.add_loading(waited, loader.worked());
+        Ok(evaluation)
     }
 }
