@@ -79,8 +79,17 @@ pub fn share_and_return() {
 
 /// Bytes of this process that are in memory now, where the system tells (Linux).
 pub fn resident() -> Option<u64> {
+    status("VmRSS:")
+}
+
+/// The most bytes of this process that have been in memory at once, where the system tells (Linux).
+pub fn peak() -> Option<u64> {
+    status("VmHWM:")
+}
+
+fn status(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with(key))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(1024 * kilobytes)
 }

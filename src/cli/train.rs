@@ -11,7 +11,7 @@ use crate::training::Settings;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The run folder will hold model.safetensors (the best epoch), report.html, confusion_matrix.png, \
-training_curves.png, metrics.json, history.csv, TensorBoard events, train.log, split.json, \
+training_curves.png, metrics.json, profile.json (where the time went), history.csv, TensorBoard events, train.log, split.json, \
 config.toml and last.ckpt.
 
 Before training, each photo is read and decoded once, a large JPEG at reduced size: unreadable and \
@@ -23,6 +23,7 @@ has changed or disappeared stops the run; one that can't be decoded is skipped a
 Examples:
   flowers train photos --out run
   flowers train photos --out run --arch mobilenet_v2 --recipe two-phase
+  flowers train photos --dry-run --arch resnet50
   flowers train --train-dir photos/a --test-dir photos/b --out run
   flowers train photos --labels labels.csv --out run
   flowers train photos --out again --config run/config.toml --seed 1
@@ -32,10 +33,10 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     /// Folder for the results; must be new or empty
-    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    #[arg(long, value_name = "RUN", required_unless_present_any = ["resume", "dry_run"])]
     pub out: Option<PathBuf>,
     /// Continue a run where it was saved, with its own configuration; --epochs may be changed
-    #[arg(long, value_name = "RUN", value_parser = paths::run(), conflicts_with_all = ["out", "config", "split"])]
+    #[arg(long, value_name = "RUN", value_parser = paths::run(), conflicts_with_all = ["out", "config", "split", "dry_run"])]
     pub resume: Option<PathBuf>,
     /// TOML file with any of the options below; the command line takes precedence
     #[arg(long, value_name = "FILE")]
@@ -43,6 +44,10 @@ pub struct TrainArgs {
     /// Split manifest to use, e.g. split.json of another run
     #[arg(long, value_name = "FILE")]
     pub split: Option<PathBuf>,
+    /// Measure a few steps of each phase, tell what the whole run will take, and save nothing but the
+    /// scan in the cache folder
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

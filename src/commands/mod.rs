@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod compute;
 pub mod data;
+mod dry_run;
 mod eval;
 mod evaluation;
 mod export;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> Result<()> {
         .build_global()
         .map_err(|cause| Error::Environment(format!("can't start threads: {cause}")))?;
     match cli.command {
+        Command::Train(args) if args.dry_run => dry_run::run(&args),
         Command::Train(args) => train::run(*args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),

@@ -26,7 +26,9 @@ use crate::inference::{self, Options};
 use crate::metrics::Evaluation;
 use crate::report::{Fact, curves_png};
 use crate::training::callback::{Callback, Csv, Log, TensorBoard};
-use crate::training::{Config, FinishedRun, Run, Settings, TrainingSession};
+use crate::training::{
+    Conditions, Config, FinishedRun, ProfileReport, Run, Settings, TrainingSession,
+};
 use crate::values::plural;
 
 /// Runs `flowers train`.
@@ -72,7 +74,7 @@ fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
 }
 
 /// The configuration of a `--config` file and the arguments, which take precedence.
-fn configured(args: &TrainArgs) -> Result<Config> {
+pub(super) fn configured(args: &TrainArgs) -> Result<Config> {
     let file = match &args.config {
         Some(path) => settings(path)?,
         None => Settings::default(),
@@ -111,7 +113,7 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
     train(session, args)
 }
 
-fn warn(warnings: &[String]) {
+pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         note(format_args!("warning: {warning}"));
     }
@@ -176,7 +178,18 @@ fn measured(
     files::write_atomically(&run.file("training_curves.png"), |sink| {
         sink.write_all(&curves)
     })?;
+    let profile = serde_json::to_string_pretty(&profile(finished))? + "\n";
+    files::write_atomically(&run.file("profile.json"), |sink| {
+        sink.write_all(profile.as_bytes())
+    })?;
     Ok((measured, part))
+}
+
+/// Where the time of the run went.
+fn profile(finished: &FinishedRun) -> ProfileReport {
+    let conditions = Conditions::here(finished.run.config(), finished.device);
+    let state = &finished.state;
+    ProfileReport::new(&state.profiles, state.history.len(), &conditions)
 }
 
 #[derive(Serialize)]
@@ -188,6 +201,7 @@ struct Summary<'a> {
     val_accuracy: f64,
     seconds: f64,
     measured_on: &'static str,
+    profile: &'a ProfileReport,
     evaluation: &'a Evaluation,
 }
 
@@ -204,6 +218,8 @@ fn report(
         .best()
         .ok_or_else(|| Error::Data("the run has no completed epoch".into()))?;
     let report = run.file("report.html");
+    let profile = profile(finished);
+    let time = profile.summary().unwrap_or_else(|| "not measured".into());
     let mut output = Output::stdout(json);
     output.json(&Summary {
         run: path_text(run.folder()),
@@ -213,11 +229,12 @@ fn report(
         val_accuracy: best.val_accuracy,
         seconds: elapsed.as_secs_f64(),
         measured_on: part.name(),
+        profile: &profile,
         evaluation: &measured.evaluation,
     })?;
     output.text(format_args!(
         "Training complete in {}\nBest val Acc: {:.4} (epoch {})\n\nOn the {part} photos:\n{}\n\n\
-         model   {}\nreport  {}",
+         time    {time}\nmodel   {}\nreport  {}",
         minutes(elapsed),
         best.val_accuracy,
         best.epoch,
@@ -279,6 +296,8 @@ fn facts(finished: &FinishedRun, part: Part, evaluation: &Evaluation) -> Vec<Fac
         facts::processor(finished.device, config.threads),
         facts::date(SystemTime::now()),
     ]);
+    let time = profile(finished).summary();
+    facts.extend(time.map(|time| fact("Time", time)));
     facts
 }
 

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use super::content::sha256;
 use super::photo::{Photo, Unreadable};
 use super::undecodable::Undecodable;
+use super::worked::{Clocks, Work, Worked};
 use crate::error::{Error, Result, shown};
 use crate::image::augment::{self, Augmentations};
 use crate::image::decode::read_bytes;
@@ -66,25 +67,36 @@ impl Transform {
     /// # Errors
     /// [`Error::Data`] naming the file when it is gone, unreadable, or has other bytes than when
     /// the folder was scanned.
-    fn picture(&self, photo: &Photo) -> Result<Picture> {
+    fn picture(&self, photo: &Photo, clocks: &Clocks) -> Result<Picture> {
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(&photo.path)));
-        let bytes = read_bytes(&photo.path, &self.limits).map_err(|cause| {
+        let read = || -> std::io::Result<_> {
+            let bytes = read_bytes(&photo.path, &self.limits)?;
+            let hash = sha256(&[&bytes]);
+            Ok((bytes, hash))
+        };
+        let (bytes, hash) = clocks.time(Work::Reading, read).map_err(|cause| {
             refuse(format!(
                 "the photo can no longer be read ({cause}); restore it, or start a new run"
             ))
         })?;
-        if sha256(&[&bytes]) != photo.hash {
+        if hash != photo.hash {
             let why = "the photo has changed since the folder was scanned; restore it, or start a new run";
             return Err(refuse(why.into()).into());
         }
         Ok(match &self.augmentations {
             None => {
-                let decoded = self.preprocessing.read(&bytes, &self.limits);
+                let decode = || self.preprocessing.read(&bytes, &self.limits);
+                let decoded = clocks.time(Work::Decoding, decode);
                 decoded.map(|decoded| decoded.picture)
             }
             Some(augmentations) => {
                 let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
-                augmentations.read(&bytes, &self.limits, &self.preprocessing, &mut rng)
+                let decode =
+                    || augmentations.decode(&bytes, &self.limits, &self.preprocessing, &rng);
+                let decoded = clocks.time(Work::Decoding, decode);
+                decoded.map(|picture| {
+                    clocks.time(Work::Augmenting, || augmentations.apply(picture, &mut rng))
+                })
             }
         })
     }
@@ -153,6 +165,7 @@ impl Loader {
                 state: Mutex::default(),
                 room: Condvar::new(),
                 ready: Condvar::new(),
+                clocks: Clocks::default(),
             }),
             undecodable: Arc::default(),
             workers: Vec::with_capacity(workers),
@@ -180,6 +193,11 @@ impl Loader {
     /// How long the consumer has waited for batches so far.
     pub fn waited(&self) -> Duration {
         self.waited
+    }
+
+    /// What the workers have spent their time on so far.
+    pub fn worked(&self) -> Worked {
+        self.shared.clocks.worked()
     }
 
     /// Gives the memory of a used batch back, for one to come.
@@ -239,6 +257,7 @@ struct Shared {
     room: Condvar,
     /// Signals the consumer: a batch is done.
     ready: Condvar,
+    clocks: Clocks,
 }
 
 #[derive(Default)]
@@ -298,7 +317,8 @@ impl Shared {
     fn work(&self) {
         while let Some(position) = self.begin() {
             let batch = position / self.batch_size;
-            let photo = || self.transform.picture(&self.photos[self.order[position]]);
+            let photo = &self.photos[self.order[position]];
+            let photo = || self.transform.picture(photo, &self.clocks);
             let picture = guarded(position, photo);
             let mut state = self.lock();
             let whole = state.deliver(batch, position % self.batch_size, picture);

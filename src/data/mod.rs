@@ -22,6 +22,7 @@ pub mod similar;
 pub mod source;
 pub mod split;
 mod undecodable;
+mod worked;
 
 pub use cut::SplitOptions;
 pub use folder::Folder;
@@ -36,3 +37,4 @@ pub use scan::{Depth, ScanOptions};
 pub use source::Source;
 pub use split::Split;
 pub use undecodable::Undecodable;
+pub use worked::Worked;

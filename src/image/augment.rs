@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Preprocessing;
 use super::decode::{DecodeError, Limits, decode_for};
+use super::policy::{Policy, rand_augment, trivial_augment};
 use super::preprocess::SPARE;
 use super::transform::{Adjustment, Affine, Transform};
 
@@ -53,6 +54,23 @@ pub enum Augmentation {
         shear: f32,
         /// Factor, drawn for the width and for the height.
         zoom: [f32; 2],
+    },
+    /// So many random operations of a magnitude from 0 to 30 (Cubuk et al., 2019).
+    RandAugment {
+        operations: u32,
+        magnitude: u32,
+    },
+    /// One random operation of a random magnitude (Mueller and Hutter, 2021).
+    TrivialAugment,
+    /// A rectangle of random area and aspect ratio is filled with a colour (Zhong et al., 2017;
+    /// torchvision's `RandomErasing`).
+    RandomErasing {
+        probability: f64,
+        /// Part of the picture's area.
+        scale: [f64; 2],
+        /// Height over width; its logarithm is uniform.
+        ratio: [f64; 2],
+        fill: [u8; 3],
     },
 }
 
@@ -138,12 +156,50 @@ impl Augmentations {
         }
     }
 
-    /// Decodes a file's bytes and transforms the picture.
-    ///
-    /// A random crop sees the whole picture; a JPEG is decoded at a half, a quarter or an eighth
-    /// where the crop keeps at least twice the pixels that it is resized to, as
-    /// [`Preprocessing::read`] does. Augmentations that begin otherwise see what the
-    /// preprocessing makes of the picture, so that they start from what is evaluated later.
+    /// These transforms with a policy in place of all but crops and flips; without any for
+    /// [`Policy::None`].
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        let is_kept = |step: &Augmentation| {
+            matches!(
+                step,
+                Augmentation::RandomResizedCrop { .. }
+                    | Augmentation::HorizontalFlip { .. }
+                    | Augmentation::VerticalFlip { .. }
+            )
+        };
+        let step = match policy {
+            Policy::Recipe => return self,
+            Policy::None => {
+                self.steps.clear();
+                return self;
+            }
+            Policy::RandAugment => Augmentation::RandAugment {
+                operations: 2,
+                magnitude: 9,
+            },
+            Policy::TrivialAugment => Augmentation::TrivialAugment,
+        };
+        self.steps.retain(is_kept);
+        self.steps.push(step);
+        self
+    }
+
+    /// These transforms, and then a rectangle erased with a probability, which may be 0. It becomes
+    /// the `mean` of the normalisation (per channel, in the scale 0 to 1): zero for the network, as
+    /// torchvision fills it.
+    pub fn with_erasing(mut self, probability: f64, mean: [f32; 3]) -> Self {
+        if probability > 0.0 {
+            self.steps.push(Augmentation::RandomErasing {
+                probability,
+                scale: [0.02, 0.33],
+                ratio: [0.3, 3.3],
+                fill: mean.map(|mean| (255.0 * mean).round() as u8),
+            });
+        }
+        self
+    }
+
+    /// Decodes a file's bytes and transforms the picture: [`Self::decode`], then [`Self::apply`].
     ///
     /// # Errors
     /// As [`decode`](super::decode()).
@@ -154,15 +210,34 @@ impl Augmentations {
         preprocessing: &Preprocessing,
         rng: &mut ChaCha8Rng,
     ) -> Result<RgbImage, DecodeError> {
-        let picture = match self.steps.first() {
+        let picture = self.decode(bytes, limits, preprocessing, rng)?;
+        Ok(self.apply(picture, rng))
+    }
+
+    /// Decodes a file's bytes to the picture that [`Self::apply`] starts from with `rng`.
+    ///
+    /// A random crop sees the whole picture; a JPEG is decoded at a half, a quarter or an eighth
+    /// where the crop keeps at least twice the pixels that it is resized to, as
+    /// [`Preprocessing::read`] does. Augmentations that begin otherwise see what the
+    /// preprocessing makes of the picture, so that they start from what is evaluated later.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode()).
+    pub fn decode(
+        &self,
+        bytes: &[u8],
+        limits: &Limits,
+        preprocessing: &Preprocessing,
+        rng: &ChaCha8Rng,
+    ) -> Result<RgbImage, DecodeError> {
+        match self.steps.first() {
             Some(crop @ Augmentation::RandomResizedCrop { .. }) => {
                 let wanted = |width, height| self.wanted(crop, (width, height), rng.clone());
-                decode_for(bytes, limits, &wanted)?.picture
+                Ok(decode_for(bytes, limits, &wanted)?.picture)
             }
-            _ if self.crops() => decode_for(bytes, limits, &|_, _| None)?.picture,
-            _ => preprocessing.read(bytes, limits)?.picture,
-        };
-        Ok(self.apply(picture, rng))
+            _ if self.crops() => Ok(decode_for(bytes, limits, &|_, _| None)?.picture),
+            _ => Ok(preprocessing.read(bytes, limits)?.picture),
+        }
     }
 
     /// The shorter side that a picture needs for the crop that is going to be drawn.
@@ -260,6 +335,21 @@ impl Augmentation {
                 shear: either_way(shear, rng),
                 zoom: [between(low, high, rng), between(low, high, rng)],
             })),
+            Self::RandAugment {
+                operations,
+                magnitude,
+            } => Some(Transform::Operations(rand_augment(
+                operations, magnitude, dimensions, rng,
+            ))),
+            Self::TrivialAugment => Some(Transform::Operations(vec![trivial_augment(rng)])),
+            Self::RandomErasing {
+                probability,
+                scale,
+                ratio,
+                fill,
+            } => (rng.random::<f64>() < probability)
+                .then(|| draw_erased(dimensions, scale, ratio, fill, rng))
+                .flatten(),
         }
     }
 }
@@ -305,6 +395,30 @@ fn draw_crop(
         w,
         h,
     )
+}
+
+/// Follows torchvision's `RandomErasing.get_params`: ten tries, then nothing is erased.
+fn draw_erased(
+    (width, height): (u32, u32),
+    scale: [f64; 2],
+    ratio: [f64; 2],
+    fill: [u8; 3],
+    rng: &mut ChaCha8Rng,
+) -> Option<Transform> {
+    let area = f64::from(width) * f64::from(height);
+    (0..10).find_map(|_| {
+        let target = area * (scale[0] + (scale[1] - scale[0]) * rng.random::<f64>());
+        let aspect = ratio[0] * (ratio[1] / ratio[0]).powf(rng.random());
+        let h = (target * aspect).sqrt().round_ties_even() as u32;
+        let w = (target / aspect).sqrt().round_ties_even() as u32;
+        (w < width && h < height).then(|| Transform::Erase {
+            top: rng.random_range(0..=height - h),
+            left: rng.random_range(0..=width - w),
+            width: w,
+            height: h,
+            fill,
+        })
+    })
 }
 
 fn between(low: f32, high: f32, rng: &mut ChaCha8Rng) -> f32 {

@@ -11,6 +11,7 @@ mod jpeg;
 pub mod kind;
 mod libjpeg;
 mod limits;
+pub mod policy;
 pub mod preprocess;
 mod repair;
 mod resample;

@@ -4,6 +4,7 @@ use fast_image_resize::{FilterType, ResizeAlg};
 use image::{Rgb, RgbImage, imageops};
 
 use super::colour;
+use super::policy::Operation;
 use super::resample::{Region, resize};
 
 /// One transform with its parameters.
@@ -30,6 +31,16 @@ pub enum Transform {
     /// Colour adjustments in the order given.
     ColorJitter(Vec<Adjustment>),
     Affine(Affine),
+    /// Operations of an augmentation policy, in the order given.
+    Operations(Vec<Operation>),
+    /// Fills a rectangle with a colour.
+    Erase {
+        left: u32,
+        top: u32,
+        width: u32,
+        height: u32,
+        fill: [u8; 3],
+    },
 }
 
 /// One colour adjustment; all are equal to torchvision's `adjust_*` on PIL images.
@@ -92,6 +103,20 @@ impl Transform {
                 picture
             }
             Self::Affine(affine) => affine.apply(&picture),
+            Self::Operations(operations) => operations
+                .iter()
+                .fold(picture, |picture, operation| operation.apply(picture)),
+            &Self::Erase {
+                left,
+                top,
+                width,
+                height,
+                fill,
+            } => {
+                let rectangle = RgbImage::from_pixel(width, height, Rgb(fill));
+                imageops::replace(&mut picture, &rectangle, left.into(), top.into());
+                picture
+            }
         }
     }
 }

@@ -78,12 +78,17 @@ impl Config {
         ]
     }
 
-    fn input_checks(&self) -> [Check; 8] {
+    fn input_checks(&self) -> [Check; 9] {
         [
             (
                 (32..=1024).contains(&self.image_size),
                 "image-size",
                 "32 to 1024 pixels",
+            ),
+            (
+                (0.0..=1.0).contains(&self.random_erasing),
+                "random-erasing",
+                "from 0 to 1",
             ),
             ((1..=256).contains(&self.workers), "workers", "1 to 256"),
             ((1..=1024).contains(&self.threads), "threads", "1 to 1024"),

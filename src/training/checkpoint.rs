@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
+use super::profile::Profile;
 use super::schedule::Plateau;
 use crate::bundle::{CHECKPOINT, Manifest};
 use crate::data::Source;
@@ -31,6 +32,10 @@ pub struct State {
     #[serde(rename = "stale")]
     pub epochs_without_improvement: usize,
     pub history: Vec<Epoch>,
+    /// Where the time of the last epochs went; of none in checkpoints of older versions. Like the
+    /// times in the history, that of an epoch that was resumed begins there.
+    #[serde(default)]
+    pub profiles: Vec<Profile>,
 }
 
 /// Sums over the batches of an epoch so far.
@@ -168,6 +173,14 @@ impl State {
         self.batch = 0;
         self.running = Running::default();
         better
+    }
+
+    /// Counts the seconds that it took to save the last epoch.
+    pub(super) fn add_saving(&mut self, seconds: f64) {
+        if let Some(profile) = self.profiles.last_mut() {
+            profile.checkpoints += seconds;
+            profile.total += seconds;
+        }
     }
 
     /// Whether `patience` epochs in a row have brought no improvement; never with a patience of 0.

@@ -13,6 +13,8 @@ use super::schedule::Scheduler;
 use crate::data::SplitOptions;
 use crate::device::DeviceChoice;
 use crate::error::Result;
+use crate::image::augment::Augmentations;
+use crate::image::policy::Policy;
 use crate::models::{self, Architecture, Head};
 
 /// A complete, checked configuration. As TOML it is a `--config` file that repeats the run.
@@ -40,6 +42,11 @@ pub struct Config {
     /// Epochs without improvement that end a phase; 0 for never.
     pub early_stop: usize,
     pub image_size: usize,
+    /// This and the next are absent in configurations written before they existed.
+    #[serde(default)]
+    pub augment: Policy,
+    #[serde(default)]
+    pub random_erasing: f64,
     pub workers: usize,
     pub threads: usize,
     pub device: DeviceChoice,
@@ -146,8 +153,17 @@ impl Config {
             .collect()
     }
 
+    /// The random transforms of the training photos.
+    fn augmentations(&self) -> Augmentations {
+        let size = self.image_size as u32;
+        let mean = (self.arch.preprocessing)(size).mean;
+        let of_recipe = (self.recipe.augmentations)(size);
+        let augmentations = of_recipe.with_policy(self.augment);
+        augmentations.with_erasing(self.random_erasing, mean)
+    }
+
     fn inputs(&self, template: &PhaseTemplate) -> Inputs {
-        let augmentations = (self.recipe.augmentations)(self.image_size as u32);
+        let augmentations = self.augmentations();
         let trains_all =
             matches!(template.trains, TrainedLayers::Unfrozen) && self.freeze_until.is_none();
         match template.inputs {
@@ -231,7 +247,9 @@ checkpoint-minutes = 10.0
         );
         assert_eq!(config.freeze_until, Some(LayerName::new("features.14")));
         let with_precision = OLD.replace("seed", "precision = \"float32\"\nseed");
-        assert_eq!(config.to_toml().unwrap(), with_precision.trim_start());
+        let policy = "augment = \"recipe\"\nrandom-erasing = 0.0\nworkers";
+        let with_policy = with_precision.replace("workers", policy);
+        assert_eq!(config.to_toml().unwrap(), with_policy.trim_start());
     }
 
     #[test]

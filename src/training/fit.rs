@@ -1,14 +1,17 @@
 //! The training loop.
 
+use std::path::Path;
+
 use anyhow::Context;
 
 use super::callback::{Callback, Event};
 use super::checkpoint::State;
-use super::features::{self, FeatureCache};
+use super::features::FeatureCache;
 use super::head::HeadSolver;
 use super::job::Job;
 use super::network::Network;
 use super::phase::{Frozen, Inputs, Method, Phase};
+use super::profile::Stopwatch;
 use super::source::{BatchSource, PhotoSource};
 use super::trainer::{PhaseTrainer, Trainer};
 use super::validator::Validator;
@@ -42,7 +45,7 @@ pub(super) fn fit(
     };
     let phases = config.phases();
     let mut validator = Validator::default();
-    let mut cache = cache(job, &phases, network)?;
+    let mut cache = cache(job, &job.run.file("features"), &phases, network)?;
     while let Some(phase) = phases.get(state.phase) {
         let first = first_trained(phase, network.graph(), config.arch.head)?;
         network.freeze_until(first)?;
@@ -57,7 +60,9 @@ pub(super) fn fit(
         }
         callback.on_event(&Event::Phase { phase })?;
         while state.phase_epoch < phase.epochs && !state.is_out_of_patience(config.early_stop) {
-            let row = trainer.epoch(&mut state, &mut validator, callback)?;
+            let (row, profile) = trainer.epoch(&mut state, &mut validator, callback)?;
+            state.profiles.push(profile);
+            let mut watch = Stopwatch::start();
             if state.end_epoch(row) {
                 job.run.save_best(&state, network)?;
             }
@@ -66,18 +71,20 @@ pub(super) fn fit(
                 history: &state.history,
             })?;
             trainer.save(&state)?;
+            state.add_saving(watch.lap());
         }
         state.end_phase();
     }
-    if cache.is_some() {
-        features::remove(job);
+    if let Some(cache) = cache {
+        cache.remove();
     }
     Ok(state)
 }
 
-/// The features that phases need, if any does.
-fn cache<'a>(
+/// The features that phases need, if any does, kept in a folder.
+pub(super) fn cache<'a>(
     job: &'a Job<'a>,
+    folder: &Path,
     phases: &[Phase],
     network: &Network,
 ) -> Result<Option<FeatureCache<'a>>> {
@@ -91,7 +98,7 @@ fn cache<'a>(
     }
     match trained[..] {
         [] => Ok(None),
-        _ => FeatureCache::open(job, network, &trained, wanted).map(Some),
+        _ => FeatureCache::open(job, folder, network, &trained, wanted).map(Some),
     }
 }
 
@@ -103,31 +110,45 @@ fn trainer<'a, 'j: 'a>(
     cache: Option<&'a mut FeatureCache<'j>>,
     callback: &mut dyn Callback,
 ) -> Result<Box<dyn PhaseTrainer + 'a>> {
-    let source: Box<dyn BatchSource> = match (&phase.inputs, cache, phase.method) {
-        (Inputs::Photos(augmentations), ..) => Box::new(PhotoSource::new(job, augmentations)),
-        (Inputs::Features(views), Some(cache), Method::LogisticRegression) => {
-            let augmentations = &views.augmentations;
-            return Ok(Box::new(HeadSolver {
-                job,
-                phase,
-                network,
-                cache,
-                augmentations,
-                head: first,
-            }));
-        }
-        (Inputs::Features(views), Some(cache), Method::GradientDescent) => {
-            cache.extend(network, views.count, &views.augmentations, callback)?;
-            cache.release_extractor();
-            Box::new(cache.source(first).context("the cut of a phase")?)
-        }
-        (Inputs::Features(_), None, _) => anyhow::bail!("a phase on features has a cache"),
-    };
+    if let (Inputs::Features(views), Method::LogisticRegression) = (&phase.inputs, phase.method) {
+        return Ok(Box::new(HeadSolver {
+            job,
+            phase,
+            network,
+            cache: cache.context(NO_CACHE)?,
+            augmentations: &views.augmentations,
+            head: first,
+        }));
+    }
+    let source = source(job, phase, first, network, cache, callback)?;
     Ok(Box::new(Trainer::new(job, phase, network, source)?))
 }
 
+/// Where the batches of a phase come from. Features are computed unless they are there.
+pub(super) fn source<'a, 'j: 'a>(
+    job: &'j Job<'j>,
+    phase: &Phase,
+    first: NodeId,
+    network: &Network,
+    cache: Option<&'a mut FeatureCache<'j>>,
+    callback: &mut dyn Callback,
+) -> Result<Box<dyn BatchSource + 'a>> {
+    match &phase.inputs {
+        Inputs::Photos(augmentations) => Ok(Box::new(PhotoSource::new(job, augmentations))),
+        Inputs::Features(views) => {
+            let cache = cache.context(NO_CACHE)?;
+            cache.extend(network, views.count, &views.augmentations, callback)?;
+            cache.release_extractor();
+            let source = cache.source(first);
+            Ok(Box::new(source.context("the cut of a phase is known")?))
+        }
+    }
+}
+
+const NO_CACHE: &str = "a phase on features has a cache";
+
 /// The first node that a phase trains.
-fn first_trained(phase: &Phase, graph: &Graph, head: &str) -> Result<NodeId> {
+pub(super) fn first_trained(phase: &Phase, graph: &Graph, head: &str) -> Result<NodeId> {
     let layer = match &phase.frozen {
         Frozen::Nothing => return Ok(graph.input()),
         Frozen::Backbone => head,

@@ -11,7 +11,9 @@ use super::features::{FeatureCache, FeatureSource};
 use super::job::Job;
 use super::network::Network;
 use super::phase::Phase;
+use super::profile::{Profile, Stopwatch};
 use super::solver::{Fitted, LinearHead, Objective, Samples};
+use super::source::BatchSource;
 use super::tensors;
 use super::trainer::PhaseTrainer;
 use super::validator::Validator;
@@ -52,15 +54,19 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
         state: &mut State,
         validator: &mut Validator,
         callback: &mut dyn Callback,
-    ) -> Result<Epoch> {
-        let started = Instant::now();
+    ) -> Result<(Epoch, Profile)> {
+        let mut profile = Profile::default();
+        let (started, mut watch) = (Instant::now(), Stopwatch::start());
         let views = state.phase_epoch + 1;
         let (network, augmentations) = (self.network, self.augmentations);
         let cost = self.cache.extend(network, views, augmentations, callback)?;
-        let seconds = started.elapsed().as_secs_f64();
+        let extracting = watch.lap();
+        profile.add_loading(cost.waited, cost.worked);
+        profile.features = extracting - profile.waiting;
         let (trained, validated) = self.solve(validator)?;
-        let waited = cost.waited.as_secs_f64();
-        Ok(Epoch {
+        profile.optimizer = watch.lap();
+        profile.total = started.elapsed().as_secs_f64();
+        let row = Epoch {
             epoch: state.history.len() + 1,
             phase: self.phase.name.into(),
             // There are no steps.
@@ -69,10 +75,11 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
             train_accuracy: trained.accuracy,
             val_loss: validated.loss,
             val_accuracy: validated.accuracy,
-            images_per_second: cost.photos as f64 / seconds,
-            waiting: waited / started.elapsed().as_secs_f64(),
-            seconds: started.elapsed().as_secs_f64(),
-        })
+            images_per_second: cost.photos as f64 / extracting,
+            waiting: profile.waiting / profile.total,
+            seconds: profile.total,
+        };
+        Ok((row, profile))
     }
 
     fn save(&self, state: &State) -> Result<()> {
@@ -93,6 +100,7 @@ impl HeadSolver<'_, '_> {
         };
         let (classes, features) = (linear.out_features as i64, linear.in_features as i64);
         let mut best: Option<(Evaluation, LinearHead)> = None;
+        let mut ignored = Profile::default();
         for label_smoothing in LABEL_SMOOTHING {
             let mut head = LinearHead::zeros(classes, features)?;
             for weight_decay in WEIGHT_DECAYS {
@@ -102,7 +110,9 @@ impl HeadSolver<'_, '_> {
                 };
                 head = objective.minimise(&samples, &head)?;
                 self.assign(&head)?;
-                let (found, _) = validator.measure(job, network, &source, &mut |_| Ok(()))?;
+                let each = &mut |_| Ok(());
+                let cached = source.validation(network, job.val);
+                let found = validator.measure(job, network, cached, &mut ignored, each)?;
                 if best.as_ref().is_none_or(|(best, _)| beats(&found, best)) {
                     best = Some((found, head.shallow_clone()));
                 }

@@ -26,7 +26,8 @@ pub struct Run {
     data: Source,
     /// For the user, one per line, without the word "warning".
     warnings: Vec<String>,
-    _lock: Lock,
+    /// Held by every run that has a folder.
+    lock: Option<Lock>,
 }
 
 impl Run {
@@ -36,6 +37,17 @@ impl Run {
     /// [`Error::Usage`] when the folder is not empty, [`Error::Environment`] when it can't be
     /// written to or is in use by another process.
     pub fn create(folder: &Path) -> Result<Lock> {
+        Self::refuse_used(folder)?;
+        files::create_folder(folder)?;
+        Lock::take(folder)
+    }
+
+    /// Refuses a folder that no new run can be created in.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when it is a file or not empty, [`Error::Environment`] when it is in use by
+    /// another process.
+    pub(super) fn refuse_used(folder: &Path) -> Result<()> {
         if folder.is_file() {
             let message = format!("{} is a file: choose a folder", shown(folder));
             return Err(Error::Usage(message).into());
@@ -55,8 +67,19 @@ impl Run {
             let message = format!("{path} already contains files: choose another folder{resume}");
             return Err(Error::Usage(message).into());
         }
-        files::create_folder(folder)?;
-        Lock::take(folder)
+        Ok(())
+    }
+
+    /// A run that is only measured: it has no folder, and can't be saved.
+    pub(super) fn unsaved(config: Config, manifest: Manifest, data: &Source) -> Self {
+        Self {
+            folder: PathBuf::new(),
+            config,
+            manifest,
+            data: data.clone(),
+            warnings: Vec::new(),
+            lock: None,
+        }
     }
 
     /// Opens a new run in a folder that [`Run::create`] locked. Writes its configuration, and its
@@ -176,7 +199,7 @@ impl Run {
             config: header.config,
             manifest: header.manifest,
             warnings: header.warnings,
-            _lock: lock,
+            lock: Some(lock),
         })
     }
 
@@ -233,12 +256,18 @@ impl Run {
         network: &Network,
         optimizer: StateDict,
     ) -> Result<()> {
+        self.require_folder()?;
         let checkpoint = Checkpoint {
             header: self.header(state.clone()),
             network: network.state_dict()?,
             optimizer,
         };
         checkpoint.write(&self.file(CHECKPOINT))
+    }
+
+    fn require_folder(&self) -> Result<()> {
+        anyhow::ensure!(self.lock.is_some(), "a run without a folder can't be saved");
+        Ok(())
     }
 
     fn header(&self, state: State) -> Header {
@@ -266,6 +295,7 @@ impl Run {
     /// Writes the network as the run's model. Nothing in the file depends on the clock, so equal
     /// runs give equal files.
     pub(super) fn save_best(&self, state: &State, network: &Network) -> Result<()> {
+        self.require_folder()?;
         let metrics = state
             .best()
             .map(|best| TrainingMetrics::of_epoch(best.epoch, best.val_accuracy, best.val_loss));

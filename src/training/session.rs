@@ -8,20 +8,16 @@ use super::callback::Callback;
 use super::checkpoint::{Checkpoint, Header, State};
 use super::config::Config;
 use super::fit::{Resumed, fit};
-use super::initial::{InitialWeights, Origin};
+use super::initial::Origin;
 use super::job::Job;
 use super::network::Network;
-use super::precision::Precision;
+use super::prepare::{Prepared, checked, network, refuse_inside, set_up, slow_precision};
 use super::run::Run;
-use crate::bundle::{Manifest, TrainingRecord};
-use crate::data::{self, Depth, Folder, ScanOptions, Source, Split, Undecodable};
+use crate::data::{Depth, Folder, ScanOptions, Source, Split, Undecodable};
 use crate::device::Device;
 use crate::error::{Error, Result, shown};
-use crate::graph::Graph;
 use crate::image::Limits;
-use crate::inference::{self, Cpu};
 use crate::progress::Progress;
-use crate::weights::StateDict;
 
 /// A run that is ready to train.
 pub struct TrainingSession {
@@ -52,52 +48,39 @@ impl TrainingSession {
     /// a split or weights that can't be used, [`Error::Environment`] for weights that can't be
     /// downloaded, a device that this machine lacks, or a folder that can't be written to.
     pub fn start(
-        mut config: Config,
+        config: Config,
         data: &Source,
         out: &Path,
         split: Option<&Path>,
         progress: &dyn Progress,
     ) -> Result<(Self, Origin)> {
-        if let Some(path) = split {
-            data::SplitManifest::read(path)?;
-        }
-        let initial = InitialWeights::read(&config, progress)?;
+        let initial = checked(&config, split, progress)?;
         refuse_inside(out, data)?;
         let lock = Run::create(out)?;
-        let device = set_up(&config)?;
-        let options = ScanOptions::cached(config.max_bad, Depth::Pixels);
-        let folder = Folder::scan(data, &options, progress)?;
-        let split = match split {
-            Some(path) => Split::load(path, &folder)?,
-            None => Split::make(&folder, &config.split_options())?,
-        };
-        let initial = match initial {
-            Some(initial) => initial,
-            None => InitialWeights::download(&config, progress)?,
-        };
-        initial.record(&mut config);
-        let warnings = warnings(&initial, &folder, &split);
-
-        let graph = config
-            .arch
-            .graph(&config.model_options(folder.labels.len()))?;
-        let (weights, origin) = initial.parameters(&config, &graph)?;
-        let network = network(graph, &weights, device, config.precision)?;
-        drop(weights);
-        let manifest = manifest(&config, &folder, &split)?;
-        let mut header = Header::new(config, manifest, data);
-        header.warnings = warnings.clone();
-        let run = Run::begin(out, lock, header)?;
-        split.manifest.write(&run.file("split.json"))?;
-        let session = Self {
-            run,
+        let prepared = Prepared::new(config, data, split, initial, progress)?;
+        let Prepared {
+            config,
+            manifest,
             folder,
             split,
             warnings,
             network,
+            origin,
+        } = prepared;
+        let mut header = Header::new(config, manifest, data);
+        header.warnings = warnings.clone();
+        let run = Run::begin(out, lock, header)?;
+        split.manifest.write(&run.file("split.json"))?;
+        let slow = slow_precision(run.config(), network.device());
+        let session = Self {
+            run,
+            folder,
+            split,
+            warnings: warnings.into_iter().chain(slow).collect(),
+            network,
             resumed: None,
         };
-        Ok((session.with_precision_warning(), origin))
+        Ok((session, origin))
     }
 
     /// Resumes the run of a folder, with another number of epochs if one is given. `data` is the
@@ -140,15 +123,14 @@ impl TrainingSession {
             optimizer,
             ..
         } = checkpoint;
-        let session = Self {
+        Ok(Self {
+            warnings: slow_precision(run.config(), device).into_iter().collect(),
             run,
             folder,
             split,
-            warnings: Vec::new(),
             network,
             resumed: Some(Resumed { state, optimizer }),
-        };
-        Ok(session.with_precision_warning())
+        })
     }
 
     /// The position that a resumed session continues from.
@@ -186,89 +168,4 @@ impl TrainingSession {
             device: self.network.device(),
         })
     }
-
-    fn with_precision_warning(mut self) -> Self {
-        let is_bfloat16 = self.run.config().precision == Precision::Bfloat16;
-        if is_bfloat16 && self.network.device() == Device::Cpu && !Cpu::detect().bfloat16 {
-            let warning =
-                "this processor has no bfloat16 arithmetic, --precision float32 is faster";
-            self.warnings.push(warning.into());
-        }
-        self
-    }
-}
-
-/// Sets the number of threads, and gives the device.
-fn set_up(config: &Config) -> Result<Device> {
-    inference::set_threads(config.threads);
-    inference::resolve_device(config.device)
-}
-
-fn network(
-    graph: Graph,
-    weights: &StateDict,
-    device: Device,
-    precision: Precision,
-) -> Result<Network> {
-    Ok(Network::new(graph, weights, device)?.with_precision(precision))
-}
-
-fn manifest(config: &Config, folder: &Folder, split: &Split) -> Result<Manifest> {
-    let head = config.model_options(folder.labels.len()).head;
-    let preprocessing = (config.arch.preprocessing)(config.image_size as u32);
-    Ok(Manifest {
-        recipe: Some(TrainingRecord::of(config)?),
-        split_sha256: Some(split.manifest.sha256()?),
-        ..Manifest::new(config.arch.name, head, folder.labels.clone(), preprocessing)
-    })
-}
-
-/// Refuses an output folder inside the data set, which is never written to.
-fn refuse_inside(out: &Path, data: &Source) -> Result<()> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-    let out_is_inside = |folder: &&Path| absolute(out).starts_with(absolute(folder));
-    let is_walked = !matches!(data, Source::Listed { .. });
-    if is_walked && data.folders().iter().any(out_is_inside) {
-        let message = format!(
-            "--out {} is inside the data set, which is never written to; choose another folder",
-            shown(out)
-        );
-        return Err(Error::Usage(message).into());
-    }
-    Ok(())
-}
-
-/// What the user should know of a new run.
-fn warnings(initial: &InitialWeights, folder: &Folder, split: &Split) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let InitialWeights::Random { warning } = initial {
-        warnings.extend(warning.clone());
-    }
-    warnings.extend(split.warnings(folder));
-    warnings.extend(folder.lookalikes());
-    if let Some(first) = folder.unreadable.first() {
-        warnings.push(format!(
-            "skipped {} unreadable photos, e.g. {} ({})",
-            folder.unreadable.len(),
-            folder.shown(&first.path),
-            first.reason
-        ));
-    }
-    let check = folder.source.check();
-    if let Some(first) = folder.damaged.first() {
-        warnings.push(format!(
-            "damaged photos, used as far as they can be decoded: {}, e.g. {} ({}); `{check}` lists them",
-            folder.damaged.len(),
-            folder.shown(&first.path),
-            first.reason
-        ));
-    }
-    if let Some(first) = folder.loose.first() {
-        warnings.push(format!(
-            "photos outside the class folders, not used: {}, e.g. {}; `{check}` lists them",
-            folder.loose.len(),
-            folder.shown(first)
-        ));
-    }
-    warnings
 }

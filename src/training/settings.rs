@@ -11,6 +11,7 @@ use super::recipe;
 use super::schedule::Scheduler;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
+use crate::image::policy::Policy;
 use crate::machine;
 use crate::models;
 use crate::values::{count, number, seed};
@@ -81,6 +82,12 @@ pub struct Settings {
     /// Width and height of the images in pixels [default: the network's own, e.g. 224]
     #[arg(long, value_name = "PIXELS", value_parser = count)]
     pub image_size: Option<usize>,
+    /// Random transforms of the training photos [default: recipe]
+    #[arg(long, value_name = "POLICY")]
+    pub augment: Option<Policy>,
+    /// Probability that a rectangle of a training photo is erased (Zhong et al., 2017) [default: 0]
+    #[arg(long, value_name = "PROBABILITY", value_parser = number)]
+    pub random_erasing: Option<f64>,
     /// Threads that decode photos [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     pub workers: Option<usize>,
@@ -147,6 +154,8 @@ impl Settings {
             class_weights,
             early_stop,
             image_size,
+            augment,
+            random_erasing,
             workers,
             threads,
             device,
@@ -195,6 +204,8 @@ impl Settings {
             class_weights: self.class_weights.unwrap_or(false),
             early_stop: self.early_stop.unwrap_or(0),
             image_size: self.image_size.unwrap_or(architecture.image_size),
+            augment: self.augment.unwrap_or_default(),
+            random_erasing: self.random_erasing.unwrap_or(0.0),
             workers: self.workers.unwrap_or(cores),
             threads: self.threads.unwrap_or(cores),
             device: self.device.unwrap_or(DeviceChoice::Auto),

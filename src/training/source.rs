@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::job::Job;
 use super::network::{Activations, Network};
 use crate::data::loader::{Loader, Transform};
-use crate::data::{Photo, Undecodable};
+use crate::data::{Photo, Undecodable, Worked};
 use crate::error::Result;
 use crate::image::augment::Augmentations;
 use crate::image::{Limits, Preprocessing};
@@ -39,6 +39,9 @@ pub(super) trait BatchSource {
 pub(super) trait Batches: Iterator<Item = Result<DeviceBatch>> {
     /// Time spent waiting for batches so far.
     fn waited(&self) -> Duration;
+
+    /// What the threads that make them spent their time on so far.
+    fn worked(&self) -> Worked;
 }
 
 /// A batch that a network can run on.
@@ -135,5 +138,9 @@ impl Iterator for PhotoBatches<'_> {
 impl Batches for PhotoBatches<'_> {
     fn waited(&self) -> Duration {
         self.loader.waited()
+    }
+
+    fn worked(&self) -> Worked {
+        self.loader.worked()
     }
 }

@@ -4,6 +4,7 @@ use tch::Tensor;
 
 use super::network::{Mode, Network};
 use super::optimizer::Optimizer;
+use super::profile::{Profile, Stopwatch};
 use super::source::DeviceBatch;
 use super::tensors::{self, torch};
 use crate::error::Result;
@@ -25,27 +26,34 @@ pub(super) struct StepResult {
 }
 
 impl Step<'_> {
-    /// Trains the network on a batch. `seed` is that of dropout.
+    /// Trains the network on a batch. `seed` is that of dropout. What takes how long is added to the
+    /// profile.
     pub(super) fn take(
         &self,
         batch: DeviceBatch,
         seed: i64,
         learning_rate: f64,
         optimizer: &mut Optimizer,
+        profile: &mut Profile,
     ) -> Result<StepResult> {
+        let mut watch = Stopwatch::start();
         tch::manual_seed(seed);
         let labels = tensors::labels(&batch.labels, self.network.device())?;
         let logits = self
             .network
             .logits(batch.first, batch.values, Mode::Train)?;
         let loss = self.cross_entropy(&logits, &labels)?;
+        profile.forward += watch.lap();
         let gradients = optimizer.gradients(&loss)?;
+        profile.backward += watch.lap();
         optimizer.apply(gradients, learning_rate)?;
         // Read after the update, so that a GPU is not waited for before all its work is queued.
-        Ok(StepResult {
+        let result = StepResult {
             loss: torch(f64::try_from(&loss))?,
             correct: correct(&logits, &labels)?,
-        })
+        };
+        profile.optimizer += watch.lap();
+        Ok(result)
     }
 
     fn cross_entropy(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {

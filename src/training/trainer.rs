@@ -12,6 +12,7 @@ use super::job::Job;
 use super::network::Network;
 use super::optimizer::Optimizer;
 use super::phase::Phase;
+use super::profile::{Profile, Stopwatch};
 use super::schedule::Schedule;
 use super::source::BatchSource;
 use super::step::Step;
@@ -27,9 +28,9 @@ pub(super) struct Trainer<'a> {
     job: &'a Job<'a>,
     config: &'a Config,
     phase: &'a Phase,
-    source: Box<dyn BatchSource + 'a>,
+    pub source: Box<dyn BatchSource + 'a>,
     network: &'a Network,
-    optimizer: Optimizer,
+    pub optimizer: Optimizer,
 }
 
 /// The training half of an epoch, since it started or was resumed.
@@ -38,8 +39,6 @@ struct TrainingHalf {
     learning_rate: f64,
     images: u64,
     elapsed: Duration,
-    /// Time in which the network waited for photos.
-    waited: Duration,
 }
 
 /// Trains a phase.
@@ -47,13 +46,14 @@ pub(super) trait PhaseTrainer {
     /// Restores the state of the optimizer after so many steps.
     fn restore(&mut self, optimizer: &StateDict, steps: u64) -> Result<()>;
 
-    /// Trains for an epoch, or for the rest of one, and validates.
+    /// Trains for an epoch, or for the rest of one, and validates. Gives its row of the history, and
+    /// where its time went.
     fn epoch(
         &mut self,
         state: &mut State,
         validator: &mut Validator,
         callback: &mut dyn Callback,
-    ) -> Result<Epoch>;
+    ) -> Result<(Epoch, Profile)>;
 
     /// Writes a checkpoint.
     fn save(&self, state: &State) -> Result<()>;
@@ -90,13 +90,13 @@ impl PhaseTrainer for Trainer<'_> {
         state: &mut State,
         validator: &mut Validator,
         callback: &mut dyn Callback,
-    ) -> Result<Epoch> {
+    ) -> Result<(Epoch, Profile)> {
         let started = Instant::now();
-        let trained = self.train(state, callback)?;
-        let (validated, waited) = self.validate(state, validator, callback)?;
-        let seconds = started.elapsed().as_secs_f64();
-        let waited = (trained.waited + waited).as_secs_f64();
-        Ok(Epoch {
+        let mut profile = Profile::default();
+        let trained = self.train(state, &mut profile, callback)?;
+        let validated = self.validate(state, validator, &mut profile, callback)?;
+        profile.total = started.elapsed().as_secs_f64();
+        let row = Epoch {
             epoch: state.history.len() + 1,
             phase: self.phase.name.into(),
             learning_rate: trained.learning_rate,
@@ -105,9 +105,10 @@ impl PhaseTrainer for Trainer<'_> {
             val_loss: validated.loss,
             val_accuracy: validated.accuracy,
             images_per_second: trained.images as f64 / trained.elapsed.as_secs_f64(),
-            waiting: waited / seconds,
-            seconds,
-        })
+            waiting: profile.waiting / profile.total,
+            seconds: profile.total,
+        };
+        Ok((row, profile))
     }
 
     /// Unless the network is not finite: the last good checkpoint is kept then.
@@ -121,7 +122,12 @@ impl PhaseTrainer for Trainer<'_> {
 }
 
 impl Trainer<'_> {
-    fn train(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<TrainingHalf> {
+    fn train(
+        &mut self,
+        state: &mut State,
+        profile: &mut Profile,
+        callback: &mut dyn Callback,
+    ) -> Result<TrainingHalf> {
         let (config, network) = (self.config, self.network);
         let epoch = state.history.len();
         let order = order(self.job.train, config.batch_size, config.seed, epoch);
@@ -150,7 +156,8 @@ impl Trainer<'_> {
             }
             let seed = step_seed(config.seed, epoch, state.batch);
             learning_rate = schedule.learning_rate(self.optimizer.taken() as usize);
-            let result = step.take(batch, seed, learning_rate, &mut self.optimizer)?;
+            let optimizer = &mut self.optimizer;
+            let result = step.take(batch, seed, learning_rate, optimizer, profile)?;
             if !result.loss.is_finite() {
                 let what = format!("the loss became {}", result.loss);
                 return Err(self.diverged(&what, state, state.batch + 1));
@@ -163,33 +170,37 @@ impl Trainer<'_> {
             self.save_if_stopped(state)?;
             let minutes = config.checkpoint_minutes;
             if minutes > 0.0 && last_save.elapsed().as_secs_f64() > minutes * 60.0 {
+                let mut watch = Stopwatch::start();
                 self.save(state)?;
+                profile.checkpoints += watch.lap();
                 last_save = Instant::now();
             }
         }
+        profile.add_loading(batches.waited(), batches.worked());
         Ok(TrainingHalf {
             learning_rate,
             images,
             elapsed: started.elapsed(),
-            waited: batches.waited(),
         })
     }
 
-    /// Measures the network on the validation photos, and how long it waited for them.
+    /// Measures the network on the validation photos.
     fn validate(
         &self,
         state: &State,
         validator: &mut Validator,
+        profile: &mut Profile,
         callback: &mut dyn Callback,
-    ) -> Result<(Evaluation, Duration)> {
+    ) -> Result<Evaluation> {
         let images = self.job.val.len();
         callback.on_event(&Event::Validating { images })?;
         let mut each = |images| {
             callback.on_event(&Event::Validated { images })?;
             self.save_if_stopped(state)
         };
-        let source = &*self.source;
-        let measured = validator.measure(self.job, self.network, source, &mut each);
+        let (job, network) = (self.job, self.network);
+        let cached = self.source.validation(network, job.val);
+        let measured = validator.measure(job, network, cached, profile, &mut each);
         measured.map_err(|error| match error.is::<NonFinite>() {
             true => self.diverged("a validation logit is not finite", state, state.batch),
             false => error,
@@ -252,7 +263,7 @@ fn order(photos: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<us
 }
 
 /// Inverse class frequencies with mean 1 over the photos, float32 `(classes)`.
-fn class_weights(job: &Job<'_>, network: &Network) -> Result<Option<Tensor>> {
+pub(super) fn class_weights(job: &Job<'_>, network: &Network) -> Result<Option<Tensor>> {
     if !job.run.config().class_weights {
         return Ok(None);
     }

@@ -1,11 +1,11 @@
 //! The network measured on the validation photos.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::job::Job;
 use super::network::{Mode, Network};
-use super::source::{BatchSource, Batches};
+use super::profile::{Profile, Stopwatch};
+use super::source::Batches;
 use crate::data::Loader;
 use crate::data::loader::Transform;
 use crate::error::{NonFinite, Result};
@@ -23,8 +23,9 @@ pub(super) struct Validator {
 }
 
 impl Validator {
-    /// Measures the network on the validation photos, and how long it waited for them. `each` is
-    /// called with the number of photos of every batch.
+    /// Measures the network on the validation photos, on what the frozen layers gave for them where
+    /// that is `cached`. `each` is called with the number of photos of
+    /// every batch; the time that it took is added to the profile.
     ///
     /// # Errors
     /// [`NonFinite`](crate::error::NonFinite) for a weight or a logit, and those of `each` and of
@@ -33,12 +34,18 @@ impl Validator {
         &mut self,
         job: &Job<'_>,
         network: &Network,
-        source: &dyn BatchSource,
+        cached: Option<Box<dyn Batches + '_>>,
+        profile: &mut Profile,
         each: &mut dyn FnMut(usize) -> Result<()>,
-    ) -> Result<(Evaluation, Duration)> {
-        match source.validation(network, job.val) {
-            Some(batches) => by_network(job, network, batches, each),
-            None => self.by_session(job, network, each),
+    ) -> Result<Evaluation> {
+        let mut watch = Stopwatch::start();
+        match cached {
+            Some(batches) => {
+                let evaluation = by_network(job, network, batches, each)?;
+                profile.validation += watch.lap();
+                Ok(evaluation)
+            }
+            None => self.by_session(job, network, profile, each),
         }
     }
 
@@ -46,8 +53,10 @@ impl Validator {
         &mut self,
         job: &Job<'_>,
         network: &Network,
+        profile: &mut Profile,
         each: &mut dyn FnMut(usize) -> Result<()>,
-    ) -> Result<(Evaluation, Duration)> {
+    ) -> Result<Evaluation> {
+        let mut watch = Stopwatch::start();
         let (config, manifest) = (job.run.config(), job.run.manifest());
         let transform = Transform {
             limits: job.limits,
@@ -74,7 +83,11 @@ impl Validator {
         let predictions = predictions(session, &mut loader, &manifest.labels, job.stop, each);
         session.clear_weights()?;
         let predictions = predictions?;
-        Ok((Evaluation::of(&predictions)?, loader.waited()))
+        let evaluation = Evaluation::of(&predictions)?;
+        let waited = loader.waited();
+        profile.validation += watch.lap() - waited.as_secs_f64();
+        profile.add_loading(waited, loader.worked());
+        Ok(evaluation)
     }
 }
 
@@ -84,7 +97,7 @@ fn by_network(
     network: &Network,
     mut batches: Box<dyn Batches + '_>,
     each: &mut dyn FnMut(usize) -> Result<()>,
-) -> Result<(Evaluation, Duration)> {
+) -> Result<Evaluation> {
     let labels = &job.run.manifest().labels;
     let mut predictions = Predictions::new(labels.clone());
     for batch in batches.by_ref() {
@@ -100,5 +113,5 @@ fn by_network(
         }
         each(batch.labels.len())?;
     }
-    Ok((Evaluation::of(&predictions)?, batches.waited()))
+    Evaluation::of(&predictions)
 }

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torchvision.transforms as T
 import torchvision.transforms.functional as F
+from torchvision.transforms.autoaugment import _apply_op
 from PIL import Image, ImageOps
 
 FOLDER = Path(__file__).with_suffix("")
@@ -151,6 +152,49 @@ def affine(picture, rotation, shift, shear, zoom):
     return Image.fromarray((out[0].permute(1, 2, 0).numpy() + 0.5).astype(np.uint8))
 
 
+# Name, torchvision's operation, its magnitude.
+POLICY = [
+    ("shear_x_0.3", "ShearX", 0.3),
+    ("shear_x_-0.99", "ShearX", -0.99),
+    ("shear_y_0.297", "ShearY", 0.297),
+    ("shear_y_-0.66", "ShearY", -0.66),
+    ("translate_x_7.3", "TranslateX", 7.3),
+    ("translate_x_-32", "TranslateX", -32.0),
+    ("translate_y_11", "TranslateY", 11.0),
+    ("translate_y_-4.9", "TranslateY", -4.9),
+    ("turn_135", "Rotate", 135.0),
+    ("turn_-9", "Rotate", -9.0),
+    ("brighter_0.99", "Brightness", 0.99),
+    ("brighter_-0.27", "Brightness", -0.27),
+    ("colour_0.9", "Color", 0.9),
+    ("colour_-0.99", "Color", -0.99),
+    ("contrast_up_0.66", "Contrast", 0.66),
+    ("contrast_down_0.9", "Contrast", -0.9),
+    ("sharper_0.99", "Sharpness", 0.99),
+    ("sharper_-0.9", "Sharpness", -0.9),
+    ("posterize_2", "Posterize", 2.0),
+    ("posterize_7", "Posterize", 7.0),
+    ("solarize_178.5", "Solarize", 178.5),
+    ("solarize_85", "Solarize", 85.0),
+    ("autocontrast", "AutoContrast", 0.0),
+    ("equalize", "Equalize", 0.0),
+]
+
+
+def policy():
+    # Values of a part of the range, in few grades, so that autocontrast and equalize have work to do.
+    values = np.asarray(scene(48, 36, 11)).astype(float)
+    values = np.stack([20 + values[..., 0] * 0.7, values[..., 1], (values[..., 2] // 9) * 8], -1)
+    picture = Image.fromarray(values.astype(np.uint8))
+    picture.save(FOLDER / "policy.png", optimize=True)
+    for name, operation, magnitude in POLICY:
+        result = _apply_op(picture, operation, magnitude, T.InterpolationMode.NEAREST, None)
+        result.save(FOLDER / f"policy_{name}.png", optimize=True)
+    tensor = F.normalize(F.to_tensor(picture), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    erased = F.erase(tensor, 5, 9, 12, 20, torch.tensor(0.0))
+    (FOLDER / "policy_erased.f32").write_bytes(erased.numpy().astype("<f4").tobytes())
+
+
 def augmenting():
     picture = scene(48, 36, 9)
     # A corner with any colour: hue and saturation meet all their cases.
@@ -189,3 +233,4 @@ if __name__ == "__main__":
     decoding()
     fitting()
     augmenting()
+    policy()

@@ -20,6 +20,7 @@ mod known;
 mod metrics;
 mod models;
 mod networks;
+mod policy;
 mod prediction;
 mod quantize;
 mod readme;

@@ -1,9 +1,11 @@
 //! Training runs from end to end: what they leave behind, what repeats them, and what they
 //! survive.
 
+mod dry_run;
 mod extended;
 mod interrupted;
 mod outcome;
+mod policies;
 mod precision;
 mod tensorboard;
 

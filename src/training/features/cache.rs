@@ -1,6 +1,6 @@
 //! The features of a run: computed when a phase needs them, and kept in its folder.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::cut::Cut;
 use super::extract::{Extractor, ViewCost, key};
@@ -32,6 +32,7 @@ impl<'a> FeatureCache<'a> {
     /// Those of [`Cut::before`] and [`Features::open`].
     pub(crate) fn open(
         job: &'a Job<'a>,
+        folder: &Path,
         network: &Network,
         trained: &[NodeId],
         wanted: usize,
@@ -41,7 +42,7 @@ impl<'a> FeatureCache<'a> {
         let cuts = cuts.collect::<Result<Vec<_>>>()?;
         let shapes = cuts.iter().map(|cut| cut.shape(graph)).collect();
         Ok(Self {
-            features: Features::open(&folder(job), key(job, network, &cuts)?, shapes)?,
+            features: Features::open(folder, key(job, network, &cuts)?, shapes)?,
             job,
             cuts,
             wanted,
@@ -75,9 +76,15 @@ impl<'a> FeatureCache<'a> {
                 extractor.add_view(&mut self.features, wanted, photos, random, callback)?;
             cost.photos += of_view.photos;
             cost.waited += of_view.waited;
+            cost.worked += of_view.worked;
             self.extractor = Some(extractor);
         }
         Ok(cost)
+    }
+
+    /// Removes the features, which the model does not need.
+    pub(crate) fn remove(self) {
+        self.features.remove();
     }
 
     /// Frees what only the computation of further views needs.
@@ -98,14 +105,4 @@ impl<'a> FeatureCache<'a> {
             seed: config.seed,
         })
     }
-}
-
-/// Where a run keeps features.
-fn folder(job: &Job<'_>) -> PathBuf {
-    job.run.file("features")
-}
-
-/// Removes the features of a run, which its model does not need.
-pub(crate) fn remove(job: &Job<'_>) {
-    Features::remove(&folder(job));
 }

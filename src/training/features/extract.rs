@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::cut::Cut;
 use super::store::Features;
-use crate::data::Loader;
 use crate::data::loader::Transform;
+use crate::data::{Loader, Worked};
 use crate::error::{Error, Result};
 use crate::graph::InferenceGraph;
 use crate::image::augment::Augmentations;
@@ -28,8 +28,9 @@ pub(crate) struct Extractor<'a> {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ViewCost {
     pub photos: usize,
-    /// Time spent waiting for photos.
+    /// Time spent waiting for photos, and the work of the threads that load them.
     pub waited: Duration,
+    pub worked: Worked,
 }
 
 impl<'a> Extractor<'a> {
@@ -111,6 +112,7 @@ impl<'a> Extractor<'a> {
         Ok(ViewCost {
             photos: count,
             waited: loader.waited(),
+            worked: loader.worked(),
         })
     }
 }

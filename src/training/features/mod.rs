@@ -6,5 +6,5 @@ mod extract;
 mod source;
 mod store;
 
-pub(super) use cache::{FeatureCache, remove};
+pub(super) use cache::FeatureCache;
 pub(super) use source::FeatureSource;

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::cut::Cut;
 use super::store::Features;
-use crate::data::Photo;
+use crate::data::{Photo, Worked};
 use crate::error::Result;
 use crate::training::network::{Activations, Network};
 use crate::training::source::{BatchSource, Batches, DeviceBatch};
@@ -117,5 +117,9 @@ impl Iterator for FeatureBatches<'_> {
 impl Batches for FeatureBatches<'_> {
     fn waited(&self) -> Duration {
         self.waited
+    }
+
+    fn worked(&self) -> Worked {
+        Worked::default()
     }
 }

@@ -153,8 +153,8 @@ impl Features {
     }
 
     /// Removes the files.
-    pub(crate) fn remove(folder: &Path) {
-        std::fs::remove_dir_all(folder).ok();
+    pub(crate) fn remove(self) {
+        std::fs::remove_dir_all(self.folder).ok();
     }
 }
 

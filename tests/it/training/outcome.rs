@@ -25,6 +25,7 @@ fn a_run_folder_holds_what_is_promised() {
         "last.ckpt",
         "metrics.json",
         "model.safetensors",
+        "profile.json",
         "report.html",
         "split.json",
         "train.log",
@@ -91,6 +92,7 @@ fn the_end_of_a_run_is_told_as_text_and_as_json() {
     for part in [
         "Training complete in 0m ",
         "Best val Acc: 0.",
+        " the bottleneck, which ",
         "precision",
         "report.html",
     ] {
@@ -110,7 +112,42 @@ fn the_end_of_a_run_is_told_as_text_and_as_json() {
     };
     assert_eq!(summary["best_epoch"], 1);
     assert_eq!(summary["evaluation"]["n"], 6);
+    assert!(summary["profile"]["run"]["total"].as_f64().unwrap() > 0.0);
     assert!(Path::new(summary["model"].as_str().unwrap()).exists());
+}
+
+#[test]
+fn a_run_tells_where_its_time_went() {
+    let json = fs::read(trained().join("profile.json")).unwrap();
+    let profile: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(profile["measured_epochs"], 4);
+    assert_eq!(profile["per_epoch"].as_array().unwrap().len(), 4);
+    let seconds = |profile: &serde_json::Value, part: &str| profile[part].as_f64().unwrap();
+    for part in [
+        "forward",
+        "backward",
+        "optimizer",
+        "validation",
+        "checkpoints",
+    ] {
+        assert!(seconds(&profile["run"], part) > 0.0, "{part}");
+    }
+    for work in ["reading", "decoding", "augmenting"] {
+        assert!(seconds(&profile["run"]["workers"], work) > 0.0, "{work}");
+    }
+    for epoch in profile["per_epoch"].as_array().unwrap() {
+        let parts = [
+            "waiting",
+            "forward",
+            "backward",
+            "optimizer",
+            "validation",
+            "checkpoints",
+        ];
+        let sum: f64 = parts.iter().map(|part| seconds(epoch, part)).sum();
+        let total = seconds(epoch, "total");
+        assert!(sum > 0.5 * total && sum <= total * 1.0001, "{epoch}");
+    }
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! What a new run needs before its first step, made without writing into its folder.
+
+use std::path::Path;
+
+use super::config::Config;
+use super::initial::{InitialWeights, Origin};
+use super::network::Network;
+use super::precision::Precision;
+use crate::bundle::{Manifest, TrainingRecord};
+use crate::data::{self, Depth, Folder, ScanOptions, Source, Split};
+use crate::device::Device;
+use crate::error::{Error, Result, shown};
+use crate::graph::Graph;
+use crate::inference::{self, Cpu};
+use crate::progress::Progress;
+use crate::weights::StateDict;
+
+/// A scanned and split data set, and a network to train on it.
+pub(super) struct Prepared {
+    /// With what `--weights auto` came to.
+    pub config: Config,
+    pub manifest: Manifest,
+    pub folder: Folder,
+    pub split: Split,
+    /// Of the data set and the weights, for the user.
+    pub warnings: Vec<String>,
+    pub network: Network,
+    pub origin: Origin,
+}
+
+/// Checks the split manifest, and reads the initial weights; `None` if they have to be downloaded.
+///
+/// # Errors
+/// [`Error::Data`] for a split or weights that can't be used, and those of
+/// [`InitialWeights::read`].
+pub(super) fn checked(
+    config: &Config,
+    split: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<Option<InitialWeights>> {
+    if let Some(path) = split {
+        data::SplitManifest::read(path)?;
+    }
+    InitialWeights::read(config, progress)
+}
+
+impl Prepared {
+    /// Scans and splits the data set, and makes the network; weights that [`checked`] did not give are
+    /// downloaded last.
+    ///
+    /// # Errors
+    /// As [`TrainingSession::start`](super::TrainingSession::start).
+    pub(super) fn new(
+        mut config: Config,
+        data: &Source,
+        split: Option<&Path>,
+        initial: Option<InitialWeights>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let device = set_up(&config)?;
+        let options = ScanOptions::cached(config.max_bad, Depth::Pixels);
+        let folder = Folder::scan(data, &options, progress)?;
+        let split = match split {
+            Some(path) => Split::load(path, &folder)?,
+            None => Split::make(&folder, &config.split_options())?,
+        };
+        let initial = match initial {
+            Some(initial) => initial,
+            None => InitialWeights::download(&config, progress)?,
+        };
+        initial.record(&mut config);
+        let warnings = warnings(&initial, &folder, &split);
+        let graph = config
+            .arch
+            .graph(&config.model_options(folder.labels.len()))?;
+        let (weights, origin) = initial.parameters(&config, &graph)?;
+        let network = network(graph, &weights, device, config.precision)?;
+        drop(weights);
+        Ok(Self {
+            manifest: manifest(&config, &folder, &split)?,
+            config,
+            folder,
+            split,
+            warnings,
+            network,
+            origin,
+        })
+    }
+}
+
+/// Sets the number of threads, and gives the device.
+pub(super) fn set_up(config: &Config) -> Result<Device> {
+    inference::set_threads(config.threads);
+    inference::resolve_device(config.device)
+}
+
+pub(super) fn network(
+    graph: Graph,
+    weights: &StateDict,
+    device: Device,
+    precision: Precision,
+) -> Result<Network> {
+    Ok(Network::new(graph, weights, device)?.with_precision(precision))
+}
+
+fn manifest(config: &Config, folder: &Folder, split: &Split) -> Result<Manifest> {
+    let head = config.model_options(folder.labels.len()).head;
+    let preprocessing = (config.arch.preprocessing)(config.image_size as u32);
+    Ok(Manifest {
+        recipe: Some(TrainingRecord::of(config)?),
+        split_sha256: Some(split.manifest.sha256()?),
+        ..Manifest::new(config.arch.name, head, folder.labels.clone(), preprocessing)
+    })
+}
+
+/// A warning where the chosen precision is slower than float32.
+pub(super) fn slow_precision(config: &Config, device: Device) -> Option<String> {
+    let is_bfloat16 = config.precision == Precision::Bfloat16;
+    (is_bfloat16 && device == Device::Cpu && !Cpu::detect().bfloat16)
+        .then(|| "this processor has no bfloat16 arithmetic, --precision float32 is faster".into())
+}
+
+/// Refuses an output folder inside the data set, which is never written to.
+pub(super) fn refuse_inside(out: &Path, data: &Source) -> Result<()> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let out_is_inside = |folder: &&Path| absolute(out).starts_with(absolute(folder));
+    let is_walked = !matches!(data, Source::Listed { .. });
+    if is_walked && data.folders().iter().any(out_is_inside) {
+        let message = format!(
+            "--out {} is inside the data set, which is never written to; choose another folder",
+            shown(out)
+        );
+        return Err(Error::Usage(message).into());
+    }
+    Ok(())
+}
+
+/// What the user should know of a new run.
+fn warnings(initial: &InitialWeights, folder: &Folder, split: &Split) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let InitialWeights::Random { warning } = initial {
+        warnings.extend(warning.clone());
+    }
+    warnings.extend(split.warnings(folder));
+    warnings.extend(folder.lookalikes());
+    if let Some(first) = folder.unreadable.first() {
+        warnings.push(format!(
+            "skipped {} unreadable photos, e.g. {} ({})",
+            folder.unreadable.len(),
+            folder.shown(&first.path),
+            first.reason
+        ));
+    }
+    let check = folder.source.check();
+    if let Some(first) = folder.damaged.first() {
+        warnings.push(format!(
+            "damaged photos, used as far as they can be decoded: {}, e.g. {} ({}); `{check}` lists them",
+            folder.damaged.len(),
+            folder.shown(&first.path),
+            first.reason
+        ));
+    }
+    if let Some(first) = folder.loose.first() {
+        warnings.push(format!(
+            "photos outside the class folders, not used: {}, e.g. {}; `{check}` lists them",
+            folder.loose.len(),
+            folder.shown(first)
+        ));
+    }
+    warnings
+}
