@@ -48,6 +48,22 @@ pub(crate) fn seed(text: &str) -> Result<u64, String> {
     whole(0..=u64::MAX)(text)
 }
 
+/// A length of time in seconds: a number of them, or with the unit `s`, `m` or `h`.
+///
+/// # Errors
+/// As [`count`].
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3600.0),
+        _ => (text, 1.0),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * unit);
+    let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+    seconds.ok_or_else(|| "expected a length of time, e.g. 90s, 5m or 2h".into())
+}
+
 /// A number, with a point or an exponent or without.
 ///
 /// # Errors
@@ -94,6 +110,11 @@ mod tests {
         assert_eq!(number("1e-4"), Ok(1e-4));
         assert_eq!(number("-1"), Ok(-1.0));
         assert_eq!(fraction("0.15"), Ok(0.15));
+        let times = ["90s", "90", "1.5m", "2h"].map(seconds);
+        assert_eq!(times, [Ok(90.0), Ok(90.0), Ok(90.0), Ok(7200.0)]);
+        for bad in ["", "m", "0s", "-1m", "5d", "infs"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
         for bad in ["-0.1", "15", "15%", "nan"] {
             assert_eq!(fraction(bad), Err("expected a number from 0 to 1".into()));
         }

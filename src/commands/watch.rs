@@ -81,7 +81,7 @@ impl Callback for Watch {
             Event::Validating { images } => self.begin(format!("{} val", self.name), *images, 0),
             Event::Validated { images } => self.bar.inc(*images as u64),
             Event::Epoch { .. } => self.bar.finish_and_clear(),
-            Event::Phase { .. } => {}
+            Event::Phase { .. } | Event::FeaturesCut { .. } | Event::Planned { .. } => {}
         }
         Ok(())
     }

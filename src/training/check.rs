@@ -78,8 +78,13 @@ impl Config {
         ]
     }
 
-    fn input_checks(&self) -> [Check; 9] {
+    fn input_checks(&self) -> [Check; 10] {
         [
+            (
+                self.time_budget.is_none_or(|s| s.is_finite() && s > 0.0),
+                "time-budget",
+                "more than 0 seconds",
+            ),
             (
                 (32..=1024).contains(&self.image_size),
                 "image-size",

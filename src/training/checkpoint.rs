@@ -32,6 +32,9 @@ pub struct State {
     #[serde(rename = "stale")]
     pub epochs_without_improvement: usize,
     pub history: Vec<Epoch>,
+    /// Epochs that a time budget allows the current phase, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_epochs: Option<usize>,
     /// Where the time of the last epochs went; of none in checkpoints of older versions. Like the
     /// times in the history, that of an epoch that was resumed begins there.
     #[serde(default)]
@@ -190,6 +193,7 @@ impl State {
 
     pub fn end_phase(&mut self) {
         self.phase += 1;
+        self.planned_epochs = None;
         self.phase_epoch = 0;
         self.steps = 0;
         self.epochs_without_improvement = 0;

@@ -57,6 +57,9 @@ pub struct Config {
     pub val: f64,
     pub test: f64,
     pub max_bad: f64,
+    /// Seconds that the run may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_budget: Option<f64>,
     pub checkpoint_minutes: f64,
 }
 

@@ -165,6 +165,8 @@ impl DryRun {
             undecodable: Arc::clone(undecodable),
             train: &self.split.train[..of_train],
             val: &self.split.val[..of_val],
+            tested: self.split.test.len(),
+            budget: None,
             limits: Limits::default(),
             stop,
         };

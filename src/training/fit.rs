@@ -59,7 +59,9 @@ pub(super) fn fit(
             has_checkpoint = true;
         }
         callback.on_event(&Event::Phase { phase })?;
-        while state.phase_epoch < phase.epochs && !state.is_out_of_patience(config.early_stop) {
+        while state.phase_epoch < trainer.epochs(&mut state, callback)?
+            && !state.is_out_of_patience(config.early_stop)
+        {
             let (row, profile) = trainer.epoch(&mut state, &mut validator, callback)?;
             state.profiles.push(profile);
             let mut watch = Stopwatch::start();

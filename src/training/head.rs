@@ -49,6 +49,16 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
         Ok(())
     }
 
+    fn epochs(&mut self, state: &mut State, _callback: &mut dyn Callback) -> Result<usize> {
+        let last = state.history.last().map_or(0.0, |epoch| epoch.seconds);
+        let budget = self.job.budget;
+        let ends = budget.is_some_and(|budget| !budget.allows_view(last));
+        Ok(match ends && state.phase_epoch > 0 {
+            true => state.phase_epoch,
+            false => self.phase.epochs,
+        })
+    }
+
     fn epoch(
         &mut self,
         state: &mut State,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::budget::Budget;
 use super::run::Run;
 use crate::data::{Photo, Undecodable};
 use crate::error::Error;
@@ -18,6 +19,9 @@ pub(super) struct Job<'a> {
     pub train: &'a [usize],
     /// Indices of the validation photos, which choose the best epoch.
     pub val: &'a [usize],
+    /// Number of photos that the best model is measured on in the end.
+    pub tested: usize,
+    pub budget: Option<Budget>,
     pub limits: Limits,
     /// Set by Ctrl-C: the batch is finished, the run saved.
     pub stop: &'a AtomicBool,

@@ -1,5 +1,6 @@
 //! Fine-tuning: a graph with autograd, recipes, the loop, and runs that survive a crash.
 
+mod budget;
 pub mod callback;
 mod check;
 mod checkpoint;

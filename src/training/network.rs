@@ -136,6 +136,19 @@ impl Network {
         tch::no_grad(|| torch(tensor.shallow_clone().f_copy_(values).map(drop)))
     }
 
+    /// Replaces every parameter and buffer.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the state dict lacks one.
+    pub(super) fn load(&self, weights: &StateDict) -> Result<()> {
+        for (_, name, _, tensor) in self.named() {
+            let shape: Vec<usize> = tensor.size().iter().map(|&side| side as usize).collect();
+            let stored = tensors::to_device(weights.tensor(&name, &shape)?, tensor.device())?;
+            tch::no_grad(|| torch(tensor.shallow_clone().f_copy_(&stored).map(drop)))?;
+        }
+        Ok(())
+    }
+
     /// Copies every parameter and buffer to host memory.
     pub fn state_dict(&self) -> Result<StateDict> {
         self.named()

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
+use super::budget::Budget;
 use super::callback::Callback;
 use super::checkpoint::{Checkpoint, Header, State};
 use super::config::Config;
@@ -28,6 +30,7 @@ pub struct TrainingSession {
     pub warnings: Vec<String>,
     network: Network,
     resumed: Option<Resumed>,
+    started: Instant,
 }
 
 /// A run whose last phase is complete.
@@ -54,6 +57,7 @@ impl TrainingSession {
         split: Option<&Path>,
         progress: &dyn Progress,
     ) -> Result<(Self, Origin)> {
+        let started = Instant::now();
         let initial = checked(&config, split, progress)?;
         refuse_inside(out, data)?;
         let lock = Run::create(out)?;
@@ -79,6 +83,7 @@ impl TrainingSession {
             warnings: warnings.into_iter().chain(slow).collect(),
             network,
             resumed: None,
+            started,
         };
         Ok((session, origin))
     }
@@ -95,6 +100,7 @@ impl TrainingSession {
         epochs: Option<usize>,
         progress: &dyn Progress,
     ) -> Result<Self> {
+        let started = Instant::now();
         let (mut run, checkpoint) = Run::resume(folder, data)?;
         if let Some(epochs) = epochs {
             run.train_until(epochs, &checkpoint.header.state)?;
@@ -130,6 +136,7 @@ impl TrainingSession {
             split,
             network,
             resumed: Some(Resumed { state, optimizer }),
+            started,
         })
     }
 
@@ -156,6 +163,18 @@ impl TrainingSession {
             undecodable: Arc::clone(undecodable),
             train: &self.split.train,
             val: &self.split.val,
+            tested: match self.split.test.len() {
+                0 => self.split.val.len(),
+                photos => photos,
+            },
+            budget: self.run.config().time_budget.map(|seconds| {
+                let before = self
+                    .resumed
+                    .iter()
+                    .flat_map(|resumed| &resumed.state.profiles);
+                let before = before.map(|profile| profile.total).sum();
+                Budget::new(seconds, self.started, before)
+            }),
             limits: Limits::default(),
             stop,
         };

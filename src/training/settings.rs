@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::image::policy::Policy;
 use crate::machine;
 use crate::models;
-use crate::values::{count, number, seed};
+use crate::values::{count, number, seconds, seed};
 
 /// The options of `flowers train` that a `--config` file may hold too, under the same names.
 /// What is left out comes from the recipe.
@@ -113,6 +113,10 @@ pub struct Settings {
     /// tolerated in any case, except at 0 [default: 0.01]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub max_bad: Option<f64>,
+    /// Time for the whole run, e.g. 90s, 5m or 2h: as many epochs as fit, and with the recipe fast as
+    /// many features [default: none]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub time_budget: Option<f64>,
     /// Minutes between checkpoints within an epoch; 0 to save only at its end [default: 10]
     #[arg(long, value_name = "MINUTES", value_parser = number)]
     pub checkpoint_minutes: Option<f64>,
@@ -164,6 +168,7 @@ impl Settings {
             val,
             test,
             max_bad,
+            time_budget,
             checkpoint_minutes
         )
     }
@@ -214,6 +219,7 @@ impl Settings {
             val: self.val.unwrap_or(0.15),
             test: self.test.unwrap_or(0.15),
             max_bad: self.max_bad.unwrap_or(0.01),
+            time_budget: self.time_budget,
             checkpoint_minutes: self.checkpoint_minutes.unwrap_or(10.0),
         };
         config.check()?;

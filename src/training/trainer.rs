@@ -23,6 +23,9 @@ use crate::error::{Error, NonFinite, Result, shown};
 use crate::metrics::{Epoch, Evaluation};
 use crate::weights::StateDict;
 
+/// The time to validate an image as a fraction of that to train on it.
+const VALIDATION_COST: f64 = 1.0 / 3.0;
+
 /// A phase with all that trains it.
 pub(super) struct Trainer<'a> {
     job: &'a Job<'a>,
@@ -45,6 +48,9 @@ struct TrainingHalf {
 pub(super) trait PhaseTrainer {
     /// Restores the state of the optimizer after so many steps.
     fn restore(&mut self, optimizer: &StateDict, steps: u64) -> Result<()>;
+
+    /// Epochs of the phase, as far as the time budget allows.
+    fn epochs(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<usize>;
 
     /// Trains for an epoch, or for the rest of one, and validates. Gives its row of the history, and
     /// where its time went.
@@ -83,6 +89,30 @@ impl<'a> Trainer<'a> {
 impl PhaseTrainer for Trainer<'_> {
     fn restore(&mut self, optimizer: &StateDict, steps: u64) -> Result<()> {
         self.optimizer.restore(optimizer, steps)
+    }
+
+    fn epochs(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<usize> {
+        let Some(budget) = self.job.budget else {
+            return Ok(self.phase.epochs);
+        };
+        if let Some(planned) = state.planned_epochs {
+            return Ok(planned);
+        }
+        let per_image = self.seconds_per_image()?;
+        let of_validation = VALIDATION_COST * per_image;
+        let (train, val) = (self.job.train.len() as f64, self.job.val.len() as f64);
+        let per_epoch = train * per_image + val * of_validation;
+        let reserved = self.job.tested as f64 * of_validation;
+        let phases = self.config.phases().len() - state.phase;
+        let allowed = budget.epochs(per_epoch, phases, reserved);
+        let fewest = usize::from(state.history.is_empty());
+        let epochs = allowed.clamp(fewest, self.phase.epochs);
+        if epochs < self.phase.epochs {
+            let phase = self.phase;
+            callback.on_event(&Event::Planned { phase, epochs })?;
+        }
+        state.planned_epochs = Some(epochs);
+        Ok(epochs)
     }
 
     fn epoch(
@@ -207,6 +237,39 @@ impl Trainer<'_> {
         })
     }
 
+    /// Measured in steps with a learning rate of 0, which are undone.
+    fn seconds_per_image(&self) -> Result<f64> {
+        const STEPS: usize = 4;
+        let (config, network) = (self.config, self.network);
+        let before = network.state_dict()?;
+        let mut optimizer = Optimizer::new(config.optimizer, network.trainable(), 0.0)?;
+        let step = Step {
+            network,
+            class_weights: class_weights(self.job, network)?,
+            label_smoothing: config.label_smoothing,
+        };
+        let photos = self.job.train.iter().copied();
+        let order = photos.take(STEPS * config.batch_size).collect();
+        let (mut ignored, mut images) = (Profile::default(), 0);
+        let mut started = Instant::now();
+        for (index, batch) in self.source.batches(network, order, 0)?.enumerate() {
+            let batch = batch?;
+            let count = batch.labels.len();
+            if count < 2 {
+                continue;
+            }
+            step.take(batch, 0, 0.0, &mut optimizer, &mut ignored)?;
+            if index == 0 && self.job.train.len() > config.batch_size {
+                // Memory is allocated in the first.
+                started = Instant::now();
+                continue;
+            }
+            images += count;
+        }
+        network.load(&before)?;
+        Ok(started.elapsed().as_secs_f64() / images.max(1) as f64)
+    }
+
     fn save_if_stopped(&self, state: &State) -> Result<()> {
         if !self.job.is_stopped() {
             return Ok(());
@@ -219,7 +282,7 @@ impl Trainer<'_> {
         Schedule {
             scheduler: self.config.scheduler,
             peak: self.phase.learning_rate,
-            epochs: self.phase.epochs,
+            epochs: state.planned_epochs.unwrap_or(self.phase.epochs),
             steps_per_epoch: images.div_ceil(self.config.batch_size),
             warmup: self.config.warmup,
             plateau: state.plateau,

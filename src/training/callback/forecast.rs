@@ -65,7 +65,11 @@ impl Forecast {
             Event::Batch { images, .. } => self.train.advance(*images, took),
             Event::Validating { .. } => {}
             Event::Validated { images } => self.val.advance(*images, took),
-            Event::Epoch { .. } | Event::Extracting { .. } | Event::Extracted { .. } => {}
+            Event::Epoch { .. }
+            | Event::Extracting { .. }
+            | Event::Extracted { .. }
+            | Event::FeaturesCut { .. }
+            | Event::Planned { .. } => {}
         }
         self.since = Some(now);
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use super::{Callback, Event};
 use crate::error::{Error, Result};
 use crate::metrics::history;
+use crate::values::plural;
 
 /// Writes a few lines an epoch.
 pub struct Log<W: Write> {
@@ -38,6 +39,14 @@ pub fn lines(event: &Event<'_>, epochs: usize) -> Vec<String> {
         Event::Extracting { view, views, .. } => {
             vec![format!("Features of view {} of {views}", view + 1)]
         }
+        Event::FeaturesCut { images, of } => vec![format!(
+            "warning: the time budget suffices for the features of {images} of {of} photos"
+        )],
+        Event::Planned { phase, epochs } => vec![format!(
+            "The time budget allows {} of {}",
+            plural(*epochs, "epoch"),
+            phase.name
+        )],
         Event::Epoch { history } => {
             let Some(row) = history.last() else {
                 return Vec::new();

@@ -29,6 +29,10 @@ pub enum Event<'a> {
     },
     /// The features of a batch were computed.
     Extracted { images: usize },
+    /// The time budget ended the computation of features after so many of the images.
+    FeaturesCut { images: usize, of: usize },
+    /// The time budget allows a phase so many epochs.
+    Planned { phase: &'a Phase, epochs: usize },
     /// The training half of an epoch begins, or goes on after `done` of its images.
     Training {
         /// Counted from 1, through all phases.

@@ -6,6 +6,7 @@ use super::cut::Cut;
 use super::extract::{Extractor, ViewCost, key};
 use super::source::FeatureSource;
 use super::store::Features;
+use crate::data::loader::epoch_order;
 use crate::error::Result;
 use crate::graph::NodeId;
 use crate::image::augment::Augmentations;
@@ -69,7 +70,7 @@ impl<'a> FeatureCache<'a> {
                 None => Extractor::new(self.job, network, &self.cuts)?,
             };
             let (photos, random) = match self.features.views() {
-                0 => ([self.job.train, self.job.val].concat(), None),
+                0 => (self.plain_order(), None),
                 _ => (self.job.train.to_vec(), Some(augmentations)),
             };
             let of_view =
@@ -80,6 +81,22 @@ impl<'a> FeatureCache<'a> {
             self.extractor = Some(extractor);
         }
         Ok(cost)
+    }
+
+    /// All photos; under a time budget in random order, so that any beginning holds every class, with
+    /// one to validate on first.
+    fn plain_order(&self) -> Vec<usize> {
+        let Job { train, val, .. } = *self.job;
+        let all = [val, train].concat();
+        if self.job.budget.is_none() {
+            return all;
+        }
+        let seed = self.job.run.config().seed;
+        let mut order = epoch_order(all.len(), seed, 0);
+        if let Some(first) = order.iter().position(|&at| at < val.len()) {
+            order.swap(0, first);
+        }
+        order.into_iter().map(|at| all[at]).collect()
     }
 
     /// Removes the features, which the model does not need.

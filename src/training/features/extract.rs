@@ -17,6 +17,8 @@ use crate::training::network::Network;
 
 /// Photos that are decoded and run together.
 const BATCH: usize = 32;
+/// The fewest photos that features are computed of, whatever the time budget.
+const FEWEST: usize = 64;
 
 /// The frozen layers of a network, compiled in the fastest precision of the machine.
 pub(crate) struct Extractor<'a> {
@@ -61,7 +63,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// Adds the next view of some photos to the features: the photos as evaluation sees them, or
-    /// transformed at random; `views` are wanted in all. Photos that can't be decoded are left out and counted.
+    /// transformed at random; `views` are wanted in all. A time budget may end it sooner. Photos that can't be decoded are left out and counted.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when the run is stopped, those of reading photos and of writing
@@ -74,7 +76,7 @@ impl<'a> Extractor<'a> {
         augmentations: Option<&Augmentations>,
         callback: &mut dyn Callback,
     ) -> Result<ViewCost> {
-        let config = self.job.run.config();
+        let (config, of) = (self.job.run.config(), photos.len());
         let view = features.views();
         callback.on_event(&Event::Extracting {
             view,
@@ -104,6 +106,10 @@ impl<'a> Extractor<'a> {
             count += images;
             loader.recycle(batch);
             callback.on_event(&Event::Extracted { images })?;
+            if count >= FEWEST && self.job.budget.is_some_and(|budget| budget.ends_features()) {
+                callback.on_event(&Event::FeaturesCut { images: count, of })?;
+                break;
+            }
             if self.job.is_stopped() {
                 return Err(self.job.interrupted());
             }
