@@ -13,12 +13,13 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::content::sha256;
+use super::decoded::{DecodedCache, Key};
 use super::photo::{Photo, Unreadable};
 use super::undecodable::Undecodable;
 use crate::error::{Error, Result, shown};
 use crate::image::augment::{self, Augmentations};
 use crate::image::decode::read_bytes;
-use crate::image::{DecodeError, Limits, Preprocessing};
+use crate::image::{DecodeError, Limits, Preprocessing, bounded};
 
 /// A batch as the network takes it, of fewer photos than asked for, be it none, where some turned
 /// out to be undecodable.
@@ -37,7 +38,7 @@ pub struct Batch {
 
 /// What becomes of a photo on its way into a batch. The result depends on the photo and these
 /// values, never on the order or the number of workers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Transform {
     pub limits: Limits,
     pub preprocessing: Preprocessing,
@@ -46,6 +47,8 @@ pub struct Transform {
     pub augmentations: Option<Augmentations>,
     pub seed: u64,
     pub epoch: u64,
+    /// Keeps what is decoded; see [`Transform::key`].
+    pub cache: Option<Arc<DecodedCache>>,
 }
 
 impl Transform {
@@ -57,6 +60,7 @@ impl Transform {
             augmentations: None,
             seed: 0,
             epoch: 0,
+            cache: None,
         }
     }
 
@@ -65,8 +69,69 @@ impl Transform {
     ///
     /// # Errors
     /// [`Error::Data`] naming the file when it is gone, unreadable, or has other bytes than when
-    /// the folder was scanned.
+    /// the folder was scanned. A photo that a cache holds is not looked at.
     fn picture(&self, photo: &Photo) -> Result<Picture> {
+        let Some(cache) = &self.cache else {
+            let bytes = self.read(photo)?;
+            return Ok(match &self.augmentations {
+                None => self.reduced(&bytes),
+                Some(augmentations) => {
+                    let (limits, preprocessing) = (&self.limits, &self.preprocessing);
+                    augmentations.read(&bytes, limits, preprocessing, &mut self.rng(photo))
+                }
+            });
+        };
+        let key = self.key(photo);
+        let picture = match cache.get(&key) {
+            Some(picture) => picture,
+            None => match self.reduced(&self.read(photo)?) {
+                Ok(picture) => {
+                    cache.put(&key, &picture);
+                    picture
+                }
+                Err(cause) => return Ok(Err(cause)),
+            },
+        };
+        Ok(Ok(match &self.augmentations {
+            None => picture,
+            Some(augmentations) => augmentations.apply(picture, &mut self.rng(photo)),
+        }))
+    }
+
+    /// What the photo is found by in a cache. It depends on the photo's bytes and on how it is reduced:
+    /// to what evaluation sees, or, for random crops, to their [`bound`](Augmentations::bound).
+    pub fn key(&self, photo: &Photo) -> Key {
+        let reduction = match self.bound() {
+            Some(side) => format!("shorter side {side}"),
+            None => format!("{:?}", self.preprocessing),
+        };
+        Key::new(&photo.hash, &reduction)
+    }
+
+    /// The picture that does for any draw.
+    fn reduced(&self, bytes: &[u8]) -> Picture {
+        match self.bound() {
+            Some(side) => bounded(bytes, &self.limits, side),
+            None => {
+                let decoded = self.preprocessing.read(bytes, &self.limits);
+                decoded.map(|decoded| decoded.picture)
+            }
+        }
+    }
+
+    fn bound(&self) -> Option<u32> {
+        self.augmentations.as_ref().and_then(Augmentations::bound)
+    }
+
+    fn rng(&self, photo: &Photo) -> ChaCha8Rng {
+        augment::rng(self.seed, self.epoch, &photo.hash)
+    }
+
+    /// The bytes of a photo's file.
+    ///
+    /// # Errors
+    /// Those of [`Transform::picture`].
+    fn read(&self, photo: &Photo) -> Result<Vec<u8>> {
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(&photo.path)));
         let bytes = read_bytes(&photo.path, &self.limits).map_err(|cause| {
             refuse(format!(
@@ -77,16 +142,7 @@ impl Transform {
             let why = "the photo has changed since the folder was scanned; restore it, or start a new run";
             return Err(refuse(why.into()).into());
         }
-        Ok(match &self.augmentations {
-            None => {
-                let decoded = self.preprocessing.read(&bytes, &self.limits);
-                decoded.map(|decoded| decoded.picture)
-            }
-            Some(augmentations) => {
-                let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
-                augmentations.read(&bytes, &self.limits, &self.preprocessing, &mut rng)
-            }
-        })
+        Ok(bytes)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::run::Run;
-use crate::data::{Photo, Undecodable};
+use crate::data::{DecodedCache, Photo, Undecodable};
 use crate::error::Error;
 use crate::image::Limits;
 
@@ -19,6 +19,8 @@ pub(super) struct Job<'a> {
     /// Indices of the validation photos, which choose the best epoch.
     pub val: &'a [usize],
     pub limits: Limits,
+    /// Decoded photos.
+    pub cache: Option<Arc<DecodedCache>>,
     /// Set by Ctrl-C: the batch is finished, the run saved.
     pub stop: &'a AtomicBool,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::network::{Activations, Network};
 use crate::data::loader::{Loader, Transform};
-use crate::data::{Photo, Undecodable};
+use crate::data::{DecodedCache, Photo, Undecodable};
 use crate::error::Result;
 use crate::image::augment::Augmentations;
 use crate::image::{Limits, Preprocessing};
@@ -52,6 +52,7 @@ pub(super) struct PhotoSource {
     pub batch_size: usize,
     pub workers: usize,
     pub seed: u64,
+    pub cache: Option<Arc<DecodedCache>>,
 }
 
 impl BatchSource for PhotoSource {
@@ -67,6 +68,7 @@ impl BatchSource for PhotoSource {
             augmentations: Some(self.augmentations.clone()),
             seed: self.seed,
             epoch,
+            cache: self.cache.clone(),
         };
         let photos = Arc::clone(&self.photos);
         let loader = Loader::new(photos, order, self.batch_size, transform, self.workers)?;

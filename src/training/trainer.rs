@@ -222,6 +222,7 @@ fn source(job: &Job<'_>, phase: &Phase) -> Box<dyn BatchSource> {
             batch_size: config.batch_size,
             workers: config.workers,
             seed: config.seed,
+            cache: job.cache.clone(),
         }),
     }
 }
