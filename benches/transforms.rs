@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -19,10 +20,14 @@ use image::RgbImage;
 /// Side of the network's input in pixels.
 const SIZE: u32 = 224;
 
-/// Random transforms differ in what they cost: so many of them count as one sample.
-const DRAWS: u64 = 16;
+/// The next random draw; what it costs differs, and the median counts.
+static DRAW: AtomicU64 = AtomicU64::new(0);
 
 static PREPROCESSING: LazyLock<Preprocessing> = LazyLock::new(|| Preprocessing::imagenet(SIZE));
+
+fn next_draw() -> u64 {
+    DRAW.fetch_add(1, Ordering::Relaxed)
+}
 
 fn main() {
     divan::main();
@@ -63,7 +68,7 @@ fn read(path: &Path) -> (Vec<u8>, [u8; 32]) {
 }
 
 /// From the file to the normalised values of the evaluation transform.
-#[divan::bench(args = photos())]
+#[divan::bench(args = photos(), sample_size = 1)]
 fn whole_evaluation(bencher: Bencher<'_, '_>, name: &str) {
     let path = folder().join(name);
     bencher.counter(ItemsCount::new(1u64)).bench(|| {
@@ -74,27 +79,25 @@ fn whole_evaluation(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 /// From the file to the normalised values of the classic training transform.
-#[divan::bench(args = photos())]
+#[divan::bench(args = photos(), sample_size = 1)]
 fn whole_classic(bencher: Bencher<'_, '_>, name: &str) {
     let path = folder().join(name);
     let classic = Augmentations::classic(SIZE);
-    bencher.counter(ItemsCount::new(DRAWS)).bench(|| {
-        for epoch in 0..DRAWS {
-            let (bytes, hash) = read(&path);
-            let mut rng = rng(0, epoch, &hash);
-            let picture = classic.read(&bytes, &Limits::default(), &PREPROCESSING, &mut rng);
-            divan::black_box(picture.map(|picture| PREPROCESSING.planes(picture.as_raw()))).ok();
-        }
+    bencher.counter(ItemsCount::new(1u64)).bench(|| {
+        let (bytes, hash) = read(&path);
+        let mut rng = rng(0, next_draw(), &hash);
+        let picture = classic.read(&bytes, &Limits::default(), &PREPROCESSING, &mut rng);
+        picture.map(|picture| PREPROCESSING.planes(picture.as_raw()))
     });
 }
 
-#[divan::bench(args = photos())]
+#[divan::bench(args = photos(), sample_size = 1)]
 fn read_and_hash(bencher: Bencher<'_, '_>, name: &str) {
     let path = folder().join(name);
     bencher.counter(ItemsCount::new(1u64)).bench(|| read(&path));
 }
 
-#[divan::bench(args = photos())]
+#[divan::bench(args = photos(), sample_size = 1)]
 fn decode_whole(bencher: Bencher<'_, '_>, name: &str) {
     let bytes = bytes(name);
     let decoded = bencher.counter(ItemsCount::new(1u64));
@@ -102,27 +105,27 @@ fn decode_whole(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 /// As `decode_whole`, but only as large as the evaluation transform needs it, and that transform.
-#[divan::bench(args = photos())]
+#[divan::bench(args = photos(), sample_size = 1)]
 fn decode_and_fit(bencher: Bencher<'_, '_>, name: &str) {
     let bytes = bytes(name);
     let decoded = bencher.counter(ItemsCount::new(1u64));
     decoded.bench(|| PREPROCESSING.read(&bytes, &Limits::default()));
 }
 
-#[divan::bench(args = photos())]
+#[divan::bench(args = photos(), sample_size = 1)]
 fn resize_and_centre_crop(bencher: Bencher<'_, '_>, name: &str) {
     let picture = picture(name);
     let fitted = bencher.counter(ItemsCount::new(1u64));
     fitted.bench(|| PREPROCESSING.fit(&picture));
 }
 
-#[divan::bench(args = photos())]
+#[divan::bench(args = photos(), sample_size = 1)]
 fn random_resized_crop(bencher: Bencher<'_, '_>, name: &str) {
     geometry(bencher, name, 1);
 }
 
 /// The same with flips and a rotation, composed.
-#[divan::bench(args = photos())]
+#[divan::bench(args = photos(), sample_size = 1)]
 fn random_resized_crop_flips_rotation(bencher: Bencher<'_, '_>, name: &str) {
     geometry(bencher, name, 4);
 }
@@ -131,35 +134,25 @@ fn geometry(bencher: Bencher<'_, '_>, name: &str, steps: usize) {
     let picture = picture(name);
     let mut augmentations = Augmentations::classic(SIZE);
     augmentations.steps.truncate(steps);
-    bencher
-        .counter(ItemsCount::new(DRAWS))
-        .with_inputs(|| vec![picture.clone(); DRAWS as usize])
-        .bench_values(|pictures| {
-            for (epoch, picture) in pictures.into_iter().enumerate() {
-                let mut rng = rng(0, epoch as u64, &[0; 32]);
-                divan::black_box(augmentations.apply(picture, &mut rng));
-            }
-        });
+    augment(bencher, &picture, &augmentations);
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1)]
 fn color_jitter(bencher: Bencher<'_, '_>) {
     let mut steps = Augmentations::classic(SIZE).steps;
     steps.retain(|step| matches!(step, Augmentation::ColorJitter { .. }));
     let jitter = Augmentations { size: SIZE, steps };
-    let picture = square();
-    bencher
-        .counter(ItemsCount::new(DRAWS))
-        .with_inputs(|| vec![picture.clone(); DRAWS as usize])
-        .bench_values(|pictures| {
-            for (epoch, picture) in pictures.into_iter().enumerate() {
-                let mut rng = rng(0, epoch as u64, &[0; 32]);
-                divan::black_box(jitter.apply(picture, &mut rng));
-            }
-        });
+    augment(bencher, &square(), &jitter);
 }
 
-#[divan::bench(args = ["brightness", "contrast", "saturation", "hue"])]
+fn augment(bencher: Bencher<'_, '_>, picture: &RgbImage, augmentations: &Augmentations) {
+    bencher
+        .counter(ItemsCount::new(1u64))
+        .with_inputs(|| picture.clone())
+        .bench_values(|picture| augmentations.apply(picture, &mut rng(0, next_draw(), &[0; 32])));
+}
+
+#[divan::bench(args = ["brightness", "contrast", "saturation", "hue"], sample_size = 1)]
 fn adjust(bencher: Bencher<'_, '_>, name: &str) {
     let adjustment = match name {
         "brightness" => Adjustment::Brightness(1.1),
@@ -170,12 +163,12 @@ fn adjust(bencher: Bencher<'_, '_>, name: &str) {
     each(bencher, &Transform::ColorJitter(vec![adjustment]));
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1)]
 fn horizontal_flip(bencher: Bencher<'_, '_>) {
     each(bencher, &Transform::HorizontalFlip);
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1)]
 fn rotation(bencher: Bencher<'_, '_>) {
     each(bencher, &Transform::Rotation { degrees: 17.0 });
 }
@@ -188,7 +181,7 @@ fn each(bencher: Bencher<'_, '_>, transform: &Transform) {
         .bench_values(|picture| transform.apply(picture));
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1)]
 fn normalise(bencher: Bencher<'_, '_>) {
     let picture = square();
     let planes = bencher.counter(ItemsCount::new(1u64));

@@ -7,8 +7,8 @@ BENCH is the executable of `cargo bench --bench transforms --no-run`. Timed is a
 normalised float32 values: the evaluation transform (Resize(256), CenterCrop(224), ToTensor, Normalize)
 and the classic training transform (RandomResizedCrop(224), both flips, RandomRotation(30),
 ColorJitter(0.2, 0.2, 0.2, 0.1), ToTensor, Normalize), written as in PyTorch's tutorial, and then each
-step apart. PYTHON has torchvision on Pillow-SIMD. Processes alternate; of each figure the fastest of all
-rounds counts, a sample of the training transform being 16 draws. Pictures are noise smoothed to the look
+step apart. PYTHON has torchvision on Pillow-SIMD. Processes alternate; of each figure the median counts,
+and that of the fastest round. Pictures are noise smoothed to the look
 of photos, quality 90, 4:2:0. Needs torchvision and Pillow.
 """
 
@@ -17,13 +17,13 @@ import json
 import os
 import random
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 SIZES = {"320x240": (320, 240), "1MP": (1200, 900), "12MP": (4000, 3000)}
-DRAWS = 16
 UNITS = {"": 1, "K": 1e3, "M": 1e6}
 
 
@@ -64,39 +64,35 @@ def torchvision(folder):
         with open(path, "rb") as file:
             return Image.open(file).convert("RGB")
 
-    def fastest(work, draws=1):
-        start, best, rounds = time.perf_counter(), float("inf"), 0
-        while rounds < 2 or time.perf_counter() - start < 1.0:
+    def median(work):
+        start, seconds = time.perf_counter(), []
+        while len(seconds) < 10 or time.perf_counter() - start < 1.0:
             begun = time.perf_counter()
-            for seed in range(draws):
-                if draws > 1:
-                    torch.manual_seed(seed)
-                work()
-            best = min(best, (time.perf_counter() - begun) / draws)
-            rounds += 1
-        return 1 / best
+            work()
+            seconds.append(time.perf_counter() - begun)
+        return 1 / statistics.median(seconds)
 
     rates = {}
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         picture = opened(path)
-        rates[f"whole_evaluation {name}"] = fastest(lambda: evaluation(opened(path)))
-        rates[f"whole_classic {name}"] = fastest(lambda: classic(opened(path)), DRAWS)
-        rates[f"decode_whole {name}"] = fastest(lambda: opened(path))
-        rates[f"resize_and_centre_crop {name}"] = fastest(lambda: T.Compose(fit)(picture))
-        rates[f"random_resized_crop {name}"] = fastest(lambda: crop(picture), DRAWS)
+        rates[f"whole_evaluation {name}"] = median(lambda: evaluation(opened(path)))
+        rates[f"whole_classic {name}"] = median(lambda: classic(opened(path)))
+        rates[f"decode_whole {name}"] = median(lambda: opened(path))
+        rates[f"resize_and_centre_crop {name}"] = median(lambda: T.Compose(fit)(picture))
+        rates[f"random_resized_crop {name}"] = median(lambda: crop(picture))
         turned = T.Compose([crop, *flips, rotation])
-        rates[f"random_resized_crop_flips_rotation {name}"] = fastest(lambda: turned(picture), DRAWS)
+        rates[f"random_resized_crop_flips_rotation {name}"] = median(lambda: turned(picture))
     square = T.Compose(fit)(picture)
-    rates["color_jitter"] = fastest(lambda: jitter(square), DRAWS)
-    rates["horizontal_flip"] = fastest(lambda: flip(square))
-    rates["rotation"] = fastest(lambda: rotation(square))
-    rates["normalise"] = fastest(lambda: T.Compose(normalise)(square))
+    rates["color_jitter"] = median(lambda: jitter(square))
+    rates["horizontal_flip"] = median(lambda: flip(square))
+    rates["rotation"] = median(lambda: rotation(square))
+    rates["normalise"] = median(lambda: T.Compose(normalise)(square))
     return rates
 
 
 def flowers(bench, folder):
-    """Images/s of the fastest sample by case and photo, read from divan's tree."""
+    """Images/s of the median sample by case and photo, read from divan's tree."""
     command = [bench, "--bench", "--min-time", "1", "--max-time", "2", "--color", "never"]
     environment = {**os.environ, "PHOTOS": folder}
     text = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
@@ -106,8 +102,10 @@ def flowers(bench, folder):
             case, photo = named[1], None
         elif named := re.match(r"[│ ]  [├╰]─ (\S+)", line):
             photo = named[1]
-        if rate := re.match(r"[│├╰─ ]*([\d.]+) ([KM]?)item/s", line):
-            rates[f"{case} {photo}" if photo else case] = float(rate[1]) * UNITS[rate[2]]
+        # Fastest, slowest, median, mean.
+        if found := re.findall(r"([\d.]+) ([KM]?)item/s", line):
+            rate, unit = found[2]
+            rates[f"{case} {photo}" if photo else case] = float(rate) * UNITS[unit]
     return rates
 
 
