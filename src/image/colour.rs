@@ -11,7 +11,8 @@ const WHOLE: f32 = 12_582_912.0;
 /// Values 0 to 255 of one channel, whole numbers between the adjustments.
 type Lanes = [f32; LANES];
 
-/// One colour adjustment: torchvision's `adjust_*` on PIL images, within 1 of 255 for most values.
+/// One colour adjustment: torchvision's `adjust_*` on PIL images, values differ by less than
+/// 0.05 of 255 in the mean, and few by more than 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Adjustment {
     /// Factor; 1 changes nothing.
@@ -25,8 +26,7 @@ pub enum Adjustment {
 }
 
 /// Applies adjustments in their order: torchvision's `adjust_brightness`, `adjust_contrast`,
-/// `adjust_saturation` and `adjust_hue` on PIL images, values of which differ by 1 where single
-/// precision rounds another way.
+/// `adjust_saturation` and `adjust_hue` on PIL images.
 ///
 /// All are made in one pass. A contrast begins another, as it needs the mean grey of the picture that
 /// it meets.

@@ -20,7 +20,7 @@ pub enum Transform {
     VerticalFlip,
     /// Turns counter-clockwise around the centre: bilinear, black outside.
     ///
-    /// torchvision's `rotate` on PIL images with bilinear interpolation; values differ by at most 1
+    /// torchvision's `rotate` on PIL images with bilinear interpolation; values differ by at most 2
     /// of 255.
     Rotation {
         degrees: f32,

