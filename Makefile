@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build install uninstall test test-isa test-real fuzz lint bench bench-decode bench-inference bench-serving dist dist-check clean
+.PHONY: help demo build install uninstall test test-isa test-real fuzz lint bench bench-transforms bench-inference bench-serving dist dist-check clean
 
 TOOLS := target/tools
 REAL := target/real
@@ -123,12 +123,18 @@ bench: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside PyTorch (do
 	target/peers/bin/python benches/peers/train_step.py \
 		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
 
-bench-decode: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time JPEG decoding beside Pillow
+# Pillow-SIMD is built from source, if it can be; it shares the rest with Pillow's environment.
+bench-transforms: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time decoding and transforms beside torchvision (downloads PyTorch, 5 GB)
 	python3 -m venv target/peers
-	target/peers/bin/pip install -q pillow
-	cargo bench --locked --bench decode --no-run
-	target/peers/bin/python benches/peers/decode.py \
-		"$$(ls -t target/release/deps/decode-* | grep -v '\.d$$' | head -n 1)"
+	target/peers/bin/pip install -q -r benches/peers/requirements.txt
+	python3 -m venv target/simd
+	target/simd/bin/pip install -q pillow-simd==12.1.1.post0 || rm -rf target/simd
+	test ! -d target/simd || ls -d $$PWD/target/peers/lib/*/site-packages > \
+		$$(ls -d target/simd/lib/*/site-packages)/peers.pth
+	cargo bench --locked --bench transforms --no-run
+	target/peers/bin/python benches/peers/transforms.py \
+		"$$(ls -t target/release/deps/transforms-* | grep -v '\.d$$' | head -n 1)" \
+		$$(test ! -d target/simd || echo --simd target/simd/bin/python)
 
 # FLOAT=model.safetensors and INT8=int8.safetensors are timed instead of random weights.
 bench-inference: build ## Time predictions beside PyTorch, ONNX Runtime, OpenVINO (downloads 6 GB)

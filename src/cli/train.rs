@@ -17,7 +17,8 @@ config.toml and last.ckpt.
 Before training, each photo is read and decoded once, a large JPEG at reduced size: unreadable and \
 damaged photos, duplicates and near-duplicates are found then. The results are kept in the user's \
 cache folder (flowers/scans, or FLOWERS_CACHE/scans; safe to delete), so that the next run reads new \
-and changed photos only. Each photo is checked against the scan when it is loaded: one that \
+and changed photos only. Decoded photos of --cache disk are in flowers/decoded, or FLOWERS_CACHE/decoded, \
+also safe to delete. Each photo is checked against the scan when it is loaded: one that \
 has changed or disappeared stops the run; one that can't be decoded is skipped and counts towards --max-bad.
 
 Examples:

@@ -119,10 +119,12 @@ pub(super) fn warn(warnings: &[String]) {
     }
 }
 
-fn train(session: TrainingSession, args: &TrainArgs) -> Result<()> {
+fn train(mut session: TrainingSession, args: &TrainArgs) -> Result<()> {
     let started = Instant::now();
     let mut callbacks = callbacks(&session.run)?;
     let undecodable = tolerated(&session.run, &session.folder)?;
+    let warnings = Warnings::of(&session.run)?;
+    session.open_cache(move |complaint| warnings.tell(complaint));
     let stop = stop_flag()?;
     let finished = session.train(&undecodable, &stop, &mut callbacks)?;
     let (measured, part) = measured(&finished, undecodable, &stop)?;
@@ -247,15 +249,26 @@ fn report(
 /// Tolerates as many undecodable photos as the run still allows after the scan, and reports each
 /// on standard error and in the log.
 fn tolerated(run: &Run, folder: &Folder) -> Result<Arc<Undecodable>> {
-    let log = Mutex::new(log(run)?);
-    let tell = move |photo: &Unreadable| {
-        let line = format!("warning: {}", photos::skipped(photo));
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(log, "{line}").ok();
-        note(line);
-    };
+    let warnings = Warnings::of(run)?;
+    let tell = move |photo: &Unreadable| warnings.tell(&photos::skipped(photo));
     let allowed = folder.tolerated(run.config().max_bad);
     Ok(Arc::new(Undecodable::allowing(allowed, tell)))
+}
+
+/// Says what comes up while a run trains, on standard error and in its log.
+struct Warnings(Mutex<File>);
+
+impl Warnings {
+    fn of(run: &Run) -> Result<Self> {
+        Ok(Self(Mutex::new(log(run)?)))
+    }
+
+    fn tell(&self, warning: &str) {
+        let line = format!("warning: {warning}");
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(log, "{line}").ok();
+        note(line);
+    }
 }
 
 /// The run's log, to write more to it.

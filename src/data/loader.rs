@@ -13,13 +13,14 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::content::sha256;
+use super::decoded::{DecodedCache, Key};
 use super::photo::{Photo, Unreadable};
 use super::undecodable::Undecodable;
 use super::worked::{Clocks, Work, Worked};
 use crate::error::{Error, Result, shown};
 use crate::image::augment::{self, Augmentations};
 use crate::image::decode::read_bytes;
-use crate::image::{DecodeError, Limits, Preprocessing};
+use crate::image::{DecodeError, Limits, Preprocessing, bounded};
 
 /// A batch as the network takes it, of fewer photos than asked for, be it none, where some turned
 /// out to be undecodable.
@@ -38,7 +39,7 @@ pub struct Batch {
 
 /// What becomes of a photo on its way into a batch. The result depends on the photo and these
 /// values, never on the order or the number of workers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Transform {
     pub limits: Limits,
     pub preprocessing: Preprocessing,
@@ -47,6 +48,8 @@ pub struct Transform {
     pub augmentations: Option<Augmentations>,
     pub seed: u64,
     pub epoch: u64,
+    /// Keeps what is decoded; see [`Transform::key`].
+    pub cache: Option<Arc<DecodedCache>>,
 }
 
 impl Transform {
@@ -58,6 +61,7 @@ impl Transform {
             augmentations: None,
             seed: 0,
             epoch: 0,
+            cache: None,
         }
     }
 
@@ -66,8 +70,76 @@ impl Transform {
     ///
     /// # Errors
     /// [`Error::Data`] naming the file when it is gone, unreadable, or has other bytes than when
-    /// the folder was scanned.
+    /// the folder was scanned. A photo that a cache holds is not looked at.
     fn picture(&self, photo: &Photo, clocks: &Clocks) -> Result<Picture> {
+        let Some(cache) = &self.cache else {
+            let bytes = self.read(photo, clocks)?;
+            let Some(augmentations) = &self.augmentations else {
+                return Ok(clocks.time(Work::Decoding, || self.reduced(&bytes)));
+            };
+            let mut rng = self.rng(photo);
+            let decode = || augmentations.decode(&bytes, &self.limits, &self.preprocessing, &rng);
+            let decoded = clocks.time(Work::Decoding, decode);
+            return Ok(decoded.map(|picture| {
+                clocks.time(Work::Augmenting, || augmentations.apply(picture, &mut rng))
+            }));
+        };
+        let key = self.key(photo);
+        let picture = match clocks.time(Work::Reading, || cache.get(&key)) {
+            Some(picture) => picture,
+            None => {
+                let bytes = self.read(photo, clocks)?;
+                match clocks.time(Work::Decoding, || self.reduced(&bytes)) {
+                    Ok(picture) => {
+                        cache.put(&key, &picture);
+                        picture
+                    }
+                    Err(cause) => return Ok(Err(cause)),
+                }
+            }
+        };
+        Ok(Ok(match &self.augmentations {
+            None => picture,
+            Some(augmentations) => clocks.time(Work::Augmenting, || {
+                augmentations.apply(picture, &mut self.rng(photo))
+            }),
+        }))
+    }
+
+    /// What the photo is found by in a cache. It depends on the photo's bytes and on how it is reduced:
+    /// to what evaluation sees, or, for random crops, to their [`bound`](Augmentations::bound).
+    pub fn key(&self, photo: &Photo) -> Key {
+        let reduction = match self.bound() {
+            Some(side) => format!("shorter side {side}"),
+            None => format!("{:?}", self.preprocessing),
+        };
+        Key::new(&photo.hash, &reduction)
+    }
+
+    /// The picture that does for any draw.
+    fn reduced(&self, bytes: &[u8]) -> Picture {
+        match self.bound() {
+            Some(side) => bounded(bytes, &self.limits, side),
+            None => {
+                let decoded = self.preprocessing.read(bytes, &self.limits);
+                decoded.map(|decoded| decoded.picture)
+            }
+        }
+    }
+
+    fn bound(&self) -> Option<u32> {
+        self.augmentations.as_ref().and_then(Augmentations::bound)
+    }
+
+    fn rng(&self, photo: &Photo) -> ChaCha8Rng {
+        augment::rng(self.seed, self.epoch, &photo.hash)
+    }
+
+    /// The bytes of a photo's file.
+    ///
+    /// # Errors
+    /// Those of [`Transform::picture`].
+    fn read(&self, photo: &Photo, clocks: &Clocks) -> Result<Vec<u8>> {
         let refuse = |why: String| Error::Data(format!("{}: {why}", shown(&photo.path)));
         let read = || -> std::io::Result<_> {
             let bytes = read_bytes(&photo.path, &self.limits)?;
@@ -83,22 +155,7 @@ impl Transform {
             let why = "the photo has changed since the folder was scanned; restore it, or start a new run";
             return Err(refuse(why.into()).into());
         }
-        Ok(match &self.augmentations {
-            None => {
-                let decode = || self.preprocessing.read(&bytes, &self.limits);
-                let decoded = clocks.time(Work::Decoding, decode);
-                decoded.map(|decoded| decoded.picture)
-            }
-            Some(augmentations) => {
-                let mut rng = augment::rng(self.seed, self.epoch, &photo.hash);
-                let decode =
-                    || augmentations.decode(&bytes, &self.limits, &self.preprocessing, &rng);
-                let decoded = clocks.time(Work::Decoding, decode);
-                decoded.map(|picture| {
-                    clocks.time(Work::Augmenting, || augmentations.apply(picture, &mut rng))
-                })
-            }
-        })
+        Ok(bytes)
     }
 }
 

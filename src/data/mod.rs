@@ -4,6 +4,7 @@ mod cache;
 pub mod check;
 pub mod content;
 mod cut;
+pub mod decoded;
 pub mod distinct;
 pub mod folder;
 mod hidden;
@@ -25,6 +26,7 @@ mod undecodable;
 mod worked;
 
 pub use cut::SplitOptions;
+pub use decoded::{CacheMode, CacheSize, DecodedCache};
 pub use folder::Folder;
 pub use hidden::is_hidden;
 pub use layout::{Layout, Skipped};

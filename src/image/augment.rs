@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Preprocessing;
-use super::decode::{DecodeError, Limits, decode_for};
+use super::decode::{DecodeError, Limits, decode_for, decode_top};
 use super::policy::{Policy, rand_augment, trivial_augment};
 use super::preprocess::SPARE;
 use super::transform::{Adjustment, Affine, Transform};
@@ -218,7 +218,8 @@ impl Augmentations {
     ///
     /// A random crop sees the whole picture; a JPEG is decoded at a half, a quarter or an eighth
     /// where the crop keeps at least twice the pixels that it is resized to, as
-    /// [`Preprocessing::read`] does. Augmentations that begin otherwise see what the
+    /// [`Preprocessing::read`] does, and no further down than the crop reaches. Augmentations that
+    /// begin otherwise see what the
     /// preprocessing makes of the picture, so that they start from what is evaluated later.
     ///
     /// # Errors
@@ -233,7 +234,8 @@ impl Augmentations {
         match self.steps.first() {
             Some(crop @ Augmentation::RandomResizedCrop { .. }) => {
                 let wanted = |width, height| self.wanted(crop, (width, height), rng.clone());
-                Ok(decode_for(bytes, limits, &wanted)?.picture)
+                let rows = |width, height| self.rows(crop, (width, height), rng.clone());
+                Ok(decode_top(bytes, limits, &wanted, &rows)?.picture)
             }
             _ if self.crops() => Ok(decode_for(bytes, limits, &|_, _| None)?.picture),
             _ => Ok(preprocessing.read(bytes, limits)?.picture),
@@ -262,6 +264,21 @@ impl Augmentations {
         Some(u32::try_from(wanted).unwrap_or(u32::MAX))
     }
 
+    /// The rows of a picture down to the end of the crop that is going to be drawn.
+    fn rows(&self, crop: &Augmentation, dimensions: (u32, u32), mut rng: ChaCha8Rng) -> u32 {
+        match crop.draw(dimensions, self.size, &mut rng) {
+            Some(Transform::ResizedCrop { top, height, .. }) => top + height,
+            _ => dimensions.1,
+        }
+    }
+
+    /// The shorter side in pixels to which a photo may be reduced before it is transformed, if random
+    /// crops are cut out of it: twice the size that they are resized to. Crops of less than a quarter
+    /// of the area then have fewer pixels than that.
+    pub fn bound(&self) -> Option<u32> {
+        self.crops().then(|| self.size.saturating_mul(SPARE))
+    }
+
     fn crops(&self) -> bool {
         let crops = |step: &_| matches!(step, Augmentation::RandomResizedCrop { .. });
         self.steps.iter().any(crops)
@@ -273,17 +290,27 @@ impl Augmentations {
     /// is brought there first by [`Preprocessing::fit`] with ImageNet's proportions.
     pub fn apply(&self, picture: RgbImage, rng: &mut ChaCha8Rng) -> RgbImage {
         let square = picture.dimensions() == (self.size, self.size);
-        let mut picture = if square || self.crops() {
+        let picture = if square || self.crops() {
             picture
         } else {
             Preprocessing::imagenet(self.size).fit(&picture)
         };
+        let transforms = self.draw(picture.dimensions(), rng);
+        Transform::apply_all(&transforms, picture)
+    }
+
+    /// Draws transforms for a picture of the given width and height.
+    fn draw(&self, mut dimensions: (u32, u32), rng: &mut ChaCha8Rng) -> Vec<Transform> {
+        let mut transforms = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
-            if let Some(transform) = step.draw(picture.dimensions(), self.size, rng) {
-                picture = transform.apply(picture);
+            if let Some(transform) = step.draw(dimensions, self.size, rng) {
+                if let Transform::ResizedCrop { size, .. } = transform {
+                    dimensions = (size, size);
+                }
+                transforms.push(transform);
             }
         }
-        picture
+        transforms
     }
 }
 

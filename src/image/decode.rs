@@ -9,7 +9,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 
-use super::limits::{CUT_SHORT, broken, unsupported};
+use super::limits::{ALL_ROWS, CUT_SHORT, Rows, broken, unsupported};
 pub use super::limits::{DecodeError, Decoded, Limits, Wanted, Warning};
 pub use super::sniff::extension;
 use super::sniff::{Format, describe, is_heic, other_picture, sniff};
@@ -66,8 +66,21 @@ pub fn decode_for(
     limits: &Limits,
     wanted: Wanted<'_>,
 ) -> Result<Decoded, DecodeError> {
+    decode_top(bytes, limits, wanted, ALL_ROWS)
+}
+
+/// As [`decode_for`]; the rows below those that are needed may be black.
+///
+/// # Errors
+/// Those of [`decode`].
+pub(super) fn decode_top(
+    bytes: &[u8],
+    limits: &Limits,
+    wanted: Wanted<'_>,
+    rows: Rows<'_>,
+) -> Result<Decoded, DecodeError> {
     let format = accepted(bytes, limits)?;
-    guarded(format, || decode_as(format, bytes, limits, wanted))
+    guarded(format, || decode_as(format, bytes, limits, wanted, rows))
 }
 
 /// Width and height in pixels, upright, without decoding: JPEG, PNG and WebP tell them in their
@@ -140,9 +153,10 @@ fn decode_as(
     bytes: &[u8],
     limits: &Limits,
     wanted: Wanted<'_>,
+    rows: Rows<'_>,
 ) -> Result<Decoded, DecodeError> {
     let (picture, orientation) = match format {
-        Format::Jpeg => return jpeg::decode(bytes, limits, wanted),
+        Format::Jpeg => return jpeg::decode(bytes, limits, wanted, rows),
         Format::Tiff => tiff::decode(bytes, limits)?,
         #[cfg(feature = "heif")]
         Format::Heif => (

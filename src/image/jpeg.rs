@@ -7,7 +7,7 @@ use memchr::memchr;
 use super::cmyk;
 use super::libjpeg::{Damage, Decompressor, Fault, RAN_OUT, Samples, Stored};
 use super::limits::{
-    CUT_SHORT, DecodeError, Decoded, Limits, Wanted, Warning, broken, unsupported,
+    ALL_ROWS, CUT_SHORT, DecodeError, Decoded, Limits, Rows, Wanted, Warning, broken, unsupported,
 };
 
 /// Scans of a JPEG; progressive ones have some ten. Each takes a look at every block, however few
@@ -68,19 +68,27 @@ pub(super) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Option<(u32, u32)
 ///
 /// # Errors
 /// A picture whose bytes end early is refused. One that is cut short and closed by an end marker,
-/// or damaged in the middle, is read as far as it goes, with a warning.
+/// or damaged in the middle, is read as far as it goes, with a warning. Below the rows that are needed,
+/// the picture may be black, and damage goes unnoticed.
 pub(super) fn decode(
     bytes: &[u8],
     limits: &Limits,
     wanted: Wanted<'_>,
+    rows: Rows<'_>,
 ) -> Result<Decoded, DecodeError> {
     let opened = open(bytes, limits)?;
     let (width, height) = opened.dimensions;
     let inks = opened.decompressor.components() == 4;
     let denominator = reduction(width.min(height), wanted(width, height));
+    // Of a file without an end marker, all is read to find out whether it is cut short.
+    let upright = opened.orientation == Orientation::NoTransforms;
+    let rows = match upright && opened.outline.ended {
+        true => rows,
+        false => ALL_ROWS,
+    };
     let (samples, damage) = opened
         .decompressor
-        .read(denominator)
+        .read(denominator, rows)
         .map_err(|fault| in_words("JPEG", fault, limits))?;
     let warnings = warnings(damage, opened.outline.scans)?;
     let picture = match inks {
@@ -159,7 +167,7 @@ pub(super) fn strip(
             "its JPEGs have a different number of channels",
         ));
     }
-    let (samples, damage) = jpeg.read(1).map_err(fault)?;
+    let (samples, damage) = jpeg.read(1, ALL_ROWS).map_err(fault)?;
     if damage.scan_cut {
         return Err(broken("TIFF", CUT_SHORT));
     }

@@ -9,6 +9,8 @@ use std::{mem, ptr, slice};
 
 use mozjpeg_sys as sys;
 
+use super::limits::Rows;
+
 /// The marker of the segment that holds EXIF data.
 const APP1: c_int = 0xe1;
 
@@ -146,8 +148,12 @@ impl<'a> Decompressor<'a> {
     }
 
     /// Decodes the pixels, averaged over squares of `denominator` pixels a side (1, 2, 4 or 8) by
-    /// an inverse transform of fewer coefficients.
-    pub(super) fn read(mut self, denominator: u32) -> Result<(Samples, Damage), Fault> {
+    /// an inverse transform of fewer coefficients. Rows that are not needed stay zero.
+    pub(super) fn read(
+        mut self,
+        denominator: u32,
+        needed: Rows<'_>,
+    ) -> Result<(Samples, Damage), Fault> {
         let samples = match self.components() {
             1 | 3 => 3,
             4 => 4,
@@ -169,9 +175,10 @@ impl<'a> Decompressor<'a> {
         }
         let row = width as usize * samples as usize;
         let mut data = vec![0; row * height as usize];
+        let needed = needed(width, height).min(height) as usize;
         let rows = &mut data;
         self.guarded(|info| {
-            while (info.output_scanline as usize) < height as usize {
+            while (info.output_scanline as usize) < needed {
                 let rest = rows.get_mut(info.output_scanline as usize * row..);
                 let mut pointers = [ptr::null_mut(); ROWS];
                 let mut count = 0;

@@ -147,3 +147,9 @@ pub struct Decoded {
 /// How many pixels on its shorter side are enough of a picture of a given width and height;
 /// `None` where every pixel counts.
 pub type Wanted<'a> = &'a dyn Fn(u32, u32) -> Option<u32>;
+
+/// How many rows from the top are needed of a picture that is decoded at a given width and height.
+pub(super) type Rows<'a> = &'a dyn Fn(u32, u32) -> u32;
+
+/// All of them.
+pub(super) const ALL_ROWS: Rows<'static> = &|_, height| height;

@@ -5,6 +5,7 @@ mod cmyk;
 mod colour;
 pub mod decode;
 pub mod fingerprint;
+mod geometry;
 #[cfg(feature = "heif")]
 mod heif;
 mod jpeg;
@@ -18,7 +19,8 @@ mod resample;
 mod sniff;
 mod tiff;
 pub mod transform;
+mod warp;
 
 pub use decode::decode;
 pub use limits::{DecodeError, Decoded, Limits};
-pub use preprocess::Preprocessing;
+pub use preprocess::{Preprocessing, bounded};

@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::colour;
+use super::colour::{self, Adjustment};
 
 /// The random transforms of a training, as `--augment` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
@@ -153,9 +153,15 @@ impl Operation {
                 return affine(&picture, [1.0, 0.0, 0.0, 0.0, 1.0, -shift.trunc()]);
             }
             Self::Rotate(degrees) => return rotate(&picture, degrees),
-            Self::Brightness(magnitude) => colour::brightness(&mut picture, factor(magnitude)),
-            Self::Color(magnitude) => colour::saturation(&mut picture, factor(magnitude)),
-            Self::Contrast(magnitude) => colour::contrast(&mut picture, factor(magnitude)),
+            Self::Brightness(magnitude) => {
+                colour::adjust(&mut picture, &[Adjustment::Brightness(factor(magnitude))]);
+            }
+            Self::Color(magnitude) => {
+                colour::adjust(&mut picture, &[Adjustment::Saturation(factor(magnitude))]);
+            }
+            Self::Contrast(magnitude) => {
+                colour::adjust(&mut picture, &[Adjustment::Contrast(factor(magnitude))]);
+            }
             Self::Sharpness(magnitude) => return sharpen(&picture, factor(magnitude)),
             Self::Posterize(bits) => {
                 let mask = !(0xff_u32 >> bits.min(8)) as u8;
@@ -224,10 +230,16 @@ fn sharpen(picture: &RgbImage, factor: f32) -> RgbImage {
             };
             let sum = row(at - stride) + row(at) + row(at + stride) + 4 * u32::from(old[at]);
             let smooth = (2 * sum + 13) / 26;
-            sharp.as_mut()[at] = colour::blend(smooth as u8, old[at], factor);
+            sharp.as_mut()[at] = blend(smooth as u8, old[at], factor);
         }
     }
     sharp
+}
+
+/// `from + factor * (to - from)`, cut to an integer and clipped.
+fn blend(from: u8, to: u8, factor: f32) -> u8 {
+    // `as` saturates.
+    (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
 }
 
 /// Replaces the values of each channel by a table that is made of its histogram.

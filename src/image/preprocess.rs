@@ -165,6 +165,39 @@ impl Preprocessing {
     }
 }
 
+/// As [`decode`](super::decode()), and resizes a picture whose shorter side has more pixels than `side` to that, by a
+/// bilinear filter with antialiasing.
+///
+/// # Errors
+/// As [`decode`](super::decode()).
+pub fn bounded(bytes: &[u8], limits: &Limits, side: u32) -> Result<RgbImage, DecodeError> {
+    let enough = Some(side.saturating_mul(SPARE));
+    let picture = decode_for(bytes, limits, &|_, _| enough)?.picture;
+    let (width, height) = picture.dimensions();
+    let short = width.min(height);
+    if short <= side {
+        return Ok(picture);
+    }
+    let whole = Region {
+        left: 0.0,
+        top: 0.0,
+        width: width.into(),
+        height: height.into(),
+    };
+    let bounded = |length: u32| {
+        let length = u64::from(length) * u64::from(side) / u64::from(short);
+        u32::try_from(length).unwrap_or(u32::MAX)
+    };
+    let algorithm = ResizeAlg::Convolution(FilterType::Bilinear);
+    Ok(resize(
+        &picture,
+        whole,
+        bounded(width),
+        bounded(height),
+        algorithm,
+    ))
+}
+
 /// What the centre crop keeps along one axis.
 struct Kept {
     /// Interval of the original picture in its pixels.

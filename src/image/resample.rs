@@ -1,6 +1,6 @@
 //! Resizing a region of a picture with a separable filter.
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
@@ -11,6 +11,47 @@ pub(super) struct Region {
     pub top: f64,
     pub width: f64,
     pub height: f64,
+}
+
+/// A rectangle of whole pixels of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub left: u32,
+    pub top: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Frame {
+    pub(super) fn whole(picture: &RgbImage) -> Self {
+        Self {
+            left: 0,
+            top: 0,
+            width: picture.width(),
+            height: picture.height(),
+        }
+    }
+
+    /// Width and height.
+    pub(super) fn size(self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+}
+
+/// Resizes what is in a frame as if there were nothing around it.
+pub(super) fn resize_frame(
+    picture: &RgbImage,
+    frame: Frame,
+    (width, height): (u32, u32),
+    algorithm: ResizeAlg,
+) -> RgbImage {
+    let whole = Region {
+        left: 0.0,
+        top: 0.0,
+        width: frame.width.into(),
+        height: frame.height.into(),
+    };
+    resize_region(picture, frame, whole, width, height, algorithm)
 }
 
 /// Resizes a region to `width` x `height` pixels; near its border the filter also sees the pixels
@@ -25,38 +66,58 @@ pub(super) fn resize(
     height: u32,
     algorithm: ResizeAlg,
 ) -> RgbImage {
-    if picture.is_empty() || width == 0 || height == 0 {
+    resize_region(
+        picture,
+        Frame::whole(picture),
+        region,
+        width,
+        height,
+        algorithm,
+    )
+}
+
+/// Resizes a region of a frame, beyond which the filter doesn't see.
+fn resize_region(
+    picture: &RgbImage,
+    frame: Frame,
+    region: Region,
+    width: u32,
+    height: u32,
+    algorithm: ResizeAlg,
+) -> RgbImage {
+    if frame.width == 0 || frame.height == 0 || width == 0 || height == 0 {
         return RgbImage::new(width, height);
     }
-    if columns_first(picture, region, width, height) {
-        return pass(picture, region, width, height, algorithm);
+    if columns_first(frame, region, width, height) {
+        return pass(picture, frame, region, width, height, algorithm);
     }
-    let rows = picture.height();
+    let rows = frame.height;
     let (top, bottom) = reach(region.top, region.height, height, rows);
     let band = Region {
         top: top.into(),
         height: (bottom - top).into(),
         ..region
     };
-    let narrowed = pass(picture, band, width, bottom - top, algorithm);
+    let narrowed = pass(picture, frame, band, width, bottom - top, algorithm);
     let rest = Region {
         left: 0.0,
         top: region.top - f64::from(top),
         width: width.into(),
         height: region.height,
     };
-    pass(&narrowed, rest, width, height, algorithm)
+    let whole = Frame::whole(&narrowed);
+    pass(&narrowed, whole, rest, width, height, algorithm)
 }
 
 /// Whether Pillow 13 would begin with the vertical pass: when resizing the whole picture takes off
 /// more than twice as many rows as columns. Earlier versions always began with the horizontal one.
-fn columns_first(picture: &RgbImage, region: Region, width: u32, height: u32) -> bool {
+fn columns_first(frame: Frame, region: Region, width: u32, height: u32) -> bool {
     let lost = |original: u32, kept: u32, part: f64| {
         let original = f64::from(original);
         original - (original * f64::from(kept) / part).round()
     };
-    let columns = lost(picture.width(), width, region.width);
-    let rows = lost(picture.height(), height, region.height);
+    let columns = lost(frame.width, width, region.width);
+    let rows = lost(frame.height, height, region.height);
     rows > 0.0 && rows > 2.0 * columns
 }
 
@@ -77,22 +138,24 @@ fn reach(start: f64, length: f64, pixels: u32, limit: u32) -> (u32, u32) {
 )]
 fn pass(
     picture: &RgbImage,
+    frame: Frame,
     region: Region,
     width: u32,
     height: u32,
     algorithm: ResizeAlg,
 ) -> RgbImage {
     let mut resized = RgbImage::new(width, height);
-    let (picture_width, picture_height) = picture.dimensions();
-    let (left, region_width) = clamp(region.left, region.width, picture_width);
-    let (top, region_height) = clamp(region.top, region.height, picture_height);
-    let source = ImageRef::new(
-        picture_width,
-        picture_height,
+    let (left, region_width) = clamp(region.left, region.width, frame.width);
+    let (top, region_height) = clamp(region.top, region.height, frame.height);
+    let whole = ImageRef::new(
+        picture.width(),
+        picture.height(),
         picture.as_raw(),
         PixelType::U8x3,
     )
     .expect("a buffer of width x height x 3 bytes");
+    let source = CroppedImage::new(&whole, frame.left, frame.top, frame.width, frame.height)
+        .expect("a frame inside the picture");
     let mut target = Image::from_slice_u8(width, height, &mut resized, PixelType::U8x3)
         .expect("a buffer of width x height x 3 bytes");
     let options =

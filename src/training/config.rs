@@ -10,7 +10,7 @@ use super::phase::{Frozen, Inputs, LayerName, Phase, Views};
 use super::precision::Precision;
 use super::recipe::{InputKind, PhaseTemplate, Recipe, TrainedLayers, VIEWS};
 use super::schedule::Scheduler;
-use crate::data::SplitOptions;
+use crate::data::{CacheMode, CacheSize, SplitOptions};
 use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::image::augment::Augmentations;
@@ -53,6 +53,11 @@ pub struct Config {
     /// Absent in configurations written before mixed precision existed.
     #[serde(default)]
     pub precision: Precision,
+    /// Absent, as the next, in configurations written before there was a cache.
+    #[serde(default)]
+    pub cache: CacheMode,
+    #[serde(default)]
+    pub cache_size: CacheSize,
     pub seed: u64,
     pub val: f64,
     pub test: f64,
@@ -249,7 +254,8 @@ checkpoint-minutes = 10.0
             WeightsSource::File("photos/weights.pth".into())
         );
         assert_eq!(config.freeze_until, Some(LayerName::new("features.14")));
-        let with_precision = OLD.replace("seed", "precision = \"float32\"\nseed");
+        let added = "precision = \"float32\"\ncache = \"off\"\ncache-size = \"4GB\"\nseed";
+        let with_precision = OLD.replace("seed", added);
         let policy = "augment = \"recipe\"\nrandom-erasing = 0.0\nworkers";
         let with_policy = with_precision.replace("workers", policy);
         assert_eq!(config.to_toml().unwrap(), with_policy.trim_start());

@@ -168,6 +168,7 @@ impl DryRun {
             tested: self.split.test.len(),
             budget: None,
             limits: Limits::default(),
+            cache: None,
             stop,
         };
         let phases = config.phases();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::budget::Budget;
 use super::run::Run;
-use crate::data::{Photo, Undecodable};
+use crate::data::{DecodedCache, Photo, Undecodable};
 use crate::error::Error;
 use crate::image::Limits;
 
@@ -23,6 +23,8 @@ pub(super) struct Job<'a> {
     pub tested: usize,
     pub budget: Option<Budget>,
     pub limits: Limits,
+    /// Decoded photos.
+    pub cache: Option<Arc<DecodedCache>>,
     /// Set by Ctrl-C: the batch is finished, the run saved.
     pub stop: &'a AtomicBool,
 }

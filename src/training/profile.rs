@@ -380,6 +380,7 @@ mod tests {
     fn computing() -> Profile {
         Profile {
             total: 10.0,
+            features: 0.0,
             waiting: 0.3,
             forward: 2.1,
             backward: 6.2,

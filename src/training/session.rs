@@ -1,5 +1,6 @@
 //! A training session: a new or resumed run with its photos and its network, ready to train.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,9 +14,13 @@ use super::fit::{Resumed, fit};
 use super::initial::Origin;
 use super::job::Job;
 use super::network::Network;
+use super::phase::Inputs;
 use super::prepare::{Prepared, checked, network, refuse_inside, set_up, slow_precision};
 use super::run::Run;
-use crate::data::{Depth, Folder, ScanOptions, Source, Split, Undecodable};
+use crate::data::decoded::Key;
+use crate::data::{
+    CacheMode, DecodedCache, Depth, Folder, ScanOptions, Source, Split, Transform, Undecodable,
+};
 use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
@@ -29,6 +34,7 @@ pub struct TrainingSession {
     /// Of this session, for the user: those of a new run, and of this machine.
     pub warnings: Vec<String>,
     network: Network,
+    cache: Option<Arc<DecodedCache>>,
     resumed: Option<Resumed>,
     started: Instant,
 }
@@ -82,6 +88,7 @@ impl TrainingSession {
             split,
             warnings: warnings.into_iter().chain(slow).collect(),
             network,
+            cache: None,
             resumed: None,
             started,
         };
@@ -135,6 +142,7 @@ impl TrainingSession {
             folder,
             split,
             network,
+            cache: None,
             resumed: Some(Resumed { state, optimizer }),
             started,
         })
@@ -143,6 +151,41 @@ impl TrainingSession {
     /// The position that a resumed session continues from.
     pub fn resumed_from(&self) -> Option<&State> {
         self.resumed.as_ref().map(|resumed| &resumed.state)
+    }
+
+    /// Opens the cache of decoded photos that the configuration asks for. `tell` is called with what the
+    /// user should know of it, once at most.
+    pub fn open_cache(&mut self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        let config = self.run.config();
+        let limit = config.cache_size.0;
+        self.cache = match config.cache {
+            CacheMode::Off => None,
+            CacheMode::Ram => Some(DecodedCache::in_memory(limit, tell)),
+            CacheMode::Disk => Some(DecodedCache::in_cache_folder(limit, self.keys(), tell)),
+        }
+        .map(Arc::new);
+    }
+
+    /// What the photos of all phases and of validation are found by in a cache.
+    fn keys(&self) -> HashSet<Key> {
+        let plain = Transform::plain(&self.run.manifest().preprocessing);
+        let mut keys = HashSet::new();
+        let mut add = |transform: &Transform, indices: &[usize]| {
+            let key = |&index: &usize| transform.key(&self.folder.photos[index]);
+            keys.extend(indices.iter().map(key));
+        };
+        add(&plain, &self.split.val);
+        for phase in self.run.config().phases() {
+            let Inputs::Photos(augmentations) = phase.inputs else {
+                continue;
+            };
+            let transform = Transform {
+                augmentations: Some(augmentations),
+                ..plain.clone()
+            };
+            add(&transform, &self.split.train);
+        }
+        keys
     }
 
     /// Trains to the end of the last phase. Photos that can't be decoded are left out and counted.
@@ -176,6 +219,7 @@ impl TrainingSession {
                 Budget::new(seconds, self.started, before)
             }),
             limits: Limits::default(),
+            cache: self.cache,
             stop,
         };
         let state = fit(&job, &mut self.network, self.resumed, callback)?;

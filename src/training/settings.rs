@@ -9,6 +9,7 @@ use super::phase::LayerName;
 use super::precision::Precision;
 use super::recipe;
 use super::schedule::Scheduler;
+use crate::data::{CacheMode, CacheSize};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::image::policy::Policy;
@@ -100,6 +101,14 @@ pub struct Settings {
     /// Precision of convolutions and activations [default: float32]
     #[arg(long)]
     pub precision: Option<Precision>,
+    /// Keep decoded photos from one epoch to the next; random crops are then cut from photos whose
+    /// shorter side is reduced to twice the image size [default: off]
+    #[arg(long)]
+    pub cache: Option<CacheMode>,
+    /// Most bytes that decoded photos may take, e.g. 500MB; what is beyond is decoded in every epoch
+    /// [default: 4GB]
+    #[arg(long, value_name = "SIZE")]
+    pub cache_size: Option<CacheSize>,
     /// Random seed [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
@@ -164,6 +173,8 @@ impl Settings {
             threads,
             device,
             precision,
+            cache,
+            cache_size,
             seed,
             val,
             test,
@@ -215,6 +226,8 @@ impl Settings {
             threads: self.threads.unwrap_or(cores),
             device: self.device.unwrap_or(DeviceChoice::Auto),
             precision: self.precision.unwrap_or_default(),
+            cache: self.cache.unwrap_or_default(),
+            cache_size: self.cache_size.unwrap_or_default(),
             seed: self.seed.unwrap_or(0),
             val: self.val.unwrap_or(0.15),
             test: self.test.unwrap_or(0.15),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::job::Job;
 use super::network::{Activations, Network};
 use crate::data::loader::{Loader, Transform};
-use crate::data::{Photo, Undecodable, Worked};
+use crate::data::{DecodedCache, Photo, Undecodable, Worked};
 use crate::error::Result;
 use crate::image::augment::Augmentations;
 use crate::image::{Limits, Preprocessing};
@@ -66,6 +66,7 @@ pub(super) struct PhotoSource {
     batch_size: usize,
     workers: usize,
     seed: u64,
+    cache: Option<Arc<DecodedCache>>,
 }
 
 impl PhotoSource {
@@ -81,6 +82,7 @@ impl PhotoSource {
             batch_size: config.batch_size,
             workers: config.workers,
             seed: config.seed,
+            cache: job.cache.clone(),
         }
     }
 }
@@ -98,6 +100,7 @@ impl BatchSource for PhotoSource {
             augmentations: Some(self.augmentations.clone()),
             seed: self.seed,
             epoch,
+            cache: self.cache.clone(),
         };
         let photos = Arc::clone(&self.photos);
         let loader = Loader::new(photos, order, self.batch_size, transform, self.workers)?;

@@ -60,6 +60,7 @@ impl Validator {
         let (config, manifest) = (job.run.config(), job.run.manifest());
         let transform = Transform {
             limits: job.limits,
+            cache: job.cache.clone(),
             ..Transform::plain(&manifest.preprocessing)
         };
         let (photos, order) = (Arc::clone(&job.photos), job.val.to_vec());

@@ -193,6 +193,8 @@ def policy():
     tensor = F.normalize(F.to_tensor(picture), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     erased = F.erase(tensor, 5, 9, 12, 20, torch.tensor(0.0))
     (FOLDER / "policy_erased.f32").write_bytes(erased.numpy().astype("<f4").tobytes())
+def rotate(picture, degrees):
+    return F.rotate(picture, degrees, T.InterpolationMode.BILINEAR)
 
 
 def augmenting():
@@ -205,9 +207,11 @@ def augmenting():
         "augment": picture,
         "flip_horizontal": F.hflip(picture),
         "flip_vertical": F.vflip(picture),
-        "rotate_17.25": F.rotate(picture, 17.25),
-        "rotate_-30": F.rotate(picture, -30),
-        "rotate_90": F.rotate(picture, 90),
+        "rotate_17.25": rotate(picture, 17.25),
+        "rotate_-30": rotate(picture, -30),
+        "rotate_90": rotate(picture, 90),
+        "enlarged_turned": rotate(F.hflip(F.resized_crop(picture, 3, 5, 20, 30, [48, 48])), 17.25),
+        "shrunk_turned": rotate(F.vflip(F.resized_crop(picture, 1, 2, 34, 44, [24, 24])), -30),
         "crop_5_3_30_20": F.resized_crop(picture, 3, 5, 20, 30, [28, 28]),
         "crop_40_30_8_6": F.resized_crop(picture, 30, 40, 6, 8, [28, 28]),
         "brightness_0.75": F.adjust_brightness(picture, 0.75),
@@ -219,6 +223,9 @@ def augmenting():
         "hue_0.1": F.adjust_hue(picture, 0.1),
         "hue_-0.07": F.adjust_hue(picture, -0.07),
         "hue_0.5": F.adjust_hue(picture, 0.5),
+        "jitter": F.adjust_saturation(
+            F.adjust_hue(F.adjust_contrast(F.adjust_brightness(picture, 1.2), 0.8), 0.1), 1.2
+        ),
         "affine_turned": affine(picture, 35, (0, 0), 0, (1, 1)),
         "affine_all": affine(picture, -20, (0.1, -0.15), 0.2, (0.8, 1.2)),
     }

@@ -1,5 +1,6 @@
 //! Data set folders: index, checks, split and loader, on small sets made on the spot.
 
+mod cached;
 mod check;
 mod depth;
 mod folder;

@@ -1,6 +1,7 @@
 //! Training runs from end to end: what they leave behind, what repeats them, and what they
 //! survive.
 
+mod cached;
 mod dry_run;
 mod extended;
 mod interrupted;

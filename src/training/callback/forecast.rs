@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::image::augment::Augmentations;
     use crate::training::checkpoint::Running;
-    use crate::training::phase::{Frozen, Inputs, Phase};
+    use crate::training::phase::{Frozen, Inputs, Method, Phase};
 
     fn phase() -> Phase {
         Phase {
@@ -104,6 +104,7 @@ mod tests {
             learning_rate: 0.1,
             inputs: Inputs::Photos(Augmentations::scratch(32)),
             frozen: Frozen::Nothing,
+            method: Method::GradientDescent,
         }
     }
 

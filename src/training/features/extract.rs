@@ -89,6 +89,7 @@ impl<'a> Extractor<'a> {
             augmentations: augmentations.cloned(),
             seed: config.seed,
             epoch: view as u64,
+            cache: None,
         };
         let all = Arc::clone(&self.job.photos);
         let loader = Loader::new(all, photos, BATCH, transform, config.workers)?;

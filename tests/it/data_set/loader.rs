@@ -23,17 +23,18 @@ fn preprocessing() -> Preprocessing {
     }
 }
 
-fn transform(augmentations: Option<Augmentations>) -> Transform {
+pub fn transform(augmentations: Option<Augmentations>) -> Transform {
     Transform {
         limits: Limits::default(),
         preprocessing: preprocessing(),
         augmentations,
         seed: 5,
         epoch: 1,
+        cache: None,
     }
 }
 
-fn load(folder: &Folder, order: &[usize], transform: &Transform, workers: usize) -> Vec<Batch> {
+pub fn load(folder: &Folder, order: &[usize], transform: &Transform, workers: usize) -> Vec<Batch> {
     let photos = Arc::clone(&folder.photos);
     let loader = Loader::new(photos, order.to_vec(), 3, transform.clone(), workers);
     loader.unwrap().collect::<Result<_>>().unwrap()
@@ -240,7 +241,7 @@ fn impossible_settings_are_refused() {
 }
 
 impl Set {
-    fn keep(self) -> (Self, Folder) {
+    pub fn keep(self) -> (Self, Folder) {
         let folder = self.scan().unwrap();
         (self, folder)
     }

@@ -24,9 +24,11 @@ use crate::support::{
 /// A checkpoint after every batch.
 const OFTEN: [&str; 2] = ["--checkpoint-minutes", "0.000001"];
 
-const CLASSIC: [&str; 10] = [
+const CLASSIC: [&str; 12] = [
     "--epochs",
     "6",
+    "--cache",
+    "disk",
     "--optimizer",
     "adam",
     "--scheduler",
