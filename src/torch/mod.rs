@@ -3,6 +3,7 @@
 mod device;
 mod normalise;
 mod tensors;
+mod waiting;
 
 pub use device::{resolve, set_threads};
 pub(crate) use normalise::Normalise;
