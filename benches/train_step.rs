@@ -35,8 +35,10 @@ fn main() -> Result<()> {
     let device = DeviceChoice::from_str(&argument(5, "cpu"), false).map_err(anyhow::Error::msg)?;
     let device = resolve_device(device)?;
     let on_device = tch::Device::from(device);
-    let precision =
-        Precision::from_str(&argument(6, "float32"), false).map_err(anyhow::Error::msg)?;
+    let precision = match argument(6, "float32").as_str() {
+        "bfloat16" => Precision::Bfloat16,
+        _ => Precision::Float32,
+    };
 
     let options = Options {
         classes: 10,

@@ -68,6 +68,7 @@ fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
         session.split.test.len(),
         session.run.config().arch.name,
     ));
+    say(&session)?;
     train(session, args)
 }
 
@@ -115,6 +116,19 @@ fn warn(warnings: &[String]) {
     for warning in warnings {
         note(format_args!("warning: {warning}"));
     }
+}
+
+/// Says and logs what was found out for a new run.
+fn say(session: &TrainingSession) -> Result<()> {
+    let path = session.run.log();
+    let mut log = log(&session.run)?;
+    for line in &session.notes {
+        note(line);
+        writeln!(log, "{line}").map_err(|cause| {
+            Error::Environment(format!("can't write {}: {cause}", shown(&path)))
+        })?;
+    }
+    Ok(())
 }
 
 fn train(session: TrainingSession, args: &TrainArgs) -> Result<()> {

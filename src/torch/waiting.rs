@@ -54,12 +54,12 @@ fn watch(parallel: GompParallel) {
             return;
         };
         let lacking = now.taken_since(&last, THREADS.load(Ordering::Relaxed));
-        last = now;
         if lacking < FREE {
             idle = None;
         } else if lacking > CROWDED && idle.is_none() {
-            idle = IdleTeam::start(parallel);
+            idle = IdleTeam::start(parallel, now.processors);
         }
+        last = now;
     }
 }
 
@@ -149,8 +149,7 @@ struct IdleTeam {
 type GompParallel = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
 impl IdleTeam {
-    fn start(parallel: GompParallel) -> Option<Self> {
-        let processors = thread::available_parallelism().ok()?.get();
+    fn start(parallel: GompParallel, processors: usize) -> Option<Self> {
         let team = c_uint::try_from(processors + 1).ok()?;
         let (end, ended) = channel::<()>();
         let keep = move || {

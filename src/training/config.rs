@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::Algorithm;
 use super::phase::{Frozen, Inputs, LayerName, Phase};
-use super::precision::Precision;
+use super::precision::PrecisionChoice;
 use super::recipe::{Recipe, TrainedLayers};
 use super::schedule::Scheduler;
 use crate::data::SplitOptions;
@@ -27,11 +27,27 @@ pub struct Config {
     pub epochs: usize,
     pub batch_size: usize,
     pub lr: f64,
+    /// Whether a range test is still to replace that learning rate.
+    #[serde(skip)]
+    pub find_lr: bool,
     pub optimizer: Algorithm,
     pub scheduler: Scheduler,
     pub warmup: f64,
     pub weight_decay: f64,
     pub label_smoothing: f64,
+    /// Batches whose mean gradient is one step.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// The largest norm of the gradients as one vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_grad_norm: Option<f64>,
+    /// Decay of the moving average of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<f64>,
     pub dropout: f64,
     /// The first layer that is trained; `None` trains all.
     #[serde(with = "freeze_until")]
@@ -45,7 +61,7 @@ pub struct Config {
     pub device: DeviceChoice,
     /// Absent in configurations written before mixed precision existed.
     #[serde(default)]
-    pub precision: Precision,
+    pub precision: PrecisionChoice,
     pub seed: u64,
     pub val: f64,
     pub test: f64,
@@ -97,6 +113,10 @@ impl fmt::Display for WeightsSource {
             Self::File(path) => path.display().fmt(f),
         }
     }
+}
+
+fn one() -> usize {
+    1
 }
 
 /// `--freeze-until` as text: a layer, or `none`.
@@ -175,7 +195,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::Settings;
+    use crate::training::{LearningRate, Settings};
 
     /// What flowers 0.1 wrote before there was a choice of precision.
     const OLD: &str = r#"
@@ -214,8 +234,10 @@ checkpoint-minutes = 10.0
             WeightsSource::File("photos/weights.pth".into())
         );
         assert_eq!(config.freeze_until, Some(LayerName::new("features.14")));
-        let with_precision = OLD.replace("seed", "precision = \"float32\"\nseed");
-        assert_eq!(config.to_toml().unwrap(), with_precision.trim_start());
+        let with_defaults = OLD
+            .replace("seed", "precision = \"float32\"\nseed")
+            .replace("dropout", "accumulate = 1\ndropout");
+        assert_eq!(config.to_toml().unwrap(), with_defaults.trim_start());
     }
 
     #[test]
@@ -231,7 +253,7 @@ checkpoint-minutes = 10.0
     fn two_phase_trains_the_classifier_and_then_the_last_stage() {
         let settings = Settings {
             recipe: Some("two-phase".into()),
-            lr: Some(0.5),
+            lr: Some(LearningRate::Rate(0.5)),
             ..Settings::default()
         };
         let [head, fine_tune] = settings.resolve().unwrap().phases().try_into().unwrap();

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::callback::{Callback, Event};
-use super::checkpoint::State;
+use super::checkpoint::{Resumed, State};
 use super::job::Job;
 use super::network::Network;
 use super::phase::{Frozen, Phase};
@@ -11,14 +11,6 @@ use super::trainer::Trainer;
 use super::validator::Validator;
 use crate::error::Result;
 use crate::graph::NodeId;
-use crate::weights::StateDict;
-
-/// What a checkpoint holds besides the parameters of the network.
-pub(super) struct Resumed {
-    pub state: State,
-    /// State of the optimizer of the current phase.
-    pub optimizer: StateDict,
-}
 
 /// Trains a network to the end of the last phase, from a checkpoint on if the run is resumed. Leaves
 /// the best model and the last checkpoint in the run's folder.
@@ -28,22 +20,20 @@ pub(super) struct Resumed {
 pub(super) fn fit(
     job: &Job<'_>,
     network: &mut Network,
-    resumed: Option<Resumed>,
+    mut resumed: Option<Resumed>,
     callback: &mut dyn Callback,
 ) -> Result<State> {
     let config = job.run.config();
     let mut has_checkpoint = resumed.is_some();
-    let (mut state, mut optimizer_state) = match resumed {
-        Some(resumed) => (resumed.state, Some(resumed.optimizer)),
-        None => (State::default(), None),
-    };
+    let state = resumed.as_ref().map(|resumed| resumed.state.clone());
+    let mut state = state.unwrap_or_default();
     let mut validator = Validator::default();
     let phases = config.phases();
     while let Some(phase) = phases.get(state.phase) {
         network.freeze_until(first_trained(phase, network, config.arch.head)?)?;
         let mut trainer = Trainer::new(job, phase, network)?;
-        if let Some(saved) = optimizer_state.take() {
-            trainer.optimizer.restore(&saved, state.steps)?;
+        if let Some(resumed) = resumed.take() {
+            trainer.restore(&resumed)?;
         }
         if !has_checkpoint {
             // A run that is killed in its first batch can be resumed too.
@@ -54,7 +44,7 @@ pub(super) fn fit(
         while state.phase_epoch < phase.epochs && !state.is_out_of_patience(config.early_stop) {
             let row = trainer.epoch(&mut state, &mut validator, callback)?;
             if state.end_epoch(row) {
-                job.run.save_best(&state, trainer.network)?;
+                job.run.save_best(&state, trainer.model())?;
             }
             // Callbacks first: a kill in between repeats the epoch and loses no row.
             callback.on_event(&Event::Epoch {
@@ -62,13 +52,14 @@ pub(super) fn fit(
             })?;
             trainer.save(&state)?;
         }
+        trainer.end_phase()?;
         state.end_phase();
     }
     Ok(state)
 }
 
 /// The first node that a phase trains.
-fn first_trained(phase: &Phase, network: &Network, head: &str) -> Result<NodeId> {
+pub(super) fn first_trained(phase: &Phase, network: &Network, head: &str) -> Result<NodeId> {
     let layer = match &phase.frozen {
         Frozen::Nothing => return Ok(network.graph().input()),
         Frozen::Backbone => head,

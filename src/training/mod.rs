@@ -1,18 +1,22 @@
 //! Fine-tuning: a graph with autograd, recipes, the loop, and runs that survive a crash.
 
+mod average;
 pub mod callback;
 mod check;
 mod checkpoint;
 mod config;
 mod extend;
 mod fit;
+mod gradients;
 mod initial;
 mod job;
 mod lock;
+mod mixing;
 mod network;
 mod optimizer;
 mod phase;
 mod precision;
+mod range_test;
 pub mod recipe;
 mod run;
 mod schedule;
@@ -26,9 +30,11 @@ mod validator;
 
 pub use checkpoint::State;
 pub use config::{Config, WeightsSource};
+pub use gradients::Gradients;
 pub use network::{Activations, Mode, Network};
-pub use optimizer::{Algorithm, Gradients, Optimizer};
-pub use precision::Precision;
+pub use optimizer::{Algorithm, Optimizer};
+pub use precision::{Precision, PrecisionChoice};
 pub use run::Run;
+pub use schedule::LearningRate;
 pub use session::{FinishedRun, TrainingSession};
 pub use settings::Settings;

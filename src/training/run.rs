@@ -232,11 +232,14 @@ impl Run {
         state: &State,
         network: &Network,
         optimizer: &Optimizer,
+        average: Option<&Network>,
     ) -> Result<()> {
+        let average = average.map(Network::state_dict).transpose()?;
         let checkpoint = Checkpoint {
             header: self.header(state.clone()),
             network: network.state_dict()?,
             optimizer: optimizer.state()?,
+            average: average.unwrap_or_default(),
         };
         checkpoint.write(&self.file(CHECKPOINT))
     }

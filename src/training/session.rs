@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::callback::Callback;
-use super::checkpoint::{Checkpoint, Header, State};
+use super::checkpoint::{Checkpoint, Header, Resumed, State};
 use super::config::Config;
-use super::fit::{Resumed, fit};
+use super::fit::fit;
 use super::initial::{InitialWeights, Origin};
 use super::job::Job;
 use super::network::Network;
-use super::precision::Precision;
+use super::precision;
+use super::range_test;
 use super::run::Run;
+use super::source::PhotoSource;
 use crate::bundle::{Manifest, TrainingRecord};
 use crate::data::{self, Depth, Folder, ScanOptions, Source, Split, Undecodable};
 use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::graph::Graph;
 use crate::image::Limits;
-use crate::inference::{self, Cpu};
+use crate::inference;
 use crate::progress::Progress;
 use crate::weights::StateDict;
 
@@ -30,6 +32,8 @@ pub struct TrainingSession {
     pub split: Split,
     /// Of this session, for the user: those of a new run, and of this machine.
     pub warnings: Vec<String>,
+    /// What was found out for the configuration of a new run, one per line.
+    pub notes: Vec<String>,
     network: Network,
     resumed: Option<Resumed>,
 }
@@ -76,14 +80,16 @@ impl TrainingSession {
             None => InitialWeights::download(&config, progress)?,
         };
         initial.record(&mut config);
-        let warnings = warnings(&initial, &folder, &split);
+        let mut warnings = warnings(&initial, &folder, &split);
 
         let graph = config
             .arch
             .graph(&config.model_options(folder.labels.len()))?;
         let (weights, origin) = initial.parameters(&config, &graph)?;
-        let network = network(graph, &weights, device, config.precision)?;
+        let (network, warning) = network(graph, &weights, device, &mut config)?;
+        warnings.extend(warning);
         drop(weights);
+        let notes = find_learning_rate(&mut config, &folder, &split, &network)?;
         let manifest = manifest(&config, &folder, &split)?;
         let mut header = Header::new(config, manifest, data);
         header.warnings = warnings.clone();
@@ -94,10 +100,11 @@ impl TrainingSession {
             folder,
             split,
             warnings,
+            notes: notes.into_iter().collect(),
             network,
             resumed: None,
         };
-        Ok((session.with_precision_warning(), origin))
+        Ok((session, origin))
     }
 
     /// Resumes the run of a folder, with another number of epochs if one is given. `data` is the
@@ -116,8 +123,8 @@ impl TrainingSession {
         if let Some(epochs) = epochs {
             run.train_until(epochs, &checkpoint.header.state)?;
         }
-        let config = run.config();
-        let device = set_up(config)?;
+        let mut config = run.config().clone();
+        let device = set_up(&config)?;
         // The split is stored, and need not be made again.
         let options = ScanOptions::cached(config.max_bad, Depth::Headers);
         let folder = Folder::scan(run.data(), &options, progress)?;
@@ -131,24 +138,29 @@ impl TrainingSession {
             return Err(Error::Data(message).into());
         }
         let graph = run.manifest().graph()?;
-        let network = network(graph, &checkpoint.network, device, config.precision)?;
+        let (network, warning) = network(graph, &checkpoint.network, device, &mut config)?;
         if epochs.is_some() {
             run.record_epochs(&checkpoint)?;
         }
         let Checkpoint {
             header: Header { state, .. },
             optimizer,
+            average,
             ..
         } = checkpoint;
-        let session = Self {
+        Ok(Self {
             run,
             folder,
             split,
-            warnings: Vec::new(),
+            warnings: warning.into_iter().collect(),
+            notes: Vec::new(),
             network,
-            resumed: Some(Resumed { state, optimizer }),
-        };
-        Ok(session.with_precision_warning())
+            resumed: Some(Resumed {
+                state,
+                optimizer,
+                average,
+            }),
+        })
     }
 
     /// The position that a resumed session continues from.
@@ -186,16 +198,6 @@ impl TrainingSession {
             device: self.network.device(),
         })
     }
-
-    fn with_precision_warning(mut self) -> Self {
-        let is_bfloat16 = self.run.config().precision == Precision::Bfloat16;
-        if is_bfloat16 && self.network.device() == Device::Cpu && !Cpu::detect().bfloat16 {
-            let warning =
-                "this processor has no bfloat16 arithmetic, --precision float32 is faster";
-            self.warnings.push(warning.into());
-        }
-        self
-    }
 }
 
 /// Sets the number of threads, and gives the device.
@@ -204,13 +206,56 @@ fn set_up(config: &Config) -> Result<Device> {
     inference::resolve_device(config.device)
 }
 
+/// A network in the precision of the configuration, which holds the one chosen from then on, and
+/// what is to be said of it.
 fn network(
     graph: Graph,
     weights: &StateDict,
     device: Device,
-    precision: Precision,
-) -> Result<Network> {
-    Ok(Network::new(graph, weights, device)?.with_precision(precision))
+    config: &mut Config,
+) -> Result<(Network, Option<String>)> {
+    let precision = config.precision.resolve(device, &graph);
+    config.precision = precision.into();
+    let warning = precision::warning(precision, device)?;
+    let network = Network::new(graph, weights, device)?.with_precision(precision);
+    Ok((network, warning))
+}
+
+/// Replaces the learning rate of a configuration that asks for it, and says by what.
+fn find_learning_rate(
+    config: &mut Config,
+    folder: &Folder,
+    split: &Split,
+    network: &Network,
+) -> Result<Option<String>> {
+    if !std::mem::take(&mut config.find_lr) {
+        return Ok(None);
+    }
+    let photos = Arc::clone(&folder.photos);
+    let undecodable = Undecodable::allowing(folder.tolerated(config.max_bad), |_| ());
+    let source = PhotoSource {
+        photos,
+        undecodable: Arc::new(undecodable),
+        preprocessing: (config.arch.preprocessing)(config.image_size as u32),
+        augmentations: (config.recipe.augmentations)(config.image_size as u32),
+        limits: Limits::default(),
+        batch_size: range_test::batch_size(config),
+        workers: config.workers,
+        seed: config.seed,
+    };
+    Ok(Some(
+        match range_test::find(config, network, &source, &split.train)? {
+            Some(rate) => {
+                config.lr = rate;
+                format!("learning rate {rate:.1e}, found by a range test")
+            }
+            None => format!(
+                "the range test found no learning rate at which the loss falls: {:.1e}, the \
+                 recipe's, is used",
+                config.lr
+            ),
+        },
+    ))
 }
 
 fn manifest(config: &Config, folder: &Folder, split: &Split) -> Result<Manifest> {

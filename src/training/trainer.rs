@@ -3,24 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-use tch::Tensor;
-
+use super::average::Average;
 use super::callback::{Callback, Event};
-use super::checkpoint::State;
+use super::checkpoint::{Resumed, State};
 use super::config::Config;
 use super::job::Job;
+use super::mixing::Mixing;
 use super::network::Network;
 use super::optimizer::Optimizer;
 use super::phase::{Inputs, Phase};
 use super::schedule::Schedule;
 use super::source::{BatchSource, PhotoSource};
-use super::step::Step;
-use super::tensors::torch;
+use super::step::{Loss, Step};
 use super::validator::Validator;
 use crate::data::loader::epoch_order;
 use crate::error::{Error, NonFinite, Result, shown};
 use crate::metrics::{Epoch, Evaluation};
+use sha2::{Digest, Sha256};
 
 /// A phase with all that trains it.
 pub(super) struct Trainer<'a> {
@@ -28,8 +27,9 @@ pub(super) struct Trainer<'a> {
     config: &'a Config,
     phase: &'a Phase,
     source: Box<dyn BatchSource>,
-    pub network: &'a Network,
-    pub optimizer: Optimizer,
+    network: &'a Network,
+    optimizer: Optimizer,
+    average: Option<Average>,
 }
 
 /// The training half of an epoch, since it started or was resumed.
@@ -54,7 +54,41 @@ impl<'a> Trainer<'a> {
             source: source(job, phase),
             network,
             optimizer: Optimizer::new(config.optimizer, parameters, config.weight_decay)?,
+            average: match config.ema {
+                Some(decay) => Some(Average::new(network, decay)?),
+                None => None,
+            },
         })
+    }
+
+    /// Continues from a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it lacks a tensor.
+    pub(super) fn restore(&mut self, resumed: &Resumed) -> Result<()> {
+        self.optimizer
+            .restore(&resumed.optimizer, resumed.state.steps)?;
+        match &self.average {
+            Some(average) => average.restore(&resumed.average),
+            None => Ok(()),
+        }
+    }
+
+    /// The network that is measured and kept: the average, if there is one.
+    pub(super) fn model(&self) -> &Network {
+        let average = self.average.as_ref().map(Average::network);
+        average.unwrap_or(self.network)
+    }
+
+    /// Leaves the network at what was measured, for the next phase to begin from.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn end_phase(self) -> Result<()> {
+        match self.average {
+            Some(average) => self.network.move_towards(average.network(), 1.0),
+            None => Ok(()),
+        }
     }
 
     /// Trains for an epoch, or for the rest of one, and validates.
@@ -91,11 +125,8 @@ impl<'a> Trainer<'a> {
         let rest = order[(state.batch * config.batch_size).min(order.len())..].to_vec();
         let images = rest.len() as u64;
         let mut batches = self.source.batches(network, rest, epoch as u64)?;
-        let step = Step {
-            network,
-            class_weights: class_weights(self.job, network)?,
-            label_smoothing: config.label_smoothing,
-        };
+        let last_batch = order.len().div_ceil(config.batch_size).saturating_sub(1);
+        let step = self.step();
         callback.on_event(&self.training(state, order.len()))?;
 
         let started = Instant::now();
@@ -105,14 +136,20 @@ impl<'a> Trainer<'a> {
         for batch in batches.by_ref() {
             let batch = batch?;
             let count = batch.labels.len();
+            let updates =
+                (state.batch + 1).is_multiple_of(config.accumulate) || state.batch == last_batch;
+            learning_rate = schedule.learning_rate(self.optimizer.taken() as usize);
+            let rate = updates.then_some(learning_rate);
             if count < config.batch_size.min(2) {
                 // The others can't be decoded; a single photo has no batch statistics.
+                step.update(rate, &mut self.optimizer)?;
+                self.end_step(state)?;
                 state.batch += 1;
                 continue;
             }
             let seed = step_seed(config.seed, epoch, state.batch);
-            learning_rate = schedule.learning_rate(self.optimizer.taken() as usize);
-            let result = step.take(batch, seed, learning_rate, &mut self.optimizer)?;
+            let result = step.take(batch, seed, rate, &mut self.optimizer)?;
+            self.end_step(state)?;
             if !result.loss.is_finite() {
                 let what = format!("the loss became {}", result.loss);
                 return Err(self.diverged(&what, state, state.batch + 1));
@@ -137,6 +174,34 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    fn step(&self) -> Step<'a> {
+        let config = self.config;
+        Step {
+            network: self.network,
+            loss: Loss {
+                class_weights: config.class_weights.then(|| class_weights(self.job)),
+                label_smoothing: config.label_smoothing,
+            },
+            mixing: Mixing {
+                mixup: config.mixup,
+                cutmix: config.cutmix,
+            },
+            accumulates: config.accumulate > 1,
+            clip_norm: config.clip_grad_norm,
+        }
+    }
+
+    /// Counts an update of the network, if the step had one, and takes it into the average.
+    fn end_step(&self, state: &mut State) -> Result<()> {
+        if state.steps != self.optimizer.taken() {
+            state.steps = self.optimizer.taken();
+            if let Some(average) = &self.average {
+                average.update(self.network, state.steps)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Measures the network on the validation photos, and how long it waited for them.
     fn validate(
         &self,
@@ -150,7 +215,7 @@ impl<'a> Trainer<'a> {
             callback.on_event(&Event::Validated { images })?;
             self.save_if_stopped(state)
         };
-        let measured = validator.measure(self.job, self.network, &mut each);
+        let measured = validator.measure(self.job, self.model(), &mut each);
         measured.map_err(|error| match error.is::<NonFinite>() {
             true => self.diverged("a validation logit is not finite", state, state.batch),
             false => error,
@@ -162,8 +227,9 @@ impl<'a> Trainer<'a> {
         if !self.network.is_finite()? {
             return Err(self.diverged("a parameter is not finite", state, state.batch));
         }
-        let (network, optimizer) = (self.network, &self.optimizer);
-        self.job.run.save_checkpoint(state, network, optimizer)
+        let average = self.average.as_ref().map(Average::network);
+        let run = self.job.run;
+        run.save_checkpoint(state, self.network, &self.optimizer, average)
     }
 
     fn save_if_stopped(&self, state: &State) -> Result<()> {
@@ -179,7 +245,9 @@ impl<'a> Trainer<'a> {
             scheduler: self.config.scheduler,
             peak: self.phase.learning_rate,
             epochs: self.phase.epochs,
-            steps_per_epoch: images.div_ceil(self.config.batch_size),
+            steps_per_epoch: images
+                .div_ceil(self.config.batch_size)
+                .div_ceil(self.config.accumulate),
             warmup: self.config.warmup,
             plateau: state.plateau,
         }
@@ -237,22 +305,17 @@ fn order(photos: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<us
     order
 }
 
-/// Inverse class frequencies with mean 1 over the photos, float32 `(classes)`.
-fn class_weights(job: &Job<'_>, network: &Network) -> Result<Option<Tensor>> {
-    if !job.run.config().class_weights {
-        return Ok(None);
-    }
+/// Inverse class frequencies with mean 1 over the photos.
+fn class_weights(job: &Job<'_>) -> Vec<f32> {
     let mut counts = vec![0usize; job.run.manifest().labels.len()];
     for &index in job.train {
         counts[job.photos[index].class] += 1;
     }
     let mean = job.train.len() as f32 / counts.len() as f32;
-    let weights: Vec<f32> = counts.iter().map(|&n| mean / n.max(1) as f32).collect();
-    let weights = torch(Tensor::f_from_slice(&weights))?;
-    torch(weights.f_to_device(network.device().into())).map(Some)
+    counts.iter().map(|&n| mean / n.max(1) as f32).collect()
 }
 
-/// The seed of a step's dropout. The state of libtorch's generator can't be saved, so every step
+/// The seed of a step's dropout and mixing. The state of libtorch's generator can't be saved, so every step
 /// seeds it anew.
 fn step_seed(seed: u64, epoch: usize, batch: usize) -> i64 {
     let digest = Sha256::new()

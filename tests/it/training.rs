@@ -5,6 +5,7 @@ mod extended;
 mod interrupted;
 mod outcome;
 mod precision;
+mod steps;
 mod tensorboard;
 
 use std::path::Path;
