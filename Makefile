@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build install uninstall test test-isa test-real fuzz lint bench bench-transforms bench-inference bench-serving dist dist-check clean
+.PHONY: help demo build install uninstall test test-isa test-real fuzz lint bench bench-busy bench-transforms bench-inference bench-serving dist dist-check clean
 
 TOOLS := target/tools
 REAL := target/real
@@ -121,6 +121,11 @@ bench: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside PyTorch (do
 	target/peers/bin/pip install -q -r benches/peers/requirements.txt
 	cargo bench --locked --bench train_step --no-run
 	target/peers/bin/python benches/peers/train_step.py \
+		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
+
+bench-busy: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside other busy processes
+	cargo bench --locked --bench train_step --no-run
+	python3 benches/peers/busy.py \
 		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
 
 # Pillow-SIMD is built from source, if it can be; it shares the rest with Pillow's environment.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use flowers::device::DeviceChoice;
-use flowers::inference::resolve_device;
+use flowers::inference::{resolve_device, set_threads};
 use flowers::models::{self, Options};
 use flowers::training::{Algorithm, Mode, Network, Optimizer, Precision};
 use tch::{Kind, Reduction, Tensor};
@@ -31,12 +31,14 @@ fn main() -> Result<()> {
     let image_size: usize = argument(1, "224").parse()?;
     let batch: i64 = argument(2, "32").parse()?;
     let steps: usize = argument(3, "8").parse()?;
-    tch::set_num_threads(argument(4, "2").parse()?);
+    set_threads(argument(4, "2").parse()?);
     let device = DeviceChoice::from_str(&argument(5, "cpu"), false).map_err(anyhow::Error::msg)?;
     let device = resolve_device(device)?;
     let on_device = tch::Device::from(device);
-    let precision =
-        Precision::from_str(&argument(6, "float32"), false).map_err(anyhow::Error::msg)?;
+    let precision = match argument(6, "float32").as_str() {
+        "bfloat16" => Precision::Bfloat16,
+        _ => Precision::Float32,
+    };
 
     let options = Options {
         classes: 10,

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""One step of fine-tuning, here and in PyTorch eager float32, alternately in one run.
+"""One step of fine-tuning, here and in PyTorch, alternately in one run.
 
-usage: train_step.py FLOWERS_BENCH [ARCH [IMAGE_SIZE [BATCH [STEPS [THREADS [ROUNDS]]]]]]
+usage: train_step.py FLOWERS_BENCH [ARCH [IMAGE_SIZE [BATCH [STEPS [THREADS [ROUNDS [PRECISION]]]]]]]
 
-FLOWERS_BENCH is the executable of `benches/train_step.rs`. PyTorch does the usual step: forward,
-cross-entropy, backward, Adam (its fused CPU kernel and its default one are both tried and the
-faster counts), `zero_grad(set_to_none=True)`. Each measurement is a process of its own, so that
-peak memory is its own. Prints a row a round and the ratio of the medians.
+FLOWERS_BENCH is the executable of `benches/train_step.rs`; PRECISION is its float32 or bfloat16.
+PyTorch does the usual step: forward, cross-entropy, backward, Adam, `zero_grad(set_to_none=True)`;
+as tutorials write it, eager in float32, and in the best configuration that it has for a CPU:
+bfloat16 autocast (with PRECISION bfloat16), channels-last, the fused Adam, `torch.compile`. Each
+measurement is a process of its own, so that peak memory is its own. Prints a row a round and the
+ratios of the medians.
 """
 
 import json
@@ -16,19 +18,25 @@ import sys
 import time
 
 
-def pytorch(arch, size, batch, steps, threads, fused):
+def pytorch(arch, size, batch, steps, threads, precision, kind):
     import torch
     import torchvision
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     network = getattr(torchvision.models, arch)(num_classes=10).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=fused)
     x, y = torch.randn(batch, 3, size, size), torch.randint(10, (batch,))
+    best = kind != "tutorial"
+    if best:
+        network = network.to(memory_format=torch.channels_last)
+        x = x.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=best)
+    forward = torch.compile(network) if kind == "compiled" else network
     seconds = []
     for _ in range(steps + 2):
         started = time.perf_counter()
-        loss = torch.nn.functional.cross_entropy(network(x), y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=best and precision == "bfloat16"):
+            loss = torch.nn.functional.cross_entropy(forward(x), y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -46,31 +54,32 @@ def run(command):
 
 def main():
     if sys.argv[1] == "--pytorch":
-        arch, size, batch, steps, threads, fused = sys.argv[2:]
-        pytorch(arch, int(size), int(batch), int(steps), int(threads), fused == "fused")
+        arch, size, batch, steps, threads, precision, kind = sys.argv[2:]
+        pytorch(arch, int(size), int(batch), int(steps), int(threads), precision, kind)
         return
     bench, *given = sys.argv[1:]
-    arguments = given + ["resnet18", "224", "32", "8", "2", "3"][len(given) :]
+    arguments = given + ["resnet18", "224", "32", "8", "2", "3", "float32"][len(given) :]
+    precision = arguments.pop()
     rounds = int(arguments.pop())
+    peer = [sys.executable, __file__, "--pytorch", *arguments, precision]
     peers = {
-        "flowers": [bench, *arguments],
-        "pytorch": [sys.executable, __file__, "--pytorch", *arguments, "default"],
-        "pytorch, fused Adam": [sys.executable, __file__, "--pytorch", *arguments, "fused"],
+        "flowers": [bench, *arguments, "cpu", precision],
+        "tutorial": [*peer, "tutorial"],
+        "channels-last, fused": [*peer, "eager"],
+        "and compiled": [*peer, "compiled"],
     }
     figures = {name: [] for name in peers}
     for number in range(rounds):
-        for name, command in peers.items():
+        for name, command in list(peers.items())[:: 1 if number % 2 == 0 else -1]:
             figure = run(command)
             figures[name].append(figure)
             rate, peak = figure["images_per_second"], figure["peak_mb"]
             print(f"round {number + 1}  {name:20} {rate:7.1f} images/s  peak {peak:6.0f} MB")
     median = lambda name, key: statistics.median(figure[key] for figure in figures[name])
-    fastest = max(list(peers)[1:], key=lambda name: median(name, "images_per_second"))
-    smallest = min(median(name, "peak_mb") for name in list(peers)[1:])
-    speed = median("flowers", "images_per_second") / median(fastest, "images_per_second")
-    memory = median("flowers", "peak_mb") / smallest
-    print(f"throughput: {speed:.2f} times PyTorch ({fastest})")
-    print(f"peak memory: {memory:.2f} times PyTorch")
+    for name in list(peers)[1:]:
+        speed = median("flowers", "images_per_second") / median(name, "images_per_second")
+        memory = median("flowers", "peak_mb") / median(name, "peak_mb")
+        print(f"{speed:.2f} times the throughput, {memory:.2f} times the memory of {name}")
 
 
 if __name__ == "__main__":

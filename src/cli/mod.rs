@@ -71,7 +71,8 @@ pub struct Compute {
     /// Device to compute on
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
-    /// Threads to compute with [default: one per core]
+    /// Threads to compute with; they sleep sooner while other processes use the machine, unless
+    /// OMP_WAIT_POLICY or GOMP_SPINCOUNT is set [default: one per core]
     #[arg(long, value_name = "N", value_parser = values::whole::<u16>(1..=1024))]
     pub threads: Option<u16>,
 }

@@ -45,7 +45,8 @@ pub struct ServeArgs {
     /// Device to compute on; on a GPU, see also --max-batch
     #[arg(long, env = "FLOWERS_DEVICE", value_enum, default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
-    /// CPU threads to compute with [default: one per core]
+    /// CPU threads to compute with; they sleep sooner while other processes use the machine, unless
+    /// OMP_WAIT_POLICY or GOMP_SPINCOUNT is set [default: one per core]
     #[arg(long, env = "FLOWERS_THREADS", value_name = "N", value_parser = whole::<u16>(1..=1024))]
     pub threads: Option<u16>,
     /// Precision to compute in

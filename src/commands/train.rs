@@ -70,6 +70,7 @@ fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
         session.split.test.len(),
         session.run.config().arch.name,
     ));
+    say(&session)?;
     train(session, args)
 }
 
@@ -117,6 +118,19 @@ pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         note(format_args!("warning: {warning}"));
     }
+}
+
+/// Says and logs what was found out for a new run.
+fn say(session: &TrainingSession) -> Result<()> {
+    let path = session.run.log();
+    let mut log = log(&session.run)?;
+    for line in &session.notes {
+        note(line);
+        writeln!(log, "{line}").map_err(|cause| {
+            Error::Environment(format!("can't write {}: {cause}", shown(&path)))
+        })?;
+    }
+    Ok(())
 }
 
 fn train(mut session: TrainingSession, args: &TrainArgs) -> Result<()> {

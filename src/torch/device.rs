@@ -1,5 +1,6 @@
 //! Devices and threads of libtorch.
 
+use super::waiting;
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 
@@ -39,7 +40,10 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device> {
 }
 
 /// Sets how many threads compute each operator that the calling thread runs.
+/// While others compute on this machine, these threads wait for each other asleep, unless
+/// `OMP_WAIT_POLICY` or `GOMP_SPINCOUNT` says how.
 pub fn set_threads(threads: usize) {
+    waiting::follow_load(threads);
     // A thread's first call takes over what any thread set last.
     tch::get_num_threads();
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));

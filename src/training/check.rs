@@ -21,7 +21,7 @@ impl Config {
     /// [`Error::Usage`] naming the option and the values it takes.
     pub(super) fn check(&self) -> Result<()> {
         let checks = self.training_checks().into_iter();
-        for (valid, option, takes) in checks.chain(self.input_checks()) {
+        for (valid, option, takes) in checks.chain(self.step_checks()).chain(self.input_checks()) {
             if !valid {
                 return Err(Error::Usage(format!("--{option} must be {takes}")).into());
             }
@@ -75,6 +75,30 @@ impl Config {
                 "at least 0 and below 1",
             ),
             (fraction(self.dropout), "dropout", "at least 0 and below 1"),
+        ]
+    }
+
+    fn step_checks(&self) -> [Check; 5] {
+        let positive = |x: Option<f64>| x.is_none_or(|x| x.is_finite() && x > 0.0);
+        let mixes = "0 for none, or a positive number";
+        [
+            (
+                (1..=4096).contains(&self.accumulate),
+                "accumulate",
+                "1 to 4096 batches",
+            ),
+            (
+                positive(self.clip_grad_norm),
+                "clip-grad-norm",
+                "0 for never, or a positive number",
+            ),
+            (
+                self.ema.is_none_or(fraction),
+                "ema",
+                "at least 0 and below 1",
+            ),
+            (positive(self.mixup), "mixup", mixes),
+            (positive(self.cutmix), "cutmix", mixes),
         ]
     }
 

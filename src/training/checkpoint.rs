@@ -56,6 +56,17 @@ pub struct Checkpoint {
     pub header: Header,
     pub network: StateDict,
     pub optimizer: StateDict,
+    /// Averaged weights; empty without averaging.
+    pub average: StateDict,
+}
+
+/// What a checkpoint holds besides the parameters of the network.
+pub(super) struct Resumed {
+    pub state: State,
+    /// State of the optimizer of the current phase.
+    pub optimizer: StateDict,
+    /// Averaged weights; empty without averaging.
+    pub average: StateDict,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,6 +86,7 @@ const SCHEMA: u32 = 1;
 /// Prefix of the names of the network's parameters.
 pub(super) const NETWORK: &str = "network/";
 const OPTIMIZER: &str = "optimizer/";
+const AVERAGE: &str = "average/";
 
 impl Header {
     /// The header of a run that has not started.
@@ -99,6 +111,7 @@ impl Checkpoint {
         };
         let tensors: StateDict = prefixed(NETWORK, self.network)
             .chain(prefixed(OPTIMIZER, self.optimizer))
+            .chain(prefixed(AVERAGE, self.average))
             .collect();
         let metadata = BTreeMap::from([(CHECKPOINT.into(), serde_json::to_string(&self.header)?)]);
         safetensors::write(path, &tensors, &metadata)
@@ -131,11 +144,14 @@ impl Checkpoint {
             return Err(broken(&fault).into());
         }
         let (mut network, mut optimizer) = (StateDict::new(), StateDict::new());
+        let mut average = StateDict::new();
         for (name, tensor) in tensors {
             if let Some(name) = name.strip_prefix(NETWORK) {
                 network.insert(name.into(), tensor);
             } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
                 optimizer.insert(name.into(), tensor);
+            } else if let Some(name) = name.strip_prefix(AVERAGE) {
+                average.insert(name.into(), tensor);
             }
         }
         check_finite(&network).with_context(|| shown(path))?;
@@ -143,6 +159,7 @@ impl Checkpoint {
             header,
             network,
             optimizer,
+            average,
         })
     }
 }
@@ -153,13 +170,12 @@ impl State {
         history::best(&self.history)
     }
 
-    /// Counts a training step on `images` photos with a mean `loss`.
+    /// Counts a training batch of `images` photos with a mean `loss`.
     pub fn end_batch(&mut self, images: usize, loss: f64, correct: u64) {
         self.running.loss += loss * images as f64;
         self.running.correct += correct;
         self.running.seen += images as u64;
         self.batch += 1;
-        self.steps += 1;
     }
 
     /// Adds an epoch to the history. Returns whether its weights are the best so far.
@@ -236,7 +252,7 @@ mod tests {
         state.end_batch(3, 2.0, 1);
         state.end_batch(1, 6.0, 1);
         assert_eq!((state.running.loss(), state.running.accuracy()), (3.0, 0.5));
-        assert_eq!((state.batch, state.steps), (2, 2));
+        assert_eq!(state.batch, 2);
     }
 
     #[test]
@@ -251,6 +267,6 @@ mod tests {
         .unwrap();
         assert!(state.end_epoch(row), "the first epoch is the best so far");
         assert_eq!(state.running, Running::default());
-        assert_eq!((state.phase_epoch, state.batch, state.steps), (1, 0, 1));
+        assert_eq!((state.phase_epoch, state.batch), (1, 0));
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::Algorithm;
 use super::phase::{Frozen, Inputs, LayerName, Phase, Views};
-use super::precision::Precision;
+use super::precision::PrecisionChoice;
 use super::recipe::{InputKind, PhaseTemplate, Recipe, TrainedLayers, VIEWS};
 use super::schedule::Scheduler;
 use crate::data::{CacheMode, CacheSize, SplitOptions};
@@ -29,11 +29,27 @@ pub struct Config {
     pub epochs: usize,
     pub batch_size: usize,
     pub lr: f64,
+    /// Whether a range test is still to replace that learning rate.
+    #[serde(skip)]
+    pub find_lr: bool,
     pub optimizer: Algorithm,
     pub scheduler: Scheduler,
     pub warmup: f64,
     pub weight_decay: f64,
     pub label_smoothing: f64,
+    /// Batches whose mean gradient is one step.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// The largest norm of the gradients as one vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_grad_norm: Option<f64>,
+    /// Decay of the moving average of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<f64>,
     pub dropout: f64,
     /// The first layer that is trained; `None` trains all.
     #[serde(with = "freeze_until")]
@@ -52,7 +68,7 @@ pub struct Config {
     pub device: DeviceChoice,
     /// Absent in configurations written before mixed precision existed.
     #[serde(default)]
-    pub precision: Precision,
+    pub precision: PrecisionChoice,
     /// Absent, as the next, in configurations written before there was a cache.
     #[serde(default)]
     pub cache: CacheMode,
@@ -114,6 +130,10 @@ impl fmt::Display for WeightsSource {
     }
 }
 
+fn one() -> usize {
+    1
+}
+
 /// `--freeze-until` as text: a layer, or `none`.
 pub(super) mod freeze_until {
     use serde::{Deserialize, Deserializer, Serializer};
@@ -162,7 +182,7 @@ impl Config {
     }
 
     /// The random transforms of the training photos.
-    fn augmentations(&self) -> Augmentations {
+    pub(super) fn augmentations(&self) -> Augmentations {
         let size = self.image_size as u32;
         let mean = (self.arch.preprocessing)(size).mean;
         let of_recipe = (self.recipe.augmentations)(size);
@@ -215,7 +235,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::Settings;
+    use crate::training::{LearningRate, Settings};
 
     /// What flowers 0.1 wrote before there was a choice of precision.
     const OLD: &str = r#"
@@ -255,10 +275,14 @@ checkpoint-minutes = 10.0
         );
         assert_eq!(config.freeze_until, Some(LayerName::new("features.14")));
         let added = "precision = \"float32\"\ncache = \"off\"\ncache-size = \"4GB\"\nseed";
-        let with_precision = OLD.replace("seed", added);
-        let policy = "augment = \"recipe\"\nrandom-erasing = 0.0\nworkers";
-        let with_policy = with_precision.replace("workers", policy);
-        assert_eq!(config.to_toml().unwrap(), with_policy.trim_start());
+        let with_defaults = OLD
+            .replace("seed", added)
+            .replace("dropout", "accumulate = 1\ndropout")
+            .replace(
+                "workers",
+                "augment = \"recipe\"\nrandom-erasing = 0.0\nworkers",
+            );
+        assert_eq!(config.to_toml().unwrap(), with_defaults.trim_start());
     }
 
     #[test]
@@ -274,7 +298,7 @@ checkpoint-minutes = 10.0
     fn two_phase_trains_the_classifier_and_then_the_last_stage() {
         let settings = Settings {
             recipe: Some("two-phase".into()),
-            lr: Some(0.5),
+            lr: Some(LearningRate::Rate(0.5)),
             ..Settings::default()
         };
         let [head, fine_tune] = settings.resolve().unwrap().phases().try_into().unwrap();

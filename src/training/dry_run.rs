@@ -15,11 +15,10 @@ use super::initial::Origin;
 use super::job::Job;
 use super::network::Network;
 use super::phase::{Inputs, Method, Phase, Views};
-use super::prepare::{Prepared, checked, refuse_inside, set_up, slow_precision};
+use super::prepare::{Prepared, checked, refuse_inside};
 use super::profile::{Conditions, Profile, ProfileReport, Stopwatch};
 use super::run::Run;
-use super::step::Step;
-use super::trainer::{Trainer, class_weights};
+use super::trainer::Trainer;
 use super::validator::Validator;
 use crate::data::{Folder, Source, Split, Undecodable};
 use crate::error::{Error, Result};
@@ -127,8 +126,8 @@ impl DryRun {
             warnings,
             network,
             origin,
+            ..
         } = prepared;
-        let slow = slow_precision(&config, set_up(&config)?);
         // A larger batch never comes together.
         config.batch_size = config.batch_size.min(split.train.len()).max(2);
         Ok(Self {
@@ -136,7 +135,7 @@ impl DryRun {
             folder,
             split,
             origin,
-            warnings: warnings.into_iter().chain(slow).collect(),
+            warnings,
             network,
         })
     }
@@ -218,11 +217,7 @@ fn measure_phase<'j>(
         (cache, ..) => source(job, phase, first, network, cache, nothing)?,
     };
     let mut trainer = Trainer::new(job, phase, network, source)?;
-    let step = Step {
-        network,
-        class_weights: class_weights(job, network)?,
-        label_smoothing: config.label_smoothing,
-    };
+    let step = trainer.step();
     let wanted = (WARM_UP + STEPS) * config.batch_size;
     let order = job.train.iter().copied().cycle().take(wanted).collect();
     let mut batches = trainer.source.batches(network, order, 0)?;
@@ -236,7 +231,7 @@ fn measure_phase<'j>(
         let batch = batch?;
         let count = batch.labels.len();
         if count >= 2 {
-            step.take(batch, 0, 0.0, &mut trainer.optimizer, &mut profile)?;
+            step.take(batch, 0, Some(0.0), &mut trainer.optimizer, &mut profile)?;
             (images, steps) = (images + count, steps + 1);
         }
         progress.advance(1);

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::callback::{Callback, Event};
-use super::checkpoint::State;
+use super::checkpoint::{Resumed, State};
 use super::features::FeatureCache;
 use super::head::HeadSolver;
 use super::job::Job;
@@ -17,14 +17,6 @@ use super::trainer::{PhaseTrainer, Trainer};
 use super::validator::Validator;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId};
-use crate::weights::StateDict;
-
-/// What a checkpoint holds besides the parameters of the network.
-pub(super) struct Resumed {
-    pub state: State,
-    /// State of the optimizer of the current phase.
-    pub optimizer: StateDict,
-}
 
 /// Trains a network to the end of the last phase, from a checkpoint on if the run is resumed. Leaves
 /// the best model and the last checkpoint in the run's folder.
@@ -34,15 +26,13 @@ pub(super) struct Resumed {
 pub(super) fn fit(
     job: &Job<'_>,
     network: &mut Network,
-    resumed: Option<Resumed>,
+    mut resumed: Option<Resumed>,
     callback: &mut dyn Callback,
 ) -> Result<State> {
     let config = job.run.config();
     let mut has_checkpoint = resumed.is_some();
-    let (mut state, mut optimizer_state) = match resumed {
-        Some(resumed) => (resumed.state, Some(resumed.optimizer)),
-        None => (State::default(), None),
-    };
+    let state = resumed.as_ref().map(|resumed| resumed.state.clone());
+    let mut state = state.unwrap_or_default();
     let phases = config.phases();
     let mut validator = Validator::default();
     let mut cache = cache(job, &job.run.file("features"), &phases, network)?;
@@ -50,8 +40,8 @@ pub(super) fn fit(
         let first = first_trained(phase, network.graph(), config.arch.head)?;
         network.freeze_until(first)?;
         let mut trainer = trainer(job, phase, first, network, cache.as_mut(), callback)?;
-        if let Some(saved) = optimizer_state.take() {
-            trainer.restore(&saved, state.steps)?;
+        if let Some(resumed) = resumed.take() {
+            trainer.restore(&resumed)?;
         }
         if !has_checkpoint {
             // A run that is killed in its first batch can be resumed too.
@@ -66,7 +56,7 @@ pub(super) fn fit(
             state.profiles.push(profile);
             let mut watch = Stopwatch::start();
             if state.end_epoch(row) {
-                job.run.save_best(&state, network)?;
+                job.run.save_best(&state, trainer.model())?;
             }
             // Callbacks first: a kill in between repeats the epoch and loses no row.
             callback.on_event(&Event::Epoch {
@@ -75,6 +65,7 @@ pub(super) fn fit(
             trainer.save(&state)?;
             state.add_saving(watch.lap());
         }
+        trainer.end_phase()?;
         state.end_phase();
     }
     if let Some(cache) = cache {

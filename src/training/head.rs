@@ -6,7 +6,7 @@ use anyhow::Context;
 use tch::Tensor;
 
 use super::callback::Callback;
-use super::checkpoint::State;
+use super::checkpoint::{Resumed, State};
 use super::features::{FeatureCache, FeatureSource};
 use super::job::Job;
 use super::network::Network;
@@ -45,7 +45,15 @@ pub(super) struct HeadSolver<'a, 'j> {
 }
 
 impl PhaseTrainer for HeadSolver<'_, '_> {
-    fn restore(&mut self, _optimizer: &StateDict, _steps: u64) -> Result<()> {
+    fn restore(&mut self, _resumed: &Resumed) -> Result<()> {
+        Ok(())
+    }
+
+    fn model(&self) -> &Network {
+        self.network
+    }
+
+    fn end_phase(&self) -> Result<()> {
         Ok(())
     }
 
@@ -94,7 +102,7 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
 
     fn save(&self, state: &State) -> Result<()> {
         let run = self.job.run;
-        run.save_checkpoint(state, self.network, StateDict::new())
+        run.save_checkpoint(state, self.network, StateDict::new(), None)
     }
 }
 

@@ -91,6 +91,10 @@ impl Network {
         self.device
     }
 
+    pub(super) fn classes(&self) -> usize {
+        self.graph.output_shape().iter().product()
+    }
+
     /// Freezes every node before `first`: its parameters get no gradient and its normalisation
     /// keeps its running statistics. Unfreezes the rest.
     pub fn freeze_until(&mut self, first: NodeId) -> Result<()> {
@@ -136,24 +140,60 @@ impl Network {
         tch::no_grad(|| torch(tensor.shallow_clone().f_copy_(values).map(drop)))
     }
 
-    /// Replaces every parameter and buffer.
-    ///
-    /// # Errors
-    /// [`Error::Data`] when the state dict lacks one.
-    pub(super) fn load(&self, weights: &StateDict) -> Result<()> {
-        for (_, name, _, tensor) in self.named() {
-            let shape: Vec<usize> = tensor.size().iter().map(|&side| side as usize).collect();
-            let stored = tensors::to_device(weights.tensor(&name, &shape)?, tensor.device())?;
-            tch::no_grad(|| torch(tensor.shallow_clone().f_copy_(&stored).map(drop)))?;
-        }
-        Ok(())
-    }
-
     /// Copies every parameter and buffer to host memory.
     pub fn state_dict(&self) -> Result<StateDict> {
         self.named()
             .map(|(_, name, _, tensor)| Ok((name, tensors::to_host(tensor)?)))
             .collect()
+    }
+
+    /// A copy with tensors of its own, which are not trained.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn detached(&self) -> Result<Self> {
+        let copies = self.tensors.iter().map(|tensors| {
+            let copies = tensors.iter().map(|t| torch(tensors::copied(t)));
+            copies.collect::<Result<_>>()
+        });
+        Ok(Self {
+            graph: self.graph.clone(),
+            tensors: copies.collect::<Result<_>>()?,
+            last_use: self.last_use.clone(),
+            ..*self
+        })
+    }
+
+    /// Moves each learned tensor by a part of the way to that of another network of the same graph,
+    /// with 1 onto it, and copies the running statistics.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn move_towards(&self, other: &Self, part: f64) -> Result<()> {
+        let pairs = self.named().zip(other.named());
+        tch::no_grad(|| {
+            for ((_, _, role, tensor), (_, _, _, target)) in pairs {
+                let mut tensor = tensor.shallow_clone();
+                torch(match role.is_learned() {
+                    true => tensor.f_lerp_(target, part).map(drop),
+                    false => tensor.f_copy_(target),
+                })?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes over the values of [`Network::state_dict`].
+    ///
+    /// # Errors
+    /// [`Error::Data`] when one is missing or has another shape.
+    pub(super) fn load(&self, weights: &StateDict) -> Result<()> {
+        for (parameter, (_, _, _, tensor)) in self.graph.parameters().zip(self.named()) {
+            let stored = weights.tensor(&parameter.name, &parameter.shape)?;
+            let stored = tensors::to_device(stored, self.device.into())?;
+            tch::no_grad(|| torch(tensor.shallow_clone().f_copy_(&stored)))?;
+        }
+        Ok(())
     }
 
     /// Every tensor with its node, its name, and its role.

@@ -7,11 +7,12 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tch::{CModule, IValue, Tensor};
 
+use super::gradients::Gradients;
 use super::tensors::{to_device, to_host, torch};
 use crate::error::{Error, Result};
 use crate::graph::Role;
 use crate::inference::torchscript::archive::Module;
-use crate::weights::StateDict;
+use crate::weights::{self, StateDict};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -42,6 +43,9 @@ impl Algorithm {
     }
 }
 
+/// Name of the gradients since the last update, and of what they are to be divided by.
+const ACCUMULATED: &str = "accumulated";
+
 /// libtorch's fused optimizer steps, which tch does not bind, as one TorchScript method each.
 const STEPS: &str = "
   def adam(self: __torch__.Net, p: List[Tensor], g: List[Tensor], m: List[Tensor], v: List[Tensor], s: List[Tensor], lr: float, decay: float) -> NoneType:
@@ -55,18 +59,6 @@ const STEPS: &str = "
     return None
 ";
 
-/// The gradient of each parameter, in the optimizer's order. Between [`Optimizer::gradients`] and
-/// [`Optimizer::apply`] they may be clipped, scaled, accumulated, or averaged over processes.
-#[derive(Debug)]
-pub struct Gradients(Vec<Tensor>);
-
-impl Gradients {
-    /// One tensor a parameter, of its shape and type.
-    pub fn tensors_mut(&mut self) -> &mut [Tensor] {
-        &mut self.0
-    }
-}
-
 /// An optimizer over the trainable tensors of a network.
 pub struct Optimizer {
     algorithm: Algorithm,
@@ -74,6 +66,14 @@ pub struct Optimizer {
     /// Weights first, which decay; then biases and scales, which do not.
     groups: [Group; 2],
     taken: u64,
+    accumulated: Option<Accumulated>,
+}
+
+/// Gradients of batches since the last update.
+struct Accumulated {
+    sum: Gradients,
+    /// What they are to be divided by.
+    weight: f32,
 }
 
 struct Group {
@@ -108,6 +108,7 @@ impl Optimizer {
                 Group::new(others, 0.0, algorithm)?,
             ],
             taken: 0,
+            accumulated: None,
         })
     }
 
@@ -125,9 +126,50 @@ impl Optimizer {
         torch(Tensor::f_run_backward(&[loss], &parameters, false, false)).map(Gradients)
     }
 
+    /// Adds the gradients of a batch for the next [`update`](Self::update). They are those of its
+    /// mean loss times `weight`, its part of the mean over all.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn accumulate(&mut self, gradients: Gradients, weight: f32) -> Result<()> {
+        // A norm is summed in the order of memory, which must be that of restored sums.
+        let gradients = self.laid_out(gradients)?;
+        match &mut self.accumulated {
+            Some(accumulated) => {
+                accumulated.sum.add(&gradients)?;
+                accumulated.weight += weight;
+            }
+            None => {
+                self.accumulated = Some(Accumulated {
+                    sum: gradients,
+                    weight,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates the parameters with the mean of the accumulated gradients, clipped to a norm if one is
+    /// given. Does nothing when there are none.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(super) fn update(&mut self, learning_rate: f64, clip_norm: Option<f64>) -> Result<()> {
+        let Some(Accumulated { mut sum, weight }) = self.accumulated.take() else {
+            return Ok(());
+        };
+        if weight != 1.0 {
+            sum.scale(1.0 / f64::from(weight))?;
+        }
+        if let Some(max_norm) = clip_norm {
+            sum.clip_norm(max_norm)?;
+        }
+        self.apply(sum, learning_rate)
+    }
+
     /// Updates the parameters with gradients of this optimizer.
     pub fn apply(&mut self, gradients: Gradients, learning_rate: f64) -> Result<()> {
-        let Gradients(mut gradients) = gradients;
+        let Gradients(mut gradients) = self.laid_out(gradients)?;
         let first_step = self.taken == 0;
         self.taken += 1;
         for group in &self.groups {
@@ -136,13 +178,27 @@ impl Optimizer {
             if gradients.is_empty() {
                 continue;
             }
-            let gradients = group.laid_out(gradients)?;
-            tch::no_grad(|| self.update(group, gradients, learning_rate, first_step))?;
+            tch::no_grad(|| self.update_group(group, gradients, learning_rate, first_step))?;
         }
         Ok(())
     }
 
-    fn update(
+    /// Gradients with the strides of their parameters, which the fused steps require.
+    fn laid_out(&self, gradients: Gradients) -> Result<Gradients> {
+        let parameters = self.groups.iter().flat_map(|group| &group.parameters);
+        let pairs = parameters.zip(gradients.0);
+        let laid_out = pairs.map(|(parameter, gradient)| {
+            if gradient.stride() == parameter.stride() {
+                return Ok(gradient);
+            }
+            let mut moved = torch(parameter.f_zeros_like())?;
+            torch(moved.f_copy_(&gradient))?;
+            Ok(moved)
+        });
+        laid_out.collect::<Result<_>>().map(Gradients)
+    }
+
+    fn update_group(
         &self,
         group: &Group,
         gradients: Vec<Tensor>,
@@ -185,6 +241,14 @@ impl Optimizer {
                 }
             }
         }
+        if let Some(Accumulated { sum, weight }) = &self.accumulated {
+            let names = self.groups.iter().flat_map(|group| &group.names);
+            for (name, tensor) in names.zip(&sum.0) {
+                state.insert(format!("{name}/{ACCUMULATED}"), to_host(tensor)?);
+            }
+            let weight = weights::Tensor::f32([1], vec![*weight]);
+            state.insert(ACCUMULATED.into(), weight);
+        }
         Ok(state)
     }
 
@@ -198,22 +262,23 @@ impl Optimizer {
         for group in &self.groups {
             for (kind, tensors) in group.states() {
                 for (name, tensor) in group.names.iter().zip(tensors) {
-                    let key = format!("{name}/{kind}");
-                    let saved = state.get(&key).filter(|saved| {
-                        tensor
-                            .size()
-                            .iter()
-                            .map(|&s| s as usize)
-                            .eq(saved.shape.iter().copied())
-                    });
-                    let saved = saved.ok_or_else(|| {
-                        Error::Data(format!("the checkpoint lacks the optimizer state {key}"))
-                    })?;
-                    let saved = to_device(saved, tensor.device())?;
+                    let saved = stored(state, &format!("{name}/{kind}"), tensor)?;
                     torch(tensor.shallow_clone().f_copy_(&saved).map(drop))?;
                 }
             }
         }
+        let weight = state.get(ACCUMULATED).and_then(weights::Tensor::as_f32);
+        self.accumulated = match weight.and_then(|weight| weight.first()) {
+            Some(&weight) => {
+                let groups = self.groups.iter();
+                let named = groups.flat_map(|group| group.names.iter().zip(&group.parameters));
+                let saved = named
+                    .map(|(name, tensor)| stored(state, &format!("{name}/{ACCUMULATED}"), tensor));
+                let sum = Gradients(saved.collect::<Result<_>>()?);
+                Some(Accumulated { sum, weight })
+            }
+            None => None,
+        };
         Ok(())
     }
 
@@ -221,6 +286,20 @@ impl Optimizer {
     pub fn taken(&self) -> u64 {
         self.taken
     }
+}
+
+/// A tensor of a saved state on the device of one that it must have the shape of.
+fn stored(state: &StateDict, key: &str, like: &Tensor) -> Result<Tensor> {
+    let shape = like.size();
+    let fits = |saved: &&weights::Tensor| {
+        let sides = shape.iter().map(|&side| side as usize);
+        sides.eq(saved.shape.iter().copied())
+    };
+    let saved = state
+        .get(key)
+        .filter(fits)
+        .ok_or_else(|| Error::Data(format!("the checkpoint lacks the optimizer state {key}")))?;
+    to_device(saved, like.device())
 }
 
 impl Group {
@@ -260,21 +339,6 @@ impl Group {
             ("second", &self.second[..]),
             ("count", &self.counts[..]),
         ])
-    }
-
-    /// Gradients with the strides of their parameters, which the fused steps require.
-    fn laid_out(&self, gradients: Vec<Tensor>) -> Result<Vec<Tensor>> {
-        let pairs = self.parameters.iter().zip(gradients);
-        pairs
-            .map(|(parameter, gradient)| {
-                if gradient.stride() == parameter.stride() {
-                    return Ok(gradient);
-                }
-                let mut moved = torch(parameter.f_zeros_like())?;
-                torch(moved.f_copy_(&gradient))?;
-                Ok(moved)
-            })
-            .collect()
     }
 }
 
@@ -319,40 +383,41 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_gradient_of_two_halves_is_that_of_the_batch() {
+    fn accumulated_parts_step_like_the_batch() {
         tch::manual_seed(1);
         let inputs = Tensor::randn([8, 3], (Kind::Float, Device::Cpu));
         let labels = Tensor::from_slice(&[0i64, 1, 1, 0, 1, 0, 0, 0]);
-        let stepped = |parts: i64| {
+        let stepped = |parts: &[i64], interrupted: bool| {
             let weight = parameter(&[0.5, -0.25, 1.0, 0.125, 0.75, -1.0], &[2, 3]);
             let bias = parameter(&[0.1, -0.2], &[2]);
             let mut optimizer = sgd(&[&weight, &bias]);
-            let size = 8 / parts;
-            let mut parts = (0..parts).map(|part| {
-                let (x, y) = (
-                    inputs.narrow(0, part * size, size),
-                    labels.narrow(0, part * size, size),
-                );
+            let mut start = 0;
+            for &size in parts {
+                let (x, y) = (inputs.narrow(0, start, size), labels.narrow(0, start, size));
+                start += size;
                 let logits = x.linear(&weight, Some(&bias));
                 let loss =
                     logits.cross_entropy_loss::<Tensor>(&y, None, Reduction::Mean, -100, 0.0);
-                optimizer.gradients(&loss).unwrap()
-            });
-            let mut mean = parts.next().unwrap();
-            if let Some(mut other) = parts.next() {
-                let pairs = mean.tensors_mut().iter_mut().zip(other.tensors_mut());
-                pairs.for_each(|(a, b)| *a = (&*a + &*b) / 2.0);
+                let gradients = optimizer.gradients(&(loss * size)).unwrap();
+                optimizer.accumulate(gradients, size as f32).unwrap();
+                if interrupted {
+                    let state = optimizer.state().unwrap();
+                    optimizer = sgd(&[&weight, &bias]);
+                    optimizer.restore(&state, 0).unwrap();
+                }
             }
-            drop(parts);
-            optimizer.apply(mean, 0.1).unwrap();
+            optimizer.update(0.1, None).unwrap();
+            optimizer.update(0.1, None).unwrap();
+            assert_eq!(optimizer.taken(), 1, "nothing is left for a second update");
             [values(&weight), values(&bias)].concat()
         };
-        let (whole, halves) = (stepped(1), stepped(2));
-        let apart = whole.iter().zip(&halves).map(|(a, b)| (a - b).abs());
+        let (whole, parts) = (stepped(&[8], false), stepped(&[3, 4, 1], false));
+        let apart = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs());
         assert!(
             apart.clone().all(|apart| apart < 1e-6),
-            "{whole:?} {halves:?}"
+            "{whole:?} {parts:?}"
         );
         assert!((whole[0] - 0.5).abs() > 1e-3, "the step moves: {whole:?}");
+        assert_eq!(stepped(&[3, 4, 1], true), parts);
     }
 }

@@ -5,13 +5,14 @@ use std::path::Path;
 use super::config::Config;
 use super::initial::{InitialWeights, Origin};
 use super::network::Network;
-use super::precision::Precision;
+use super::precision;
+use super::range_test;
 use crate::bundle::{Manifest, TrainingRecord};
 use crate::data::{self, Depth, Folder, ScanOptions, Source, Split};
 use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::graph::Graph;
-use crate::inference::{self, Cpu};
+use crate::inference;
 use crate::progress::Progress;
 use crate::weights::StateDict;
 
@@ -24,6 +25,8 @@ pub(super) struct Prepared {
     pub split: Split,
     /// Of the data set and the weights, for the user.
     pub warnings: Vec<String>,
+    /// What was found out for the configuration, for the user.
+    pub notes: Vec<String>,
     pub network: Network,
     pub origin: Origin,
 }
@@ -69,19 +72,22 @@ impl Prepared {
             None => InitialWeights::download(&config, progress)?,
         };
         initial.record(&mut config);
-        let warnings = warnings(&initial, &folder, &split);
+        let mut warnings = warnings(&initial, &folder, &split);
         let graph = config
             .arch
             .graph(&config.model_options(folder.labels.len()))?;
         let (weights, origin) = initial.parameters(&config, &graph)?;
-        let network = network(graph, &weights, device, config.precision)?;
+        let (network, warning) = network(graph, &weights, device, &mut config)?;
+        warnings.extend(warning);
         drop(weights);
+        let found = find_learning_rate(&mut config, &folder, &split, &network)?;
         Ok(Self {
             manifest: manifest(&config, &folder, &split)?,
             config,
             folder,
             split,
             warnings,
+            notes: found.into_iter().collect(),
             network,
             origin,
         })
@@ -94,13 +100,43 @@ pub(super) fn set_up(config: &Config) -> Result<Device> {
     inference::resolve_device(config.device)
 }
 
+/// A network in the precision of the configuration, which holds the one chosen from then on, and
+/// what is to be said of it.
 pub(super) fn network(
     graph: Graph,
     weights: &StateDict,
     device: Device,
-    precision: Precision,
-) -> Result<Network> {
-    Ok(Network::new(graph, weights, device)?.with_precision(precision))
+    config: &mut Config,
+) -> Result<(Network, Option<String>)> {
+    let precision = config.precision.resolve(device, &graph);
+    config.precision = precision.into();
+    let warning = precision::warning(precision, device)?;
+    let network = Network::new(graph, weights, device)?.with_precision(precision);
+    Ok((network, warning))
+}
+
+/// Replaces the learning rate of a configuration that asks for it, and says by what.
+fn find_learning_rate(
+    config: &mut Config,
+    folder: &Folder,
+    split: &Split,
+    network: &Network,
+) -> Result<Option<String>> {
+    if !std::mem::take(&mut config.find_lr) {
+        return Ok(None);
+    }
+    let found = range_test::find(config, network, folder, &split.train)?;
+    Ok(Some(match found {
+        Some(rate) => {
+            config.lr = rate;
+            format!("learning rate {rate:.1e}, found by a range test")
+        }
+        None => format!(
+            "the range test found no learning rate at which the loss falls: {:.1e}, the recipe's, \
+             is used",
+            config.lr
+        ),
+    }))
 }
 
 fn manifest(config: &Config, folder: &Folder, split: &Split) -> Result<Manifest> {
@@ -111,13 +147,6 @@ fn manifest(config: &Config, folder: &Folder, split: &Split) -> Result<Manifest>
         split_sha256: Some(split.manifest.sha256()?),
         ..Manifest::new(config.arch.name, head, folder.labels.clone(), preprocessing)
     })
-}
-
-/// A warning where the chosen precision is slower than float32.
-pub(super) fn slow_precision(config: &Config, device: Device) -> Option<String> {
-    let is_bfloat16 = config.precision == Precision::Bfloat16;
-    (is_bfloat16 && device == Device::Cpu && !Cpu::detect().bfloat16)
-        .then(|| "this processor has no bfloat16 arithmetic, --precision float32 is faster".into())
 }
 
 /// Refuses an output folder inside the data set, which is never written to.

@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Config;
 use super::phase::Frozen;
-use super::precision::Precision;
+use super::precision::{Precision, PrecisionChoice};
 use crate::data::Worked;
 use crate::device::Device;
-use crate::inference::Cpu;
 use crate::machine;
 
 /// Seconds of an epoch or of a run, by what they were spent on.
@@ -73,7 +72,7 @@ pub struct Conditions<'a> {
     pub config: &'a Config,
     pub device: Device,
     pub cores: usize,
-    /// Whether the device computes in bfloat16.
+    /// Whether the network is trained faster in bfloat16 on the device.
     pub has_bfloat16: bool,
 }
 
@@ -84,13 +83,15 @@ impl<'a> Conditions<'a> {
             config,
             device,
             cores: machine::cores(),
-            has_bfloat16: match device {
-                Device::Cpu => Cpu::detect().bfloat16,
-                Device::Cuda(_) => true,
-                Device::Mps => false,
-            },
+            has_bfloat16: is_faster_in_bfloat16(config, device),
         }
     }
+}
+
+fn is_faster_in_bfloat16(config: &Config, device: Device) -> bool {
+    let graph = config.arch.graph(&config.model_options(2));
+    let precision = graph.map(|graph| PrecisionChoice::Auto.resolve(device, &graph));
+    precision.is_ok_and(|precision| precision == Precision::Bfloat16)
 }
 
 /// Seconds between one lap and the next.
@@ -218,7 +219,7 @@ impl Profile {
             }
             Bottleneck::Network => vec![
                 option(
-                    has_bfloat16 && config.precision == Precision::Float32,
+                    has_bfloat16 && config.precision == PrecisionChoice::Float32,
                     "--precision bfloat16",
                 ),
                 option(trains_all, "--recipe fast"),
@@ -451,7 +452,7 @@ mod tests {
         let found = advice(&resnet, 2, Bottleneck::Network);
         assert_eq!(found, [&network[..], &[smaller]].concat());
         let chosen = Config {
-            precision: Precision::Bfloat16,
+            precision: PrecisionChoice::Bfloat16,
             freeze_until: Some(crate::training::phase::LayerName::new("features.14")),
             ..config("mobilenet_v2")
         };

@@ -24,6 +24,10 @@ pub struct Recipe {
     pub optimizer: Algorithm,
     pub scheduler: Scheduler,
     pub label_smoothing: f64,
+    /// Decay of the moving average of the weights.
+    pub ema: Option<f64>,
+    /// Alpha of MixUp.
+    pub mixup: Option<f64>,
     /// Units of a hidden layer in the classifier.
     pub hidden: Option<usize>,
     /// Dropout of the classifier; `None` leaves the architecture's own.
@@ -89,6 +93,8 @@ pub const RECIPES: &[Recipe] = &[
         optimizer: Algorithm::Adam,
         scheduler: Scheduler::Step,
         label_smoothing: 0.0,
+        ema: None,
+        mixup: None,
         hidden: None,
         dropout: None,
         freezes: false,
@@ -104,6 +110,8 @@ pub const RECIPES: &[Recipe] = &[
         optimizer: Algorithm::Adam,
         scheduler: Scheduler::Constant,
         label_smoothing: 0.0,
+        ema: None,
+        mixup: None,
         hidden: Some(128),
         dropout: Some(0.2),
         freezes: true,
@@ -125,12 +133,14 @@ pub const RECIPES: &[Recipe] = &[
         name: "fast",
         summary: "computes what the frozen backbone gives for each photo once, solves for the \
                   head, and fine-tunes the last stage on cached activations: AdamW at 3e-4 in one \
-                  cycle, 6 epochs",
-        epochs: 6,
+                  cycle, 10 epochs",
+        epochs: 10,
         lr: 3e-4,
         optimizer: Algorithm::Adamw,
         scheduler: Scheduler::OneCycle,
         label_smoothing: 0.1,
+        ema: Some(0.98),
+        mixup: Some(0.2),
         hidden: None,
         dropout: Some(0.2),
         freezes: true,
@@ -160,6 +170,8 @@ pub const RECIPES: &[Recipe] = &[
         optimizer: Algorithm::Adam,
         scheduler: Scheduler::OneCycle,
         label_smoothing: 0.0,
+        ema: None,
+        mixup: None,
         hidden: None,
         dropout: None,
         freezes: false,

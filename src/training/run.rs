@@ -255,12 +255,15 @@ impl Run {
         state: &State,
         network: &Network,
         optimizer: StateDict,
+        average: Option<&Network>,
     ) -> Result<()> {
         self.require_folder()?;
+        let average = average.map(Network::state_dict).transpose()?;
         let checkpoint = Checkpoint {
             header: self.header(state.clone()),
             network: network.state_dict()?,
             optimizer,
+            average: average.unwrap_or_default(),
         };
         checkpoint.write(&self.file(CHECKPOINT))
     }

@@ -5,6 +5,8 @@ use std::f64::consts::PI;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::values::number;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheduler {
@@ -29,6 +31,38 @@ impl Scheduler {
             Self::Cosine => "cosine",
             Self::Plateau => "plateau",
             Self::OneCycle => "one-cycle",
+        }
+    }
+}
+
+/// What `--lr` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum LearningRate {
+    Rate(f64),
+    Found(Auto),
+}
+
+/// The keyword for a rate that a range test finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auto {
+    Auto,
+}
+
+impl LearningRate {
+    pub const AUTO: Self = Self::Found(Auto::Auto);
+
+    /// Reads an argument.
+    ///
+    /// # Errors
+    /// A description of what is expected.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::AUTO),
+            _ => number(text)
+                .map(Self::Rate)
+                .map_err(|_| "expected a number or auto".into()),
         }
     }
 }

@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use super::budget::Budget;
 use super::callback::Callback;
-use super::checkpoint::{Checkpoint, Header, State};
+use super::checkpoint::{Checkpoint, Header, Resumed, State};
 use super::config::Config;
-use super::fit::{Resumed, fit};
+use super::fit::fit;
 use super::initial::Origin;
 use super::job::Job;
 use super::network::Network;
 use super::phase::Inputs;
-use super::prepare::{Prepared, checked, network, refuse_inside, set_up, slow_precision};
+use super::prepare::{Prepared, checked, network, refuse_inside, set_up};
 use super::run::Run;
 use crate::data::decoded::Key;
 use crate::data::{
@@ -33,6 +33,8 @@ pub struct TrainingSession {
     pub split: Split,
     /// Of this session, for the user: those of a new run, and of this machine.
     pub warnings: Vec<String>,
+    /// What was found out for the configuration of a new run, one per line.
+    pub notes: Vec<String>,
     network: Network,
     cache: Option<Arc<DecodedCache>>,
     resumed: Option<Resumed>,
@@ -74,6 +76,7 @@ impl TrainingSession {
             folder,
             split,
             warnings,
+            notes,
             network,
             origin,
         } = prepared;
@@ -81,12 +84,12 @@ impl TrainingSession {
         header.warnings = warnings.clone();
         let run = Run::begin(out, lock, header)?;
         split.manifest.write(&run.file("split.json"))?;
-        let slow = slow_precision(run.config(), network.device());
         let session = Self {
             run,
             folder,
             split,
-            warnings: warnings.into_iter().chain(slow).collect(),
+            warnings,
+            notes,
             network,
             cache: None,
             resumed: None,
@@ -112,8 +115,8 @@ impl TrainingSession {
         if let Some(epochs) = epochs {
             run.train_until(epochs, &checkpoint.header.state)?;
         }
-        let config = run.config();
-        let device = set_up(config)?;
+        let mut config = run.config().clone();
+        let device = set_up(&config)?;
         // The split is stored, and need not be made again.
         let options = ScanOptions::cached(config.max_bad, Depth::Headers);
         let folder = Folder::scan(run.data(), &options, progress)?;
@@ -127,23 +130,29 @@ impl TrainingSession {
             return Err(Error::Data(message).into());
         }
         let graph = run.manifest().graph()?;
-        let network = network(graph, &checkpoint.network, device, config.precision)?;
+        let (network, warning) = network(graph, &checkpoint.network, device, &mut config)?;
         if epochs.is_some() {
             run.record_epochs(&checkpoint)?;
         }
         let Checkpoint {
             header: Header { state, .. },
             optimizer,
+            average,
             ..
         } = checkpoint;
         Ok(Self {
-            warnings: slow_precision(run.config(), device).into_iter().collect(),
             run,
             folder,
             split,
+            warnings: warning.into_iter().collect(),
+            notes: Vec::new(),
             network,
             cache: None,
-            resumed: Some(Resumed { state, optimizer }),
+            resumed: Some(Resumed {
+                state,
+                optimizer,
+                average,
+            }),
             started,
         })
     }

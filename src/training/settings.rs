@@ -6,9 +6,9 @@ use serde::Deserialize;
 use super::config::{Config, WeightsSource, freeze_until};
 use super::optimizer::Algorithm;
 use super::phase::LayerName;
-use super::precision::Precision;
+use super::precision::PrecisionChoice;
 use super::recipe;
-use super::schedule::Scheduler;
+use super::schedule::{LearningRate, Scheduler};
 use crate::data::{CacheMode, CacheSize};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
@@ -38,16 +38,16 @@ pub struct Settings {
     #[arg(skip)]
     pub weights_sha256: Option<String>,
     /// Passes over the training photos, per phase of the recipe [default: 25 for classic, 10 for
-    /// two-phase, 6 for fast, 30 for scratch]
+    /// two-phase and fast, 30 for scratch]
     #[arg(long, value_name = "N", value_parser = count)]
     pub epochs: Option<usize>,
     /// Photos per training step [default: 32]
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch_size: Option<usize>,
-    /// Peak learning rate [default: 1e-4, 3e-4 for fast, 1e-3 for scratch; ten times as much
-    /// for sgd]
-    #[arg(long, value_name = "RATE", value_parser = number)]
-    pub lr: Option<f64>,
+    /// Peak learning rate, or auto to find one in a range test of some seconds (Smith, 2017)
+    /// [default: 1e-4, 3e-4 for fast, 1e-3 for scratch; ten times as much for sgd]
+    #[arg(long, value_name = "RATE", value_parser = LearningRate::parse)]
+    pub lr: Option<LearningRate>,
     /// Optimizer [default: adam, or adamw for fast]
     #[arg(long)]
     pub optimizer: Option<Algorithm>,
@@ -65,6 +65,26 @@ pub struct Settings {
     /// 0, or 0.1 for fast]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
     pub label_smoothing: Option<f64>,
+    /// Batches whose mean gradient is one training step, for larger steps than memory allows
+    /// [default: 1]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub accumulate: Option<usize>,
+    /// Clip the norm of all gradients together to this; 0 for never [default: 0]
+    #[arg(long, value_name = "NORM", value_parser = number)]
+    pub clip_grad_norm: Option<f64>,
+    /// Keep an exponential moving average of the weights, e.g. with decay 0.999, and validate, save
+    /// and test it in their place; 0 for none [default: 0, or 0.98 for fast]
+    #[arg(long, value_name = "DECAY", value_parser = number)]
+    pub ema: Option<f64>,
+    /// MixUp: train on weighted sums of two photos, in proportions from a beta distribution with
+    /// this alpha, e.g. 0.2; 0 for none [default: 0, or 0.2 for fast]
+    #[arg(long, value_name = "ALPHA", value_parser = number)]
+    pub mixup: Option<f64>,
+    /// CutMix: replace a rectangle of each photo by that of another, in proportions from a beta
+    /// distribution with this alpha, e.g. 1; with --mixup, each takes half of the batches; 0 for
+    /// none [default: 0]
+    #[arg(long, value_name = "ALPHA", value_parser = number)]
+    pub cutmix: Option<f64>,
     /// Dropout probability in front of the classifier [default: 0.2 for two-phase and fast, else
     /// the network's own]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
@@ -92,15 +112,16 @@ pub struct Settings {
     /// Threads that decode photos [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     pub workers: Option<usize>,
-    /// Threads to compute with [default: one per core]
+    /// Threads to compute with; they sleep sooner while other processes use the machine, unless
+    /// OMP_WAIT_POLICY or GOMP_SPINCOUNT is set [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     pub threads: Option<usize>,
     /// Device to compute on [default: auto]
     #[arg(long)]
     pub device: Option<DeviceChoice>,
-    /// Precision of convolutions and activations [default: float32]
+    /// Precision of convolutions and activations [default: auto]
     #[arg(long)]
-    pub precision: Option<Precision>,
+    pub precision: Option<PrecisionChoice>,
     /// Keep decoded photos from one epoch to the next; random crops are then cut from photos whose
     /// shorter side is reduced to twice the image size [default: off]
     #[arg(long)]
@@ -162,6 +183,11 @@ impl Settings {
             warmup,
             weight_decay,
             label_smoothing,
+            accumulate,
+            clip_grad_norm,
+            ema,
+            mixup,
+            cutmix,
             dropout,
             freeze_until,
             class_weights,
@@ -203,12 +229,25 @@ impl Settings {
             weights_sha256: self.weights_sha256,
             epochs: self.epochs.unwrap_or(recipe.epochs),
             batch_size: self.batch_size.unwrap_or(32),
-            lr: self.lr.unwrap_or(recipe.lr * optimizer.usual_rate()),
+            lr: match self.lr {
+                Some(LearningRate::Rate(rate)) => rate,
+                _ => recipe.lr * optimizer.usual_rate(),
+            },
+            find_lr: self.lr == Some(LearningRate::AUTO),
             optimizer,
             scheduler: self.scheduler.unwrap_or(recipe.scheduler),
             warmup: self.warmup.unwrap_or(0.0),
             weight_decay: self.weight_decay.unwrap_or(optimizer.usual_decay()),
             label_smoothing: self.label_smoothing.unwrap_or(recipe.label_smoothing),
+            accumulate: self.accumulate.unwrap_or(1),
+            clip_grad_norm: unless_zero(self.clip_grad_norm),
+            ema: self
+                .ema
+                .map_or(recipe.ema, |decay| unless_zero(Some(decay))),
+            mixup: self
+                .mixup
+                .map_or(recipe.mixup, |alpha| unless_zero(Some(alpha))),
+            cutmix: unless_zero(self.cutmix),
             dropout: self
                 .dropout
                 .or(recipe.dropout)
@@ -225,7 +264,7 @@ impl Settings {
             workers: self.workers.unwrap_or(cores),
             threads: self.threads.unwrap_or(cores),
             device: self.device.unwrap_or(DeviceChoice::Auto),
-            precision: self.precision.unwrap_or_default(),
+            precision: self.precision.unwrap_or(PrecisionChoice::Auto),
             cache: self.cache.unwrap_or_default(),
             cache_size: self.cache_size.unwrap_or_default(),
             seed: self.seed.unwrap_or(0),
@@ -238,6 +277,11 @@ impl Settings {
         config.check()?;
         Ok(config)
     }
+}
+
+/// 0 switches off.
+fn unless_zero(value: Option<f64>) -> Option<f64> {
+    value.filter(|&value| value != 0.0)
 }
 
 fn one_line(text: &str) -> String {
@@ -268,11 +312,51 @@ mod tests {
         };
         let file = Settings {
             epochs: Some(9),
-            lr: Some(0.5),
+            lr: Some(LearningRate::Rate(0.5)),
             ..Settings::default()
         };
         let both = line.over(file);
-        assert_eq!((both.epochs, both.lr), (Some(3), Some(0.5)));
+        assert_eq!(
+            (both.epochs, both.lr),
+            (Some(3), Some(LearningRate::Rate(0.5)))
+        );
+    }
+
+    #[test]
+    fn a_learning_rate_is_a_number_or_to_be_found() {
+        for (text, lr, find) in [
+            ("lr = \"auto\"", 1e-4, true),
+            ("lr = 1", 1.0, false),
+            ("lr = 0.5", 0.5, false),
+            ("", 1e-4, false),
+        ] {
+            let config = Settings::from_toml(text).unwrap().resolve().unwrap();
+            assert_eq!((config.lr, config.find_lr), (lr, find), "{text}");
+        }
+        for text in ["lr = \"fast\"", "lr = true"] {
+            assert!(Settings::from_toml(text).is_err(), "{text}");
+        }
+        assert_eq!(LearningRate::parse("auto"), Ok(LearningRate::AUTO));
+        assert!(LearningRate::parse("x").unwrap_err().contains("auto"));
+    }
+
+    #[test]
+    fn zero_switches_off() {
+        let text = "ema = 0\nmixup = 0.0\ncutmix = 0\nclip-grad-norm = 0";
+        let config = Settings::from_toml(text).unwrap().resolve().unwrap();
+        let off = Settings::default().resolve().unwrap();
+        assert_eq!(config, off);
+        for (text, option) in [
+            ("accumulate = 0", "--accumulate must be 1 to 4096"),
+            ("ema = 1.0", "--ema must be"),
+            ("mixup = -1", "--mixup must be"),
+            ("cutmix = inf", "--cutmix must be"),
+            ("clip-grad-norm = -0.5", "--clip-grad-norm must be"),
+        ] {
+            let settings = Settings::from_toml(text).unwrap();
+            let said = settings.resolve().unwrap_err().to_string();
+            assert!(said.contains(option), "{said}");
+        }
     }
 
     #[test]
@@ -301,7 +385,7 @@ mod tests {
     fn mistakes_name_the_option() {
         let wrong = |settings: Settings| settings.resolve().unwrap_err().to_string();
         let lr = Settings {
-            lr: Some(-1.0),
+            lr: Some(LearningRate::Rate(-1.0)),
             ..Settings::default()
         };
         assert_eq!(wrong(lr), "--lr must be a positive number");

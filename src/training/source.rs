@@ -57,16 +57,16 @@ pub(super) struct DeviceBatch {
 /// Photos, decoded and transformed ahead by worker threads. They stay 8-bit until they are on the
 /// device.
 pub(super) struct PhotoSource {
-    photos: Arc<[Photo]>,
+    pub photos: Arc<[Photo]>,
     /// Counts the photos that are left out because they can't be decoded.
-    undecodable: Arc<Undecodable>,
-    preprocessing: Preprocessing,
-    augmentations: Augmentations,
-    limits: Limits,
-    batch_size: usize,
-    workers: usize,
-    seed: u64,
-    cache: Option<Arc<DecodedCache>>,
+    pub undecodable: Arc<Undecodable>,
+    pub preprocessing: Preprocessing,
+    pub augmentations: Augmentations,
+    pub limits: Limits,
+    pub batch_size: usize,
+    pub workers: usize,
+    pub seed: u64,
+    pub cache: Option<Arc<DecodedCache>>,
 }
 
 impl PhotoSource {

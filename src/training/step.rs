@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use super::mixing::{Mixing, Targets};
 use super::network::{Mode, Network};
 use super::optimizer::Optimizer;
 use super::profile::{Profile, Stopwatch};
@@ -12,8 +13,18 @@ use crate::error::Result;
 /// What all steps of an epoch have in common.
 pub(super) struct Step<'a> {
     pub network: &'a Network,
-    /// Weights of the classes in the loss, float32 `(classes)`.
-    pub class_weights: Option<Tensor>,
+    pub loss: Loss,
+    pub mixing: Mixing,
+    /// Whether an update takes the mean over several batches.
+    pub accumulates: bool,
+    /// The largest norm of all gradients as one vector.
+    pub clip_norm: Option<f64>,
+}
+
+/// Cross-entropy.
+pub(super) struct Loss {
+    /// Weights of the classes.
+    pub class_weights: Option<Vec<f32>>,
     pub label_smoothing: f64,
 }
 
@@ -21,50 +32,87 @@ pub(super) struct Step<'a> {
 pub(super) struct StepResult {
     /// Mean cross-entropy in nats; not finite when training diverges.
     pub loss: f64,
-    /// Photos whose class has the highest logit.
+    /// Photos whose class has the highest logit; of a mixed photo the class with the larger share.
     pub correct: u64,
 }
 
 impl Step<'_> {
-    /// Trains the network on a batch. `seed` is that of dropout. What takes how long is added to the
-    /// profile.
+    /// Computes the gradients of a batch, and updates the network with those since its last update
+    /// if a learning rate is given. `seed` is that of dropout and of mixing. What takes how long is
+    /// added to the profile.
     pub(super) fn take(
         &self,
         batch: DeviceBatch,
         seed: i64,
-        learning_rate: f64,
+        learning_rate: Option<f64>,
         optimizer: &mut Optimizer,
         profile: &mut Profile,
     ) -> Result<StepResult> {
         let mut watch = Stopwatch::start();
         tch::manual_seed(seed);
         let labels = tensors::labels(&batch.labels, self.network.device())?;
-        let logits = self
-            .network
-            .logits(batch.first, batch.values, Mode::Train)?;
-        let loss = self.cross_entropy(&logits, &labels)?;
+        let mixing = self.mixing;
+        let classes = self.network.classes();
+        let (values, targets) = mixing.mix(batch.values, labels, classes, seed as u64)?;
+        let logits = self.network.logits(batch.first, values, Mode::Train)?;
+        let loss = self.loss.mean(&logits, &targets)?;
+        let weight = self.loss.weight(&batch.labels, &targets);
         profile.forward += watch.lap();
-        let gradients = optimizer.gradients(&loss)?;
-        profile.backward += watch.lap();
-        optimizer.apply(gradients, learning_rate)?;
+        if self.accumulates {
+            let scaled = torch(loss.f_mul_scalar(f64::from(weight)))?;
+            let gradients = optimizer.gradients(&scaled)?;
+            profile.backward += watch.lap();
+            optimizer.accumulate(gradients, weight)?;
+        } else {
+            let gradients = optimizer.gradients(&loss)?;
+            profile.backward += watch.lap();
+            optimizer.accumulate(gradients, 1.0)?;
+        }
+        self.update(learning_rate, optimizer)?;
         // Read after the update, so that a GPU is not waited for before all its work is queued.
         let result = StepResult {
             loss: torch(f64::try_from(&loss))?,
-            correct: correct(&logits, &labels)?,
+            correct: correct(&logits, &targets.labels)?,
         };
         profile.optimizer += watch.lap();
         Ok(result)
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    /// Updates the network with what has been accumulated, if a learning rate is given.
+    pub(super) fn update(
+        &self,
+        learning_rate: Option<f64>,
+        optimizer: &mut Optimizer,
+    ) -> Result<()> {
+        match learning_rate {
+            Some(learning_rate) => optimizer.update(learning_rate, self.clip_norm),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Loss {
+    /// The mean over a batch, as PyTorch's `CrossEntropyLoss` has it.
+    fn mean(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         const NO_IGNORED_CLASS: i64 = -100;
+        let weights = self.class_weights.as_ref().map(|weights| {
+            torch(Tensor::f_from_slice(weights).and_then(|x| x.f_to_device(logits.device())))
+        });
         torch(logits.f_cross_entropy_loss(
-            labels,
-            self.class_weights.as_ref(),
+            targets.shares.as_ref().unwrap_or(&targets.labels),
+            weights.transpose()?,
             tch::Reduction::Mean,
             NO_IGNORED_CLASS,
             self.label_smoothing,
         ))
+    }
+
+    /// The divisor of that mean: the sum of the class weights of the photos, or their number.
+    fn weight(&self, labels: &[i64], targets: &Targets) -> f32 {
+        match (&self.class_weights, &targets.shares) {
+            (Some(weights), None) => labels.iter().map(|&class| weights[class as usize]).sum(),
+            _ => labels.len() as f32,
+        }
     }
 }
 

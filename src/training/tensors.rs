@@ -1,6 +1,6 @@
 //! Between host memory and libtorch.
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::device::Device;
 use crate::error::Result;
@@ -51,6 +51,13 @@ pub(super) fn channels_last(x: &Tensor) -> Result<Tensor> {
             .and_then(|x| x.f_contiguous())
             .and_then(|x| x.f_permute([0, 3, 1, 2])),
     )
+}
+
+/// A copy without gradient, in the same order in memory.
+pub(super) fn copied(x: &Tensor) -> Result<Tensor, TchError> {
+    let mut copy = x.f_detach()?.f_zeros_like()?;
+    copy.f_copy_(&x.f_detach()?)?;
+    Ok(copy)
 }
 
 /// Class ids as int64 `(n)`.

@@ -3,25 +3,24 @@
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use tch::Tensor;
 
+use super::average::Average;
 use super::callback::{Callback, Event};
-use super::checkpoint::State;
+use super::checkpoint::{Resumed, State};
 use super::config::Config;
 use super::job::Job;
+use super::mixing::Mixing;
 use super::network::Network;
 use super::optimizer::Optimizer;
 use super::phase::Phase;
 use super::profile::{Profile, Stopwatch};
 use super::schedule::Schedule;
 use super::source::BatchSource;
-use super::step::Step;
-use super::tensors::torch;
+use super::step::{Loss, Step};
 use super::validator::Validator;
 use crate::data::loader::epoch_order;
 use crate::error::{Error, NonFinite, Result, shown};
 use crate::metrics::{Epoch, Evaluation};
-use crate::weights::StateDict;
 
 /// The time to validate an image as a fraction of that to train on it.
 const VALIDATION_COST: f64 = 1.0 / 3.0;
@@ -34,6 +33,7 @@ pub(super) struct Trainer<'a> {
     pub source: Box<dyn BatchSource + 'a>,
     network: &'a Network,
     pub optimizer: Optimizer,
+    average: Option<Average>,
 }
 
 /// The training half of an epoch, since it started or was resumed.
@@ -46,8 +46,20 @@ struct TrainingHalf {
 
 /// Trains a phase.
 pub(super) trait PhaseTrainer {
-    /// Restores the state of the optimizer after so many steps.
-    fn restore(&mut self, optimizer: &StateDict, steps: u64) -> Result<()>;
+    /// Continues from a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it lacks a tensor.
+    fn restore(&mut self, resumed: &Resumed) -> Result<()>;
+
+    /// The network that is measured and kept: the average, if there is one.
+    fn model(&self) -> &Network;
+
+    /// Leaves the network at what was measured, for the next phase to begin from.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    fn end_phase(&self) -> Result<()>;
 
     /// Epochs of the phase, as far as the time budget allows.
     fn epochs(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<usize>;
@@ -82,13 +94,34 @@ impl<'a> Trainer<'a> {
             source,
             network,
             optimizer: Optimizer::new(config.optimizer, parameters, config.weight_decay)?,
+            average: match config.ema {
+                Some(decay) => Some(Average::new(network, decay)?),
+                None => None,
+            },
         })
     }
 }
 
 impl PhaseTrainer for Trainer<'_> {
-    fn restore(&mut self, optimizer: &StateDict, steps: u64) -> Result<()> {
-        self.optimizer.restore(optimizer, steps)
+    fn restore(&mut self, resumed: &Resumed) -> Result<()> {
+        self.optimizer
+            .restore(&resumed.optimizer, resumed.state.steps)?;
+        match &self.average {
+            Some(average) => average.restore(&resumed.average),
+            None => Ok(()),
+        }
+    }
+
+    fn model(&self) -> &Network {
+        let average = self.average.as_ref().map(Average::network);
+        average.unwrap_or(self.network)
+    }
+
+    fn end_phase(&self) -> Result<()> {
+        match &self.average {
+            Some(average) => self.network.move_towards(average.network(), 1.0),
+            None => Ok(()),
+        }
     }
 
     fn epochs(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<usize> {
@@ -147,11 +180,13 @@ impl PhaseTrainer for Trainer<'_> {
             return Err(self.diverged("a parameter is not finite", state, state.batch));
         }
         let optimizer = self.optimizer.state()?;
-        self.job.run.save_checkpoint(state, self.network, optimizer)
+        let average = self.average.as_ref().map(Average::network);
+        let run = self.job.run;
+        run.save_checkpoint(state, self.network, optimizer, average)
     }
 }
 
-impl Trainer<'_> {
+impl<'a> Trainer<'a> {
     fn train(
         &mut self,
         state: &mut State,
@@ -165,11 +200,8 @@ impl Trainer<'_> {
         let rest = order[(state.batch * config.batch_size).min(order.len())..].to_vec();
         let images = rest.len() as u64;
         let mut batches = self.source.batches(network, rest, epoch as u64)?;
-        let step = Step {
-            network,
-            class_weights: class_weights(self.job, network)?,
-            label_smoothing: config.label_smoothing,
-        };
+        let last_batch = order.len().div_ceil(config.batch_size).saturating_sub(1);
+        let step = self.step();
         callback.on_event(&self.training(state, order.len()))?;
 
         let started = Instant::now();
@@ -179,15 +211,20 @@ impl Trainer<'_> {
         for batch in batches.by_ref() {
             let batch = batch?;
             let count = batch.labels.len();
+            let updates =
+                (state.batch + 1).is_multiple_of(config.accumulate) || state.batch == last_batch;
+            learning_rate = schedule.learning_rate(self.optimizer.taken() as usize);
+            let rate = updates.then_some(learning_rate);
             if count < config.batch_size.min(2) {
                 // The others can't be decoded; a single photo has no batch statistics.
+                step.update(rate, &mut self.optimizer)?;
+                self.end_step(state)?;
                 state.batch += 1;
                 continue;
             }
             let seed = step_seed(config.seed, epoch, state.batch);
-            learning_rate = schedule.learning_rate(self.optimizer.taken() as usize);
-            let optimizer = &mut self.optimizer;
-            let result = step.take(batch, seed, learning_rate, optimizer, profile)?;
+            let result = step.take(batch, seed, rate, &mut self.optimizer, profile)?;
+            self.end_step(state)?;
             if !result.loss.is_finite() {
                 let what = format!("the loss became {}", result.loss);
                 return Err(self.diverged(&what, state, state.batch + 1));
@@ -214,6 +251,34 @@ impl Trainer<'_> {
         })
     }
 
+    pub(super) fn step(&self) -> Step<'a> {
+        let config = self.config;
+        Step {
+            network: self.network,
+            loss: Loss {
+                class_weights: config.class_weights.then(|| class_weights(self.job)),
+                label_smoothing: config.label_smoothing,
+            },
+            mixing: Mixing {
+                mixup: config.mixup,
+                cutmix: config.cutmix,
+            },
+            accumulates: config.accumulate > 1,
+            clip_norm: config.clip_grad_norm,
+        }
+    }
+
+    /// Counts an update of the network, if the step had one, and takes it into the average.
+    fn end_step(&self, state: &mut State) -> Result<()> {
+        if state.steps != self.optimizer.taken() {
+            state.steps = self.optimizer.taken();
+            if let Some(average) = &self.average {
+                average.update(self.network, state.steps)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Measures the network on the validation photos.
     fn validate(
         &self,
@@ -228,7 +293,7 @@ impl Trainer<'_> {
             callback.on_event(&Event::Validated { images })?;
             self.save_if_stopped(state)
         };
-        let (job, network) = (self.job, self.network);
+        let (job, network) = (self.job, self.model());
         let cached = self.source.validation(network, job.val);
         let measured = validator.measure(job, network, cached, profile, &mut each);
         measured.map_err(|error| match error.is::<NonFinite>() {
@@ -243,11 +308,7 @@ impl Trainer<'_> {
         let (config, network) = (self.config, self.network);
         let before = network.state_dict()?;
         let mut optimizer = Optimizer::new(config.optimizer, network.trainable(), 0.0)?;
-        let step = Step {
-            network,
-            class_weights: class_weights(self.job, network)?,
-            label_smoothing: config.label_smoothing,
-        };
+        let step = self.step();
         let photos = self.job.train.iter().copied();
         let order = photos.take(STEPS * config.batch_size).collect();
         let (mut ignored, mut images) = (Profile::default(), 0);
@@ -258,7 +319,7 @@ impl Trainer<'_> {
             if count < 2 {
                 continue;
             }
-            step.take(batch, 0, 0.0, &mut optimizer, &mut ignored)?;
+            step.take(batch, 0, Some(0.0), &mut optimizer, &mut ignored)?;
             if index == 0 && self.job.train.len() > config.batch_size {
                 // Memory is allocated in the first.
                 started = Instant::now();
@@ -283,7 +344,9 @@ impl Trainer<'_> {
             scheduler: self.config.scheduler,
             peak: self.phase.learning_rate,
             epochs: state.planned_epochs.unwrap_or(self.phase.epochs),
-            steps_per_epoch: images.div_ceil(self.config.batch_size),
+            steps_per_epoch: images
+                .div_ceil(self.config.batch_size)
+                .div_ceil(self.config.accumulate),
             warmup: self.config.warmup,
             plateau: state.plateau,
         }
@@ -325,22 +388,17 @@ fn order(photos: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<us
     order
 }
 
-/// Inverse class frequencies with mean 1 over the photos, float32 `(classes)`.
-pub(super) fn class_weights(job: &Job<'_>, network: &Network) -> Result<Option<Tensor>> {
-    if !job.run.config().class_weights {
-        return Ok(None);
-    }
+/// Inverse class frequencies with mean 1 over the photos.
+fn class_weights(job: &Job<'_>) -> Vec<f32> {
     let mut counts = vec![0usize; job.run.manifest().labels.len()];
     for &index in job.train {
         counts[job.photos[index].class] += 1;
     }
     let mean = job.train.len() as f32 / counts.len() as f32;
-    let weights: Vec<f32> = counts.iter().map(|&n| mean / n.max(1) as f32).collect();
-    let weights = torch(Tensor::f_from_slice(&weights))?;
-    torch(weights.f_to_device(network.device().into())).map(Some)
+    counts.iter().map(|&n| mean / n.max(1) as f32).collect()
 }
 
-/// The seed of a step's dropout. The state of libtorch's generator can't be saved, so every step
+/// The seed of a step's dropout and mixing. The state of libtorch's generator can't be saved, so every step
 /// seeds it anew.
 fn step_seed(seed: u64, epoch: usize, batch: usize) -> i64 {
     let digest = Sha256::new()

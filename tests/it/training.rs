@@ -8,6 +8,7 @@ mod interrupted;
 mod outcome;
 mod policies;
 mod precision;
+mod steps;
 mod tensorboard;
 
 use std::path::Path;

@@ -15,6 +15,7 @@ mod target;
 pub use batches::Batches;
 pub use compile::{Compiled, compile};
 pub use loaded::Loaded;
+pub(crate) use operators::has_bfloat16;
 pub use session::{Extractor, Session};
 pub use target::Target;
 

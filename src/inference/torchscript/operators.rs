@@ -25,7 +25,7 @@ pub(super) fn has_fused() -> bool {
 }
 
 /// Whether oneDNN computes in bfloat16 on this processor.
-pub(super) fn has_bfloat16() -> bool {
+pub(crate) fn has_bfloat16() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let probe = "

@@ -63,6 +63,38 @@ const FAST: [&str; 8] = [
     "sgd",
 ];
 
+/// Three batches a step, so that most checkpoints are in the middle of one.
+const STEPS: [&str; 16] = [
+    "--epochs",
+    "4",
+    "--accumulate",
+    "3",
+    "--clip-grad-norm",
+    "0.5",
+    "--ema",
+    "0.9",
+    "--mixup",
+    "0.4",
+    "--cutmix",
+    "1",
+    "--label-smoothing",
+    "0.1",
+    "--optimizer",
+    "adamw",
+];
+
+/// Averaged weights go from the first phase to the second.
+const AVERAGED: [&str; 8] = [
+    "--epochs",
+    "2",
+    "--recipe",
+    "two-phase",
+    "--ema",
+    "0.8",
+    "--class-weights",
+    "true",
+];
+
 fn resume(folder: &Path) -> Vec<OsString> {
     vec!["train".into(), "--resume".into(), folder.into()]
 }
@@ -174,6 +206,16 @@ fn a_killed_two_phase_run_ends_like_an_undisturbed_one() {
 #[test]
 fn a_killed_fast_run_ends_like_an_undisturbed_one() {
     survives_kills(&FAST);
+}
+
+#[test]
+fn a_killed_run_of_large_steps_ends_like_an_undisturbed_one() {
+    survives_kills(&STEPS);
+}
+
+#[test]
+fn a_killed_run_of_averages_ends_like_an_undisturbed_one() {
+    survives_kills(&AVERAGED);
 }
 
 #[test]

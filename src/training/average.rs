@@ -1,0 +1,73 @@
+//! The exponential moving average of a network's weights, which is measured and kept in their place.
+
+use super::network::Network;
+use crate::error::Result;
+use crate::weights::StateDict;
+
+/// Weights averaged over the steps of a phase (Polyak and Juditsky, 1992), with those of the first
+/// steps forgotten soon: timm's `ModelEmaV3` with `use_warmup`. Running statistics of normalisation
+/// are those of the network itself.
+pub(super) struct Average {
+    decay: f64,
+    network: Network,
+}
+
+impl Average {
+    /// A copy of a network, the average from before the first step. `decay` is the largest part of
+    /// the average that a step keeps, at least 0 and below 1.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn new(network: &Network, decay: f64) -> Result<Self> {
+        let network = network.detached()?;
+        Ok(Self { decay, network })
+    }
+
+    /// Takes in the weights of a network after its `steps`th step.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn update(&self, network: &Network, steps: u64) -> Result<()> {
+        self.network
+            .move_towards(network, 1.0 - decay(self.decay, steps))
+    }
+
+    /// The averaged network.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Restores the weights of [`Network::state_dict`].
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::error::Error::Data) when one is missing or has another shape.
+    pub(super) fn restore(&self, weights: &StateDict) -> Result<()> {
+        self.network.load(weights)
+    }
+}
+
+/// The part of the average that the step keeps: none at first, `largest` in the end.
+fn decay(largest: f64, steps: u64) -> f64 {
+    const POWER: f64 = 2.0 / 3.0;
+    let earlier = steps.saturating_sub(1) as f64;
+    (1.0 - (1.0 + earlier).powf(-POWER)).min(largest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decay_is_timms() {
+        // timm.utils.ModelEmaV3(model, decay=0.99, use_warmup=True).get_decay(step)
+        for (step, expected) in [
+            (1, 0.0),
+            (2, 0.370_039_475_052_563_4),
+            (9, 0.768_879_575_216_455_1),
+            (100, 0.953_584_111_663_872_2),
+            (10_000, 0.99),
+        ] {
+            assert!((decay(0.99, step) - expected).abs() < 1e-9, "{step}");
+        }
+    }
+}
