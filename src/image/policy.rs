@@ -20,7 +20,7 @@ pub enum Policy {
     #[value(name = "randaugment")]
     #[serde(rename = "randaugment")]
     RandAugment,
-    /// The recipe's crops and flips, then one random operation of any magnitude (Mueller and Hutter, 2021)
+    /// The recipe's crops and flips, then one random operation of any magnitude (Müller and Hutter, 2021)
     #[value(name = "trivialaugment")]
     #[serde(rename = "trivialaugment")]
     TrivialAugment,

@@ -37,7 +37,8 @@ pub struct Profile {
     pub workers: WorkerSeconds,
 }
 
-/// Seconds of the threads that load photos, added up over the threads, while the loop went on.
+/// Seconds of the threads that load photos, added up over the threads, while the loop went on: see
+/// [`Worked`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WorkerSeconds {
@@ -141,15 +142,6 @@ impl Profile {
         self.forward + self.backward + self.optimizer
     }
 
-    fn worked(&self) -> f64 {
-        let WorkerSeconds {
-            reading,
-            decoding,
-            augmenting,
-        } = self.workers;
-        reading + decoding + augmenting
-    }
-
     /// The part that holds the run up; `None` for a run that took no time.
     ///
     /// Photos, when the loop waits for more than a tenth of its time, or when loading them takes a
@@ -159,7 +151,8 @@ impl Profile {
             return None;
         }
         let is_cpu = conditions.device == Device::Cpu;
-        let of_cores = self.worked() / (self.total * conditions.cores.max(1) as f64);
+        let busy = self.workers.decoding + self.workers.augmenting;
+        let of_cores = busy / (self.total * conditions.cores.max(1) as f64);
         if self.waiting > WAITING * self.total || (is_cpu && of_cores > OF_CORES) {
             return Some(Bottleneck::Photos);
         }
@@ -423,7 +416,7 @@ mod tests {
         let config = config("resnet18");
         // 7 of 20 core seconds, though the loop hardly waits.
         let mut busy = computing();
-        busy.workers.decoding = 5.9;
+        busy.workers.decoding = 6.0;
         let found = |device, cores| busy.bottleneck(&on(&config, device, cores));
         assert_eq!(found(Device::Cpu, 2), Some(Bottleneck::Photos));
         assert_eq!(found(Device::Cpu, 4), Some(Bottleneck::Network));
