@@ -233,7 +233,7 @@ def plot(results, title, path):
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     for number, (name, runs) in enumerate(results.items()):
@@ -243,6 +243,9 @@ def plot(results, title, path):
             style = {"marker": ".", "color": f"C{number}", "alpha": 0.8, "label": label}
             axes.plot(seconds, [100 * accuracy for accuracy in accuracies], **style)
     axes.set(xscale="log", xlabel="seconds from the start", ylabel="test accuracy, %", title=title)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
@@ -280,7 +283,7 @@ def main():
     if given.json:
         given.json.write_text(json.dumps(results, indent=1))
     if given.plot:
-        plot(results, f"{given.arch}, {given.data.name}, {given.threads} threads", given.plot)
+        plot(results, f"{given.arch} on {given.data.name}", given.plot)
 
 
 if __name__ == "__main__":
