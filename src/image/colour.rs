@@ -40,7 +40,7 @@ pub(super) fn hue(picture: &mut RgbImage, shift: f32) {
 }
 
 /// `from + factor * (to - from)`, cut to an integer and clipped.
-pub(super) fn blend(from: u8, to: u8, factor: f32) -> u8 {
+fn blend(from: u8, to: u8, factor: f32) -> u8 {
     // `as` saturates.
     (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
 }

@@ -4,7 +4,7 @@ use fast_image_resize::{FilterType, ResizeAlg};
 use image::{Rgb, RgbImage, imageops};
 
 use super::colour;
-use super::policy::Operation;
+use super::policy::{self, Operation};
 use super::resample::{Region, resize};
 
 /// One transform with its parameters.
@@ -103,20 +103,14 @@ impl Transform {
                 picture
             }
             Self::Affine(affine) => affine.apply(&picture),
-            Self::Operations(operations) => operations
-                .iter()
-                .fold(picture, |picture, operation| operation.apply(picture)),
+            Self::Operations(operations) => policy::apply_all(operations, picture),
             &Self::Erase {
                 left,
                 top,
                 width,
                 height,
                 fill,
-            } => {
-                let rectangle = RgbImage::from_pixel(width, height, Rgb(fill));
-                imageops::replace(&mut picture, &rectangle, left.into(), top.into());
-                picture
-            }
+            } => policy::erase(picture, (left, top), (width, height), fill),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::bottleneck::{Conditions, ProfileReport};
 use super::config::Config;
 use super::fit::first_trained;
 use super::initial::Origin;
@@ -14,7 +15,7 @@ use super::job::Job;
 use super::network::Network;
 use super::phase::Phase;
 use super::prepare::{Prepared, checked, refuse_inside, set_up, slow_precision};
-use super::profile::{Conditions, Profile, ProfileReport};
+use super::profile::Profile;
 use super::run::Run;
 use super::step::Step;
 use super::trainer::{Trainer, class_weights};

@@ -1,5 +1,6 @@
 //! Fine-tuning: a graph with autograd, recipes, the loop, and runs that survive a crash.
 
+mod bottleneck;
 pub mod callback;
 mod check;
 mod checkpoint;
@@ -27,13 +28,14 @@ mod tensors;
 mod trainer;
 mod validator;
 
+pub use bottleneck::{Bottleneck, Conditions, ProfileReport};
 pub use checkpoint::State;
 pub use config::{Config, WeightsSource};
 pub use dry_run::{DryRun, PhaseForecast, RunForecast};
 pub use network::{Activations, Mode, Network};
 pub use optimizer::{Algorithm, Gradients, Optimizer};
 pub use precision::Precision;
-pub use profile::{Bottleneck, Conditions, Profile, ProfileReport, WorkerSeconds};
+pub use profile::{Profile, WorkerSeconds};
 pub use run::Run;
 pub use session::{FinishedRun, TrainingSession};
 pub use settings::Settings;
