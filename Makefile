@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo build install uninstall test test-isa test-real fuzz lint bench bench-busy bench-transforms bench-inference bench-serving dist dist-check clean
+.PHONY: help demo build install uninstall test test-isa test-real fuzz lint bench bench-busy bench-training bench-transforms bench-inference bench-serving dist dist-check clean
 
 TOOLS := target/tools
 REAL := target/real
@@ -122,6 +122,16 @@ bench: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside PyTorch (do
 	cargo bench --locked --bench train_step --no-run
 	target/peers/bin/python benches/peers/train_step.py \
 		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
+
+# WEIGHTS=mobilenet_v2.pth is torchvision's file, which is downloaded otherwise. For a quick look:
+# EPOCHS=2 SEEDS=1 PEERS=tutorial (or none); ARGS takes other options of run.py.
+bench-training: build ## Train beside PyTorch, fastai and scikit-learn to given accuracies (hours; downloads 6 GB)
+	python3 -m venv target/trainers
+	target/trainers/bin/pip install -q -r benches/training/requirements.txt
+	target/trainers/bin/python benches/training/run.py target/release/flowers $(or $(DATA),$(OXFORD12)) \
+		--arch $(or $(ARCH),mobilenet_v2) $(if $(WEIGHTS),--weights $(WEIGHTS)) \
+		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PEERS),--peers "$(PEERS)") \
+		$(if $(RECIPES),--recipes $(RECIPES)) $(ARGS) --json target/training.json --plot target/training.png
 
 bench-busy: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside other busy processes
 	cargo bench --locked --bench train_step --no-run

@@ -323,8 +323,10 @@ fn facts(finished: &FinishedRun, part: Part, evaluation: &Evaluation) -> Vec<Fac
         facts::processor(finished.device, config.threads),
         facts::date(SystemTime::now()),
     ]);
-    let time = profile(finished).summary();
-    facts.extend(time.map(|time| fact("Time", time)));
+    let profile = profile(finished);
+    if profile.bottleneck.is_some() {
+        facts.push(fact("Time spent", profile.run.shares(finished.device)));
+    }
     facts
 }
 

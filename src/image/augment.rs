@@ -60,7 +60,7 @@ pub enum Augmentation {
         operations: u32,
         magnitude: u32,
     },
-    /// One random operation of a random magnitude (Mueller and Hutter, 2021).
+    /// One random operation of a random magnitude (Müller and Hutter, 2021).
     TrivialAugment,
     /// A rectangle of random area and aspect ratio is filled with a colour (Zhong et al., 2017;
     /// torchvision's `RandomErasing`).

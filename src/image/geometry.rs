@@ -3,12 +3,12 @@
 use std::slice;
 
 use fast_image_resize::{FilterType, ResizeAlg};
-use image::{Rgb, RgbImage, imageops};
+use image::RgbImage;
 
-use super::colour;
 use super::resample::{Frame, resize_frame};
 use super::transform::Transform;
 use super::warp::{Map, Outside, warp};
+use super::{colour, policy};
 
 impl Transform {
     /// Applies transforms in their order, in as few resamplings as their result allows.
@@ -28,20 +28,14 @@ impl Transform {
             | Self::VerticalFlip
             | Self::Rotation { .. }
             | Self::Affine(_) => apply_all(slice::from_ref(self), picture),
-            Self::Operations(operations) => operations
-                .iter()
-                .fold(picture, |picture, operation| operation.apply(picture)),
+            Self::Operations(operations) => policy::apply_all(operations, picture),
             &Self::Erase {
                 left,
                 top,
                 width,
                 height,
                 fill,
-            } => {
-                let rectangle = RgbImage::from_pixel(width, height, Rgb(fill));
-                imageops::replace(&mut picture, &rectangle, left.into(), top.into());
-                picture
-            }
+            } => policy::erase(picture, (left, top), (width, height), fill),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! images.
 
 use clap::ValueEnum;
-use image::RgbImage;
+use image::{Rgb, RgbImage, imageops};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub enum Policy {
     #[value(name = "randaugment")]
     #[serde(rename = "randaugment")]
     RandAugment,
-    /// The recipe's crops and flips, then one random operation of any magnitude (Mueller and Hutter, 2021)
+    /// The recipe's crops and flips, then one random operation of any magnitude (Müller and Hutter, 2021)
     #[value(name = "trivialaugment")]
     #[serde(rename = "trivialaugment")]
     TrivialAugment,
@@ -138,6 +138,24 @@ fn draw(
     }
 }
 
+/// Applies operations in their order.
+pub(super) fn apply_all(operations: &[Operation], picture: RgbImage) -> RgbImage {
+    let operations = operations.iter();
+    operations.fold(picture, |picture, operation| operation.apply(picture))
+}
+
+/// Fills a rectangle with a colour.
+pub(super) fn erase(
+    mut picture: RgbImage,
+    (left, top): (u32, u32),
+    (width, height): (u32, u32),
+    fill: [u8; 3],
+) -> RgbImage {
+    let rectangle = RgbImage::from_pixel(width, height, Rgb(fill));
+    imageops::replace(&mut picture, &rectangle, left.into(), top.into());
+    picture
+}
+
 impl Operation {
     /// Applies the operation; the dimensions stay.
     pub fn apply(self, mut picture: RgbImage) -> RgbImage {
@@ -230,16 +248,12 @@ fn sharpen(picture: &RgbImage, factor: f32) -> RgbImage {
             };
             let sum = row(at - stride) + row(at) + row(at + stride) + 4 * u32::from(old[at]);
             let smooth = (2 * sum + 13) / 26;
-            sharp.as_mut()[at] = blend(smooth as u8, old[at], factor);
+            let (smooth, value) = (smooth as f32, f32::from(old[at]));
+            // `as` saturates.
+            sharp.as_mut()[at] = (smooth + factor * (value - smooth)) as u8;
         }
     }
     sharp
-}
-
-/// `from + factor * (to - from)`, cut to an integer and clipped.
-fn blend(from: u8, to: u8, factor: f32) -> u8 {
-    // `as` saturates.
-    (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
 }
 
 /// Replaces the values of each channel by a table that is made of its histogram.
@@ -292,7 +306,6 @@ fn equalized(histogram: &[u64; 256]) -> [u8; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::Rgb;
 
     #[test]
     fn histograms_of_one_value_change_nothing() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::bottleneck::{Conditions, ProfileReport};
 use super::callback::Callback;
 use super::config::Config;
 use super::features::FeatureCache;
@@ -16,7 +17,7 @@ use super::job::Job;
 use super::network::Network;
 use super::phase::{Inputs, Method, Phase, Views};
 use super::prepare::{Prepared, checked, refuse_inside};
-use super::profile::{Conditions, Profile, ProfileReport, Stopwatch};
+use super::profile::{Profile, Stopwatch};
 use super::run::Run;
 use super::trainer::Trainer;
 use super::validator::Validator;

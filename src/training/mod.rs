@@ -1,6 +1,7 @@
 //! Fine-tuning: a graph with autograd, recipes, the loop, and runs that survive a crash.
 
 mod average;
+mod bottleneck;
 mod budget;
 pub mod callback;
 mod check;
@@ -35,6 +36,7 @@ mod tensors;
 mod trainer;
 mod validator;
 
+pub use bottleneck::{Bottleneck, Conditions, ProfileReport};
 pub use checkpoint::State;
 pub use config::{Config, WeightsSource};
 pub use dry_run::{DryRun, PhaseForecast, RunForecast};
@@ -42,7 +44,7 @@ pub use gradients::Gradients;
 pub use network::{Activations, Mode, Network};
 pub use optimizer::{Algorithm, Optimizer};
 pub use precision::{Precision, PrecisionChoice};
-pub use profile::{Bottleneck, Conditions, Profile, ProfileReport, WorkerSeconds};
+pub use profile::{Profile, WorkerSeconds};
 pub use run::Run;
 pub use schedule::LearningRate;
 pub use session::{FinishedRun, TrainingSession};
