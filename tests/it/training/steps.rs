@@ -3,20 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use flowers::bundle::Bundle;
 use flowers::weights::StateDict;
 
-use super::{model_bytes, rows};
+use super::{model_bytes, rows, weights};
 use crate::support::{Said, flowers, photos, run, train, train_arguments};
 
 fn config(run: &Path) -> toml::Table {
     let text = fs::read_to_string(run.join("config.toml")).unwrap();
     text.parse().unwrap()
-}
-
-fn weights(run: &Path) -> StateDict {
-    let (bundle, _) = Bundle::read(&run.join("model.safetensors")).unwrap();
-    bundle.weights
 }
 
 fn largest_difference(a: &StateDict, b: &StateDict) -> f32 {
