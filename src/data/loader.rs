@@ -374,9 +374,8 @@ impl Shared {
     fn work(&self) {
         while let Some(position) = self.begin() {
             let batch = position / self.batch_size;
-            let photo = &self.photos[self.order[position]];
-            let photo = || self.transform.picture(photo, &self.clocks);
-            let picture = guarded(position, photo);
+            let photo = || &self.photos[self.order[position]];
+            let picture = guarded(position, || self.transform.picture(photo(), &self.clocks));
             let mut state = self.lock();
             let whole = state.deliver(batch, position % self.batch_size, picture);
             let Some(pictures) = whole else { continue };

@@ -204,6 +204,7 @@ mod tests {
         let settings = Settings {
             arch: Some(arch.into()),
             workers: Some(2),
+            precision: Some(PrecisionChoice::Float32),
             ..Settings::default()
         };
         settings.resolve().unwrap()
