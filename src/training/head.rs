@@ -24,9 +24,8 @@ use crate::image::augment::Augmentations;
 use crate::metrics::{Epoch, Evaluation};
 use crate::weights::StateDict;
 
-/// The regularisations that are tried; validation chooses.
+/// The weight decays that are tried; the validation loss chooses.
 const WEIGHT_DECAYS: [f64; 4] = [1e-2, 3e-3, 1e-3, 3e-4];
-const LABEL_SMOOTHING: [f64; 2] = [0.0, 0.1];
 /// Rows of features that are read together.
 const CHUNK: usize = 4096;
 /// As many rows at most stay in memory.
@@ -107,8 +106,9 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
 }
 
 impl HeadSolver<'_, '_> {
-    /// Solves with every regularisation, and keeps the head that validates best. Gives its training
-    /// loss and accuracy, and its validation.
+    /// Solves with every weight decay, and keeps the head with the smallest validation loss, which
+    /// tells them apart where few photos validate. Gives its training loss and accuracy, and its
+    /// validation.
     fn solve(&self, validator: &mut Validator) -> Result<(Fitted, Evaluation)> {
         let Self { job, network, .. } = *self;
         let source = self.cache.source(self.head).context("the head's cut")?;
@@ -119,21 +119,20 @@ impl HeadSolver<'_, '_> {
         let (classes, features) = (linear.out_features as i64, linear.in_features as i64);
         let mut best: Option<(Evaluation, LinearHead)> = None;
         let mut ignored = Profile::default();
-        for label_smoothing in LABEL_SMOOTHING {
-            let mut head = LinearHead::zeros(classes, features)?;
-            for weight_decay in WEIGHT_DECAYS {
-                let objective = Objective {
-                    weight_decay,
-                    label_smoothing,
-                };
-                head = objective.minimise(&samples, &head)?;
-                self.assign(&head)?;
-                let each = &mut |_| Ok(());
-                let cached = source.validation(network, job.val);
-                let found = validator.measure(job, network, cached, &mut ignored, each)?;
-                if best.as_ref().is_none_or(|(best, _)| beats(&found, best)) {
-                    best = Some((found, head.shallow_clone()));
-                }
+        let mut head = LinearHead::zeros(classes, features)?;
+        for weight_decay in WEIGHT_DECAYS {
+            let objective = Objective {
+                weight_decay,
+                label_smoothing: job.run.config().label_smoothing,
+            };
+            head = objective.minimise(&samples, &head)?;
+            self.assign(&head)?;
+            let each = &mut |_| Ok(());
+            let cached = source.validation(network, job.val);
+            let found = validator.measure(job, network, cached, &mut ignored, each)?;
+            let is_better = |best: &Evaluation| found.loss < best.loss;
+            if best.as_ref().is_none_or(|(best, _)| is_better(best)) {
+                best = Some((found, head.shallow_clone()));
             }
         }
         let (validated, head) = best.context("there is a regularisation")?;
@@ -157,11 +156,6 @@ impl HeadSolver<'_, '_> {
             .assign(&format!("{name}.weight"), &head.weight)?;
         self.network.assign(&format!("{name}.bias"), &head.bias)
     }
-}
-
-/// By accuracy, among equals by loss, as the best epoch is chosen.
-fn beats(found: &Evaluation, best: &Evaluation) -> bool {
-    (found.accuracy, -found.loss) > (best.accuracy, -best.loss)
 }
 
 /// The features of all views of the training photos, in memory as long as they are few.
