@@ -11,7 +11,7 @@ use super::bottleneck::{Conditions, ProfileReport};
 use super::callback::Callback;
 use super::config::Config;
 use super::features::FeatureCache;
-use super::fit::{cache, first_trained, source};
+use super::fit::{cache, first_trained, phases, source};
 use super::initial::Origin;
 use super::job::Job;
 use super::network::Network;
@@ -171,7 +171,7 @@ impl DryRun {
             cache: None,
             stop,
         };
-        let phases = config.phases();
+        let phases = phases(&job, self.network.graph())?;
         let steps = phases.len() * (WARM_UP + STEPS) + 2 * VALIDATED;
         progress.begin("measuring", steps as u64);
         let mut measured = Vec::new();

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::callback::{Callback, Event};
 use super::checkpoint::{Resumed, State};
-use super::features::FeatureCache;
+use super::features::{Cut, FeatureCache};
 use super::head::HeadSolver;
 use super::job::Job;
 use super::network::Network;
@@ -33,7 +33,7 @@ pub(super) fn fit(
     let mut has_checkpoint = resumed.is_some();
     let state = resumed.as_ref().map(|resumed| resumed.state.clone());
     let mut state = state.unwrap_or_default();
-    let phases = config.phases();
+    let phases = phases(job, network.graph())?;
     let mut validator = Validator::default();
     let mut cache = cache(job, &job.run.file("features"), &phases, network)?;
     while let Some(phase) = phases.get(state.phase) {
@@ -72,6 +72,37 @@ pub(super) fn fit(
         cache.remove();
     }
     Ok(state)
+}
+
+/// The phases of the configuration, with as many views of the photos as the size of the cache allows
+/// features of. Where it does not suffice for one view, a phase of steps trains on photos instead.
+pub(super) fn phases(job: &Job<'_>, graph: &Graph) -> Result<Vec<Phase>> {
+    let config = job.run.config();
+    let mut phases = config.phases();
+    let photos = (job.train.len() + job.val.len()) as u64;
+    loop {
+        let mut per_view = 0;
+        for phase in &phases {
+            if let Inputs::Features(_) = phase.inputs {
+                let first = first_trained(phase, graph, config.arch.head)?;
+                per_view += photos * Cut::before(graph, first)?.bytes(graph);
+            }
+        }
+        let fitting = (config.cache_size.0 / per_view.max(1)) as usize;
+        let mut steps = phases
+            .iter_mut()
+            .filter(|phase| phase.is_steps_on_features());
+        if fitting == 0
+            && let Some(phase) = steps.next()
+        {
+            phase.inputs = Inputs::Photos(config.augmentations());
+            continue;
+        }
+        for phase in &mut phases {
+            phase.limit_views(fitting.max(1));
+        }
+        return Ok(phases);
+    }
 }
 
 /// The features that phases need, if any does, kept in a folder.

@@ -126,8 +126,9 @@ pub struct Settings {
     /// shorter side is reduced to twice the image size [default: off]
     #[arg(long)]
     pub cache: Option<CacheMode>,
-    /// Most bytes that decoded photos may take, e.g. 500MB; what is beyond is decoded in every epoch
-    /// [default: 4GB]
+    /// Most bytes that decoded photos may take, e.g. 500MB; what is beyond is decoded in every epoch.
+    /// As much for the features of the recipe fast, which are kept in the run's folder until it ends;
+    /// fewer views of each photo are computed where all would take more [default: 4GB]
     #[arg(long, value_name = "SIZE")]
     pub cache_size: Option<CacheSize>,
     /// Random seed [default: 0]

@@ -38,6 +38,11 @@ impl Cut {
         }
     }
 
+    /// Bytes that the value takes for one image as it is stored, in float16.
+    pub(crate) fn bytes(self, graph: &Graph) -> u64 {
+        2 * self.shape(graph).iter().product::<i64>() as u64
+    }
+
     /// The shape of the value for one image as it is stored, the channels innermost.
     pub(crate) fn shape(self, graph: &Graph) -> Vec<i64> {
         let shape: Vec<i64> = graph[self.value].shape.iter().map(|&n| n as i64).collect();
@@ -60,6 +65,7 @@ mod tests {
         let cut = |name: &str| Cut::before(&graph, graph.find(name).unwrap());
         let layer4 = cut("layer4.0.conv1").unwrap();
         assert_eq!(layer4.shape(&graph), [14, 14, 256]);
+        assert_eq!(layer4.bytes(&graph), 2 * 14 * 14 * 256);
         assert_eq!(cut("fc").unwrap().shape(&graph), [512]);
         let error = cut("layer4.0.conv2").unwrap_err().to_string();
         assert!(

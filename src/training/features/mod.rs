@@ -7,4 +7,5 @@ mod source;
 mod store;
 
 pub(super) use cache::FeatureCache;
+pub(super) use cut::Cut;
 pub(super) use source::FeatureSource;
