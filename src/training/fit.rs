@@ -161,7 +161,9 @@ pub(super) fn source<'a, 'j: 'a>(
         Inputs::Photos(augmentations) => Ok(Box::new(PhotoSource::new(job, augmentations))),
         Inputs::Features(views) => {
             let cache = cache.context(NO_CACHE)?;
-            cache.extend(network, views.count, &views.augmentations, callback)?;
+            // Under a time budget, those that the head was solved for with have to do.
+            let missing = if job.budget.is_some() { 1 } else { views.count };
+            cache.extend(network, missing, &views.augmentations, callback)?;
             cache.release_extractor();
             let source = cache.source(first);
             Ok(Box::new(source.context("the cut of a phase is known")?))

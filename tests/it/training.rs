@@ -4,6 +4,7 @@
 mod cached;
 mod dry_run;
 mod extended;
+mod fast;
 mod interrupted;
 mod outcome;
 mod policies;

@@ -70,7 +70,9 @@ impl FeatureSource<'_> {
             .chain_update(self.photos[photo].hash)
             .finalize();
         let views = self.features.views().max(1);
-        self.features.row(photo, usize::from(digest[0]) % views)
+        let drawn = self.features.row(photo, usize::from(digest[0]) % views);
+        // A time budget may have cut the view short.
+        drawn.or_else(|| self.features.row(photo, 0))
     }
 }
 
