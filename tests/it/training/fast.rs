@@ -55,5 +55,11 @@ fn a_time_budget_allows_as_many_epochs_as_fit() {
         assert!((1..100_000).contains(&epochs), "{recipe}: {epochs}");
     }
     let refused = ["--time-budget", "5d"];
-    train(photos(), &folder.path().join("no"), &refused).failed(2, &["--time-budget"]);
+    let said = train(photos(), &folder.path().join("no"), &refused);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.stderr.contains("e.g. 90s, 5m or 2h"),
+        "{}",
+        said.stderr
+    );
 }
