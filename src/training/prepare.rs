@@ -76,6 +76,11 @@ impl Prepared {
         let graph = config
             .arch
             .graph(&config.model_options(folder.labels.len()))?;
+        if matches!(initial, InitialWeights::Random { .. }) && config.recipe.uses_features() {
+            let warning = "the layers that the recipe fast keeps frozen are random: use pretrained \
+                           --weights, or --recipe scratch";
+            warnings.push(warning.into());
+        }
         let (weights, origin) = initial.parameters(&config, &graph)?;
         let (network, warning) = network(graph, &weights, device, &mut config)?;
         warnings.extend(warning);

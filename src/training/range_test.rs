@@ -33,8 +33,9 @@ fn batch_size(config: &Config) -> usize {
     config.batch_size.min(LARGEST_BATCH)
 }
 
-/// The peak learning rate for a run, found on a copy of its network in the first phase that takes steps, from
-/// the photos `train` on: a range test (Smith, 2017) read by fastai's rule `valley`. `None` when the loss does not fall.
+/// The peak learning rate for a run, found on a copy of its network in the first phase that takes
+/// steps, with the photos `train`: a range test (Smith, 2017) read by fastai's rule `valley`. `None` when
+/// the loss does not fall.
 ///
 /// # Errors
 /// Those of reading photos, and when memory runs out.

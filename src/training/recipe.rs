@@ -188,6 +188,14 @@ pub fn find(name: &str) -> Result<&'static Recipe> {
     names::find("recipe", RECIPES, name)
 }
 
+impl Recipe {
+    /// Whether a phase trains on what frozen layers give.
+    pub(super) fn uses_features(&self) -> bool {
+        let is_cached = |phase: &PhaseTemplate| matches!(phase.inputs, InputKind::Features);
+        self.phases.iter().any(is_cached)
+    }
+}
+
 impl Named for Recipe {
     fn name(&self) -> &'static str {
         self.name

@@ -73,7 +73,7 @@ pub(super) trait PhaseTrainer {
         callback: &mut dyn Callback,
     ) -> Result<(Epoch, Profile)>;
 
-    /// Writes a checkpoint.
+    /// Writes a checkpoint, unless the network is not finite: the last good one is kept then.
     fn save(&self, state: &State) -> Result<()>;
 }
 
@@ -174,7 +174,6 @@ impl PhaseTrainer for Trainer<'_> {
         Ok((row, profile))
     }
 
-    /// Unless the network is not finite: the last good checkpoint is kept then.
     fn save(&self, state: &State) -> Result<()> {
         if !self.network.is_finite()? {
             return Err(self.diverged("a parameter is not finite", state, state.batch));
@@ -302,7 +301,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Measured in steps with a learning rate of 0, which are undone.
+    /// The time to train on an image, measured in steps that are undone.
     fn seconds_per_image(&self) -> Result<f64> {
         const STEPS: usize = 4;
         let (config, network) = (self.config, self.network);
@@ -398,8 +397,8 @@ fn class_weights(job: &Job<'_>) -> Vec<f32> {
     counts.iter().map(|&n| mean / n.max(1) as f32).collect()
 }
 
-/// The seed of a step's dropout and mixing. The state of libtorch's generator can't be saved, so every step
-/// seeds it anew.
+/// The seed of a step's dropout and mixing. The state of libtorch's generator can't be saved, so every
+/// step seeds it anew.
 fn step_seed(seed: u64, epoch: usize, batch: usize) -> i64 {
     let digest = Sha256::new()
         .chain_update(seed.to_le_bytes())

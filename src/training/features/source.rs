@@ -30,16 +30,8 @@ impl BatchSource for FeatureSource<'_> {
         order: Vec<usize>,
         epoch: u64,
     ) -> Result<Box<dyn Batches + 'a>> {
-        let rows = order.chunks(self.batch_size).map(|photos| {
-            let drawn = |&photo: &usize| Some((photo, self.drawn(photo, epoch)?));
-            photos.iter().filter_map(drawn).collect()
-        });
-        Ok(Box::new(FeatureBatches {
-            source: self,
-            network,
-            rows: rows.collect::<Vec<_>>().into_iter(),
-            waited: Duration::ZERO,
-        }))
+        let row = |photo| self.drawn(photo, epoch);
+        Ok(self.in_batches(network, &order, row))
     }
 
     fn validation<'a>(
@@ -47,20 +39,31 @@ impl BatchSource for FeatureSource<'_> {
         network: &'a Network,
         photos: &[usize],
     ) -> Option<Box<dyn Batches + 'a>> {
-        let rows = photos.chunks(self.batch_size).map(|photos| {
-            let row = |&photo: &usize| Some((photo, self.features.row(photo, 0)?));
-            photos.iter().filter_map(row).collect()
-        });
-        Some(Box::new(FeatureBatches {
-            source: self,
-            network,
-            rows: rows.collect::<Vec<_>>().into_iter(),
-            waited: Duration::ZERO,
-        }))
+        let row = |photo| self.features.row(photo, 0);
+        Some(self.in_batches(network, photos, row))
     }
 }
 
 impl FeatureSource<'_> {
+    /// Batches of those of the photos that have a row.
+    fn in_batches<'a>(
+        &'a self,
+        network: &'a Network,
+        photos: &[usize],
+        row: impl Fn(usize) -> Option<u64>,
+    ) -> Box<dyn Batches + 'a> {
+        let rows = photos.chunks(self.batch_size).map(|photos| {
+            let with_row = |&photo: &usize| Some((photo, row(photo)?));
+            photos.iter().filter_map(with_row).collect()
+        });
+        Box::new(FeatureBatches {
+            source: self,
+            network,
+            rows: rows.collect::<Vec<_>>().into_iter(),
+            waited: Duration::ZERO,
+        })
+    }
+
     /// The row of a photo in one of its views; `None` if it could not be decoded.
     fn drawn(&self, photo: usize, epoch: u64) -> Option<u64> {
         let digest = Sha256::new()

@@ -12,7 +12,12 @@ fn phases(run: &std::path::Path) -> Vec<String> {
 fn the_head_is_solved_for_with_each_view_and_then_the_last_stage_is_trained() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    train(photos(), &out, &["--recipe", "fast", "--epochs", "2"]).done();
+    let said = train(photos(), &out, &["--recipe", "fast", "--epochs", "2"]).done();
+    assert!(
+        said.stderr.contains("keeps frozen are random"),
+        "{}",
+        said.stderr
+    );
     let mut expected = vec!["head"; 4];
     expected.extend(["fine-tune"; 2]);
     assert_eq!(phases(&out), expected);
