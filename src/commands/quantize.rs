@@ -140,6 +140,7 @@ impl Work<'_> {
             (Some(test), Some(compared)) => Some(test.report(compared, &*backend, &images)?),
             _ => None,
         };
+        calibration.check_stop()?;
         if evaluation.as_ref().is_some_and(Evaluated::is_slower) {
             note("warning: on this machine the int8 model is slower than the float model");
         }

@@ -136,7 +136,9 @@ impl Calibration<'_> {
         backend.logits(Images::Rgb8(self.images))
     }
 
-    pub(super) fn check_stop(&self) -> Result<()> {
+    /// # Errors
+    /// [`Error::Interrupted`] once the flag is set.
+    pub(crate) fn check_stop(&self) -> Result<()> {
         match self.stop.load(Ordering::Relaxed) {
             true => Err(Error::Interrupted("stopped: nothing was written".into()).into()),
             false => Ok(()),

@@ -288,12 +288,13 @@ fn stopped_by_ctrl_c_it_leaves_nothing() {
     let arguments = arguments(&model, &out, &options);
     let arguments: Vec<_> = arguments.into_iter().map(Into::into).collect();
     let mut child = start(&arguments, &log);
-    // The folder is looked at once, then Ctrl-C is caught.
+    // SIGTERM comes last: by then a SIGINT is not only caught, but sets the flag too.
     wait_until("signals are caught", || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
         let Ok(status) = status else { return true };
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0)
+        let mask = caught.map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+        mask.is_some_and(|mask| mask & 1 << (libc::SIGTERM - 1) != 0)
     });
     // SAFETY: the child was not waited for, so the number is its own.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
