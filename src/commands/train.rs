@@ -295,10 +295,9 @@ fn log(run: &Run) -> Result<File> {
 }
 
 fn callbacks(run: &Run) -> Result<Vec<Box<dyn Callback>>> {
-    let epochs = run.config().phases().iter().map(|phase| phase.epochs).sum();
     Ok(vec![
-        Box::new(Watch::new(epochs)),
-        Box::new(Log::new(log(run)?, epochs)),
+        Box::new(Watch::new()),
+        Box::new(Log::new(log(run)?)),
         Box::new(Csv(run.file("history.csv"))),
         Box::new(TensorBoard::create(run.folder())?),
     ])

@@ -12,17 +12,14 @@ use crate::training::callback::{Callback, Event, Forecast, lines};
 /// Shows the events of a run.
 pub(super) struct Watch {
     bar: ProgressBar,
-    /// Epochs of the whole run.
-    epochs: usize,
     name: String,
     forecast: Forecast,
 }
 
 impl Watch {
-    pub(super) fn new(epochs: usize) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             bar: ProgressBar::hidden(),
-            epochs,
             name: String::new(),
             forecast: Forecast::default(),
         }
@@ -46,7 +43,7 @@ impl Watch {
 impl Callback for Watch {
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
         self.forecast.update(event, Instant::now());
-        let mut lines = lines(event, self.epochs);
+        let mut lines = lines(event);
         if let Event::Epoch { .. } = event {
             lines.extend(Some(self.left()).filter(|left| !left.is_empty()));
         }
@@ -58,9 +55,10 @@ impl Callback for Watch {
                 epoch,
                 images,
                 done,
+                epochs_after,
                 ..
             } => {
-                self.name = format!("epoch {epoch}/{}", self.epochs);
+                self.name = format!("epoch {epoch}/{}", epoch + epochs_after);
                 self.begin(format!("{} train", self.name), *images, *done);
             }
             Event::Batch { images, running } => {

@@ -1,4 +1,4 @@
-//! The exponential moving average of a network's weights, which is measured and kept in their place.
+//! Averages of a network's weights, which are measured and kept in their place.
 
 use super::network::Network;
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::weights::StateDict;
 
 /// Weights averaged over the steps of a phase (Polyak and Juditsky, 1992), with those of the first
 /// steps forgotten soon: timm's `ModelEmaV3` with `use_warmup`. Running statistics of normalisation
-/// are those of the network itself.
+/// are averaged too.
 pub(super) struct Average {
     decay: f64,
     network: Network,
@@ -43,6 +43,54 @@ impl Average {
     /// [`Error::Data`](crate::error::Error::Data) when one is missing or has another shape.
     pub(super) fn restore(&self, weights: &StateDict) -> Result<()> {
         self.network.load(weights)
+    }
+}
+
+/// Weights on the way from those that a phase begins with to those that it leads to, which do better
+/// than either (Wortsman et al., 2022: WiSE-FT).
+pub(super) struct Interpolation {
+    part: f64,
+    start: Network,
+    between: Network,
+}
+
+impl Interpolation {
+    /// Copies of a network from before the first step. `part` is that of the way, in 0..=1.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn new(network: &Network, part: f64) -> Result<Self> {
+        Ok(Self {
+            part,
+            start: network.detached()?,
+            between: network.detached()?,
+        })
+    }
+
+    /// Interpolates towards the weights of a network.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn update(&self, network: &Network) -> Result<()> {
+        self.between.move_towards(&self.start, 1.0)?;
+        self.between.move_towards(network, self.part)
+    }
+
+    /// The interpolated network, as of the last update.
+    pub(super) fn network(&self) -> &Network {
+        &self.between
+    }
+
+    pub(super) fn start(&self) -> &Network {
+        &self.start
+    }
+
+    /// Restores the weights that the phase began with.
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::error::Error::Data) when one is missing or has another shape.
+    pub(super) fn restore(&self, weights: &StateDict) -> Result<()> {
+        self.start.load(weights)
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Checkpoint {
     pub optimizer: StateDict,
     /// Averaged weights; empty without averaging.
     pub average: StateDict,
+    /// Weights that the phase began with; empty where they are no longer needed.
+    pub start: StateDict,
 }
 
 /// What a checkpoint holds besides the parameters of the network.
@@ -67,6 +69,8 @@ pub(super) struct Resumed {
     pub optimizer: StateDict,
     /// Averaged weights; empty without averaging.
     pub average: StateDict,
+    /// Weights that the phase began with; empty where they are no longer needed.
+    pub start: StateDict,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,6 +91,7 @@ const SCHEMA: u32 = 1;
 pub(super) const NETWORK: &str = "network/";
 const OPTIMIZER: &str = "optimizer/";
 const AVERAGE: &str = "average/";
+const START: &str = "start/";
 
 impl Header {
     /// The header of a run that has not started.
@@ -112,6 +117,7 @@ impl Checkpoint {
         let tensors: StateDict = prefixed(NETWORK, self.network)
             .chain(prefixed(OPTIMIZER, self.optimizer))
             .chain(prefixed(AVERAGE, self.average))
+            .chain(prefixed(START, self.start))
             .collect();
         let metadata = BTreeMap::from([(CHECKPOINT.into(), serde_json::to_string(&self.header)?)]);
         safetensors::write(path, &tensors, &metadata)
@@ -144,7 +150,7 @@ impl Checkpoint {
             return Err(broken(&fault).into());
         }
         let (mut network, mut optimizer) = (StateDict::new(), StateDict::new());
-        let mut average = StateDict::new();
+        let (mut average, mut start) = (StateDict::new(), StateDict::new());
         for (name, tensor) in tensors {
             if let Some(name) = name.strip_prefix(NETWORK) {
                 network.insert(name.into(), tensor);
@@ -152,6 +158,8 @@ impl Checkpoint {
                 optimizer.insert(name.into(), tensor);
             } else if let Some(name) = name.strip_prefix(AVERAGE) {
                 average.insert(name.into(), tensor);
+            } else if let Some(name) = name.strip_prefix(START) {
+                start.insert(name.into(), tensor);
             }
         }
         check_finite(&network).with_context(|| shown(path))?;
@@ -160,6 +168,7 @@ impl Checkpoint {
             network,
             optimizer,
             average,
+            start,
         })
     }
 }

@@ -172,6 +172,7 @@ impl Config {
                 learning_rate: template.lr_factor * self.lr,
                 inputs: self.inputs(template),
                 method: template.method,
+                interpolation: template.interpolation,
                 frozen: match (&template.trains, &self.freeze_until) {
                     (TrainedLayers::Classifier, _) => Frozen::Backbone,
                     (TrainedLayers::Unfrozen, Some(layer)) => Frozen::Before(layer.clone()),

@@ -19,6 +19,7 @@ use super::phase::{Inputs, Method, Phase, Views};
 use super::prepare::{Prepared, checked, refuse_inside};
 use super::profile::{Profile, Stopwatch};
 use super::run::Run;
+use super::source::Batches;
 use super::trainer::Trainer;
 use super::validator::Validator;
 use crate::data::{Folder, Source, Split, Undecodable};
@@ -97,6 +98,8 @@ struct Measured {
     steps: usize,
     images: usize,
     profile: Profile,
+    /// A pass over the job's validation photos where it starts from features.
+    validation: Option<Profile>,
     optimizer_bytes: usize,
 }
 
@@ -213,7 +216,7 @@ fn measure_phase<'j>(
     let nothing: &mut Vec<Box<dyn Callback>> = &mut Vec::new();
     let source = match (cache, &phase.inputs, phase.method) {
         (Some(cache), Inputs::Features(views), Method::LogisticRegression) => {
-            return measure_features(job, network, cache, views, progress);
+            return measure_features(job, network, cache, views, phase.epochs, progress);
         }
         (cache, ..) => source(job, phase, first, network, cache, nothing)?,
     };
@@ -254,10 +257,19 @@ fn measure_phase<'j>(
         Error::Data("no photo to train on could be decoded".into())
     );
     drop(batches);
+    let validation = match trainer.source.validation(network, job.val) {
+        Some(batches) => {
+            let validator = &mut Validator::default();
+            let cached = Some(batches);
+            Some(timed_validation(job, network, validator, cached, progress)?)
+        }
+        None => None,
+    };
     Ok(Measured {
         steps: steps - WARM_UP,
         images,
         profile,
+        validation,
         optimizer_bytes: trainer.optimizer.state()?.byte_len(),
     })
 }
@@ -268,6 +280,7 @@ fn measure_features(
     network: &Network,
     cache: &mut FeatureCache<'_>,
     views: &Views,
+    epochs: usize,
     progress: &dyn Progress,
 ) -> Result<Measured> {
     let mut watch = Stopwatch::start();
@@ -291,6 +304,8 @@ fn measure_features(
         steps: cost.photos.div_ceil(job.run.config().batch_size),
         images: cost.photos,
         profile,
+        // Features of a photo to validate on are computed once, and cost what those of others do.
+        validation: Some(profile * (job.val.len() as f64 / (cost.photos * epochs.max(1)) as f64)),
         optimizer_bytes: 0,
     })
 }
@@ -302,17 +317,26 @@ fn measure_validation(
     progress: &dyn Progress,
 ) -> Result<Profile> {
     let mut validator = Validator::default();
+    timed_validation(job, network, &mut validator, None, progress)?;
+    timed_validation(job, network, &mut validator, None, progress)
+}
+
+/// The time of a pass over the job's validation photos, or over what frozen layers gave for them.
+fn timed_validation(
+    job: &Job<'_>,
+    network: &Network,
+    validator: &mut Validator,
+    cached: Option<Box<dyn Batches + '_>>,
+    progress: &dyn Progress,
+) -> Result<Profile> {
     let mut profile = Profile::default();
-    for _ in 0..2 {
-        profile = Profile::default();
-        let started = Instant::now();
-        let mut each = |_| {
-            progress.advance(1);
-            Ok(())
-        };
-        validator.measure(job, network, None, &mut profile, &mut each)?;
-        profile.total = started.elapsed().as_secs_f64();
-    }
+    let started = Instant::now();
+    let mut each = |_| {
+        progress.advance(1);
+        Ok(())
+    };
+    validator.measure(job, network, cached, &mut profile, &mut each)?;
+    profile.total = started.elapsed().as_secs_f64();
     Ok(profile)
 }
 
@@ -325,7 +349,6 @@ fn forecast(
 ) -> Result<RunForecast> {
     let config = job.run.config();
     let per_image = 1.0 / job.val.len().max(1) as f64;
-    let val = validation * (per_image * split.val.len() as f64);
     let parameters = network.graph().parameters();
     let parameters = parameters.filter(|p| p.role.is_learned());
     let parameters: usize = parameters.map(|p| p.shape.iter().product::<usize>()).sum();
@@ -334,6 +357,8 @@ fn forecast(
     for (phase, measured) in phases.iter().zip(measured) {
         let train = measured.profile * (split.train.len() as f64 / measured.images as f64);
         let epochs = phase.epochs as f64;
+        let validation = measured.validation.unwrap_or(validation);
+        let val = validation * (per_image * split.val.len() as f64);
         let all = train * epochs + val * epochs;
         forecasts.push(PhaseForecast {
             name: phase.name,
@@ -358,7 +383,9 @@ fn forecast(
         .iter()
         .map(|measured| measured.optimizer_bytes)
         .max();
-    let checkpoint = model + optimizer.unwrap_or(0) as u64;
+    let interpolates = phases.iter().any(|phase| phase.interpolation.is_some());
+    let copies = u64::from(config.ema.is_some()) + u64::from(interpolates);
+    let checkpoint = model * (1 + copies) + optimizer.unwrap_or(0) as u64;
     let conditions = Conditions::here(config, network.device());
     Ok(RunForecast {
         train: split.train.len(),
@@ -371,7 +398,7 @@ fn forecast(
         disk_bytes: model + checkpoint,
         peak_disk_bytes: model + 2 * checkpoint,
         profile: ProfileReport::new(&[whole], 1, &conditions),
-        unknown: unknown(config),
+        unknown: unknown(config, phases),
     })
 }
 
@@ -384,11 +411,15 @@ fn trained(network: &Network, phase: &Phase, config: &Config) -> Result<u64> {
     Ok(counts.sum())
 }
 
-fn unknown(config: &Config) -> Vec<&'static str> {
+fn unknown(config: &Config, phases: &[Phase]) -> Vec<&'static str> {
     let mut unknown = vec![
         "the time to write checkpoints",
         "what other programs will take of the machine, and whether it slows down when it is hot",
     ];
+    let mut methods = phases.iter().map(|phase| phase.method);
+    if methods.any(|method| method == Method::LogisticRegression) {
+        unknown.insert(0, "the time to solve for the head, mostly some seconds");
+    }
     if config.early_stop > 0 {
         unknown.insert(0, "whether --early-stop ends a phase sooner");
     }

@@ -15,7 +15,7 @@ use super::profile::{Profile, Stopwatch};
 use super::solver::{Fitted, LinearHead, Objective, Samples};
 use super::source::BatchSource;
 use super::tensors;
-use super::trainer::PhaseTrainer;
+use super::trainer::{PhaseTrainer, announced, class_weights};
 use super::validator::Validator;
 use crate::device::Device;
 use crate::error::Result;
@@ -75,6 +75,8 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
         let mut profile = Profile::default();
         let (started, mut watch) = (Instant::now(), Stopwatch::start());
         let views = state.phase_epoch + 1;
+        let images = self.job.train.len();
+        callback.on_event(&announced(self.job, self.phase, state, images))?;
         let (network, augmentations) = (self.network, self.augmentations);
         let cost = self.cache.extend(network, views, augmentations, callback)?;
         let extracting = watch.lap();
@@ -101,7 +103,7 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
 
     fn save(&self, state: &State) -> Result<()> {
         let run = self.job.run;
-        run.save_checkpoint(state, self.network, StateDict::new(), None)
+        run.save_checkpoint(state, self.network, StateDict::new(), [None, None])
     }
 }
 
@@ -120,10 +122,13 @@ impl HeadSolver<'_, '_> {
         let mut best: Option<(Evaluation, LinearHead)> = None;
         let mut ignored = Profile::default();
         let mut head = LinearHead::zeros(classes, features)?;
+        let config = job.run.config();
+        let class_weights = config.class_weights.then(|| class_weights(job));
         for weight_decay in WEIGHT_DECAYS {
             let objective = Objective {
                 weight_decay,
-                label_smoothing: job.run.config().label_smoothing,
+                label_smoothing: config.label_smoothing,
+                class_weights: class_weights.as_deref(),
             };
             head = objective.minimise(&samples, &head)?;
             self.assign(&head)?;

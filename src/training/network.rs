@@ -109,10 +109,14 @@ impl Network {
         Ok(())
     }
 
+    fn is_frozen(&self, node: NodeId) -> bool {
+        node < self.trainable_from
+    }
+
     /// The tensors that an optimizer updates, with their `state_dict` names and roles.
     pub fn trainable(&self) -> Vec<(String, Role, Tensor)> {
         self.named()
-            .filter(|(node, _, role, _)| role.is_learned() && *node >= self.trainable_from)
+            .filter(|(node, _, role, _)| role.is_learned() && !self.is_frozen(*node))
             .map(|(_, name, role, tensor)| (name, role, tensor.shallow_clone()))
             .collect()
     }
@@ -147,14 +151,18 @@ impl Network {
             .collect()
     }
 
-    /// A copy with tensors of its own, which are not trained.
+    /// A copy that is not trained. It shares the tensors of frozen nodes.
     ///
     /// # Errors
     /// When memory runs out.
     pub(super) fn detached(&self) -> Result<Self> {
-        let copies = self.tensors.iter().map(|tensors| {
-            let copies = tensors.iter().map(|t| torch(tensors::copied(t)));
-            copies.collect::<Result<_>>()
+        let nodes = self.graph.iter().zip(&self.tensors);
+        let copies = nodes.map(|((id, _), tensors)| {
+            let copies = tensors.iter().map(|tensor| match self.is_frozen(id) {
+                true => Ok(tensor.shallow_clone()),
+                false => torch(tensors::copied(tensor)),
+            });
+            copies.collect()
         });
         Ok(Self {
             graph: self.graph.clone(),
@@ -164,17 +172,18 @@ impl Network {
         })
     }
 
-    /// Moves each learned tensor by a part of the way to that of another network of the same graph,
-    /// with 1 onto it, and copies the running statistics.
+    /// Moves each tensor that is not frozen, running statistics too, by a part of the way to that of
+    /// another network of the same graph, with 1 onto it. Counts are copied.
     ///
     /// # Errors
     /// When memory runs out.
     pub(super) fn move_towards(&self, other: &Self, part: f64) -> Result<()> {
         let pairs = self.named().zip(other.named());
+        let trained = pairs.filter(|((node, ..), _)| !self.is_frozen(*node));
         tch::no_grad(|| {
-            for ((_, _, role, tensor), (_, _, _, target)) in pairs {
+            for ((_, _, _, tensor), (_, _, _, target)) in trained {
                 let mut tensor = tensor.shallow_clone();
-                torch(match role.is_learned() {
+                torch(match tensor.is_floating_point() {
                     true => tensor.f_lerp_(target, part).map(drop),
                     false => tensor.f_copy_(target),
                 })?;
@@ -249,7 +258,7 @@ impl Network {
         let nodes = self.graph.iter().skip(range.start).take(range.len());
         for (id, node) in nodes.filter(|(_, node)| node.op != Op::Input) {
             let inputs = self.inputs(id, &mut values)?;
-            let frozen = id < self.trainable_from;
+            let frozen = self.is_frozen(id);
             let pass = ForwardPass {
                 first: range.start,
                 mode: if frozen { Mode::Evaluate } else { mode },

@@ -12,6 +12,9 @@ pub struct Phase {
     pub inputs: Inputs,
     pub frozen: Frozen,
     pub method: Method,
+    /// How far the weights that are measured and kept are on the way from those that the phase began
+    /// with to the trained ones; `None` for the trained ones.
+    pub interpolation: Option<f64>,
 }
 
 impl Phase {
@@ -97,6 +100,7 @@ mod tests {
             }),
             frozen: Frozen::Backbone,
             method,
+            interpolation: None,
         };
         let limited = |method, most| {
             let mut phase = phase(method);

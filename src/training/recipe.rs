@@ -49,6 +49,8 @@ pub struct PhaseTemplate {
     pub method: Method,
     /// Epochs, where they are not those of `--epochs`.
     pub epochs: Option<usize>,
+    /// See [`Phase::interpolation`](super::phase::Phase::interpolation).
+    pub interpolation: Option<f64>,
 }
 
 impl PhaseTemplate {
@@ -60,6 +62,7 @@ impl PhaseTemplate {
         inputs: InputKind::Photos,
         method: Method::GradientDescent,
         epochs: None,
+        interpolation: None,
     };
 }
 
@@ -157,6 +160,7 @@ pub const RECIPES: &[Recipe] = &[
             PhaseTemplate {
                 name: "fine-tune",
                 inputs: InputKind::Features,
+                interpolation: Some(0.75),
                 ..PhaseTemplate::PHOTOS
             },
         ],

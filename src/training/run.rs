@@ -255,15 +255,19 @@ impl Run {
         state: &State,
         network: &Network,
         optimizer: StateDict,
-        average: Option<&Network>,
+        [average, start]: [Option<&Network>; 2],
     ) -> Result<()> {
         self.require_folder()?;
-        let average = average.map(Network::state_dict).transpose()?;
+        let weights = |network: Option<&Network>| {
+            let weights = network.map(Network::state_dict).transpose();
+            weights.map(Option::unwrap_or_default)
+        };
         let checkpoint = Checkpoint {
             header: self.header(state.clone()),
             network: network.state_dict()?,
             optimizer,
-            average: average.unwrap_or_default(),
+            average: weights(average)?,
+            start: weights(start)?,
         };
         checkpoint.write(&self.file(CHECKPOINT))
     }

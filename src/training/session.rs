@@ -138,6 +138,7 @@ impl TrainingSession {
             header: Header { state, .. },
             optimizer,
             average,
+            start,
             ..
         } = checkpoint;
         Ok(Self {
@@ -152,6 +153,7 @@ impl TrainingSession {
                 state,
                 optimizer,
                 average,
+                start,
             }),
             started,
         })

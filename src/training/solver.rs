@@ -19,9 +19,11 @@ pub(super) trait Samples {
 /// The function that is minimised: mean cross-entropy with smoothed labels, plus half of
 /// `weight_decay` times the squared norm of the weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Objective {
+pub(super) struct Objective<'a> {
     pub weight_decay: f64,
     pub label_smoothing: f64,
+    /// The weight of a sample of each class; `None` for 1.
+    pub class_weights: Option<&'a [f32]>,
 }
 
 /// A linear layer: weight, float64 (classes, features), and bias, float64 (classes).
@@ -136,7 +138,7 @@ impl LinearHead {
     }
 }
 
-impl Objective {
+impl Objective<'_> {
     /// The minimum, sought from `start` on by L-BFGS (Liu and Nocedal, 1989) with backtracking.
     ///
     /// # Errors
@@ -191,21 +193,33 @@ impl Objective {
         let (classes, features) = torch(head.weight.size2())?;
         let LinearHead { weight, bias } = head.shifted(centre, -1.0)?.single()?;
         let mut sums = LinearHead::zeros(classes, features)?;
-        let (mut loss, mut count) = (0.0, 0);
+        let class_weights = self.class_weights.map(Tensor::f_from_slice);
+        let class_weights = torch(class_weights.transpose())?;
+        let (mut loss, mut count) = (0.0, 0.0);
         samples.for_each(&mut |x, labels| {
             let logits = torch(x.f_linear(&weight, Some(&bias)))?;
             let log_p = torch(logits.f_log_softmax(-1, Kind::Float))?;
-            let targets = self.targets(labels, classes)?;
+            let mut targets = self.targets(labels, classes)?;
+            let mut p = torch(log_p.f_exp())?;
+            count += match &class_weights {
+                None => labels.size()[0] as f64,
+                Some(class_weights) => {
+                    let of_rows = torch(class_weights.f_index_select(0, labels))?;
+                    let column = torch(of_rows.f_unsqueeze(1))?;
+                    targets = torch(targets.f_mul(&column))?;
+                    p = torch(p.f_mul(&column))?;
+                    torch(of_rows.f_sum(Kind::Double).and_then(|x| f64::try_from(&x)))?
+                }
+            };
             let sum = torch(targets.f_mul(&log_p).and_then(|x| x.f_sum(Kind::Double)))?;
             loss -= torch(f64::try_from(&sum))?;
-            count += labels.size()[0];
-            let error = torch(log_p.f_exp().and_then(|p| p.f_sub(&targets)))?;
+            let error = torch(p.f_sub(&targets))?;
             let by_weight = torch(error.f_tr().and_then(|error| error.f_mm(x)))?;
             let by_bias = torch(error.f_sum_dim_intlist([0].as_slice(), false, Kind::Double))?;
             torch(sums.weight.f_add_(&by_weight).map(drop))?;
             torch(sums.bias.f_add_(&by_bias).map(drop))
         })?;
-        let mean = 1.0 / count.max(1) as f64;
+        let mean = 1.0 / count.max(f64::MIN_POSITIVE);
         let squares = torch(head.weight.f_square().and_then(|w| w.f_sum(Kind::Double)))?;
         let value = loss * mean + 0.5 * self.weight_decay * torch(f64::try_from(&squares))?;
         let gradient = LinearHead {
@@ -343,6 +357,7 @@ mod tests {
         let expected = [
             (
                 0.0,
+                None,
                 [
                     0.634174, -0.045015, 0.070023, -0.752755, 0.348532, -0.68513, 0.118582,
                     -0.303518, 0.615108,
@@ -351,17 +366,28 @@ mod tests {
             ),
             (
                 0.1,
+                None,
                 [
                     0.568182, -0.039788, 0.065011, -0.676339, 0.308578, -0.615021, 0.108157,
                     -0.268789, 0.550011,
                 ],
                 [-1.242061, 2.105946, -0.863885],
             ),
+            (
+                0.1,
+                Some(&[2.0, 0.75, 0.5][..]),
+                [
+                    0.638773, -0.048199, 0.14857, -0.588746, 0.298699, -0.492802, -0.050027,
+                    -0.2505, 0.344232,
+                ],
+                [-0.901231, 1.508174, -0.606944],
+            ),
         ];
-        for (label_smoothing, weight, bias) in expected {
+        for (label_smoothing, class_weights, weight, bias) in expected {
             let objective = Objective {
                 weight_decay: 0.05,
                 label_smoothing,
+                class_weights,
             };
             let start = LinearHead::zeros(CLASSES, FEATURES).unwrap();
             let found = objective.minimise(&samples(24), &start).unwrap();

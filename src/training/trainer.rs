@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::average::Average;
+use super::average::{Average, Interpolation};
 use super::callback::{Callback, Event};
 use super::checkpoint::{Resumed, State};
 use super::config::Config;
@@ -34,6 +34,7 @@ pub(super) struct Trainer<'a> {
     network: &'a Network,
     pub optimizer: Optimizer,
     average: Option<Average>,
+    interpolation: Option<Interpolation>,
 }
 
 /// The training half of an epoch, since it started or was resumed.
@@ -87,6 +88,9 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         let config = job.run.config();
         let parameters = network.trainable();
+        let interpolation = phase
+            .interpolation
+            .map(|part| Interpolation::new(network, part));
         Ok(Self {
             job,
             config,
@@ -98,7 +102,19 @@ impl<'a> Trainer<'a> {
                 Some(decay) => Some(Average::new(network, decay)?),
                 None => None,
             },
+            interpolation: interpolation.transpose()?,
         })
+    }
+
+    /// The network, or its average where there is one.
+    fn trained(&self) -> &Network {
+        let average = self.average.as_ref().map(Average::network);
+        average.unwrap_or(self.network)
+    }
+
+    fn interpolate(&self) -> Result<()> {
+        let interpolation = self.interpolation.as_ref();
+        interpolation.map_or(Ok(()), |found| found.update(self.trained()))
     }
 }
 
@@ -106,22 +122,22 @@ impl PhaseTrainer for Trainer<'_> {
     fn restore(&mut self, resumed: &Resumed) -> Result<()> {
         self.optimizer
             .restore(&resumed.optimizer, resumed.state.steps)?;
-        match &self.average {
-            Some(average) => average.restore(&resumed.average),
-            None => Ok(()),
+        if let Some(average) = &self.average {
+            average.restore(&resumed.average)?;
         }
+        if let Some(interpolation) = &self.interpolation {
+            interpolation.restore(&resumed.start)?;
+        }
+        self.interpolate()
     }
 
     fn model(&self) -> &Network {
-        let average = self.average.as_ref().map(Average::network);
-        average.unwrap_or(self.network)
+        let interpolated = self.interpolation.as_ref().map(Interpolation::network);
+        interpolated.unwrap_or(self.trained())
     }
 
     fn end_phase(&self) -> Result<()> {
-        match &self.average {
-            Some(average) => self.network.move_towards(average.network(), 1.0),
-            None => Ok(()),
-        }
+        self.network.move_towards(self.model(), 1.0)
     }
 
     fn epochs(&mut self, state: &mut State, callback: &mut dyn Callback) -> Result<usize> {
@@ -180,8 +196,9 @@ impl PhaseTrainer for Trainer<'_> {
         }
         let optimizer = self.optimizer.state()?;
         let average = self.average.as_ref().map(Average::network);
+        let start = self.interpolation.as_ref().map(Interpolation::start);
         let run = self.job.run;
-        run.save_checkpoint(state, self.network, optimizer, average)
+        run.save_checkpoint(state, self.network, optimizer, [average, start])
     }
 }
 
@@ -201,7 +218,7 @@ impl<'a> Trainer<'a> {
         let mut batches = self.source.batches(network, rest, epoch as u64)?;
         let last_batch = order.len().div_ceil(config.batch_size).saturating_sub(1);
         let step = self.step();
-        callback.on_event(&self.training(state, order.len()))?;
+        callback.on_event(&announced(self.job, self.phase, state, order.len()))?;
 
         let started = Instant::now();
         let mut last_save = started;
@@ -292,6 +309,7 @@ impl<'a> Trainer<'a> {
             callback.on_event(&Event::Validated { images })?;
             self.save_if_stopped(state)
         };
+        self.interpolate()?;
         let (job, network) = (self.job, self.model());
         let cached = self.source.validation(network, job.val);
         let measured = validator.measure(job, network, cached, profile, &mut each);
@@ -351,20 +369,6 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The event that announces the training half of an epoch.
-    fn training(&self, state: &State, images: usize) -> Event<'_> {
-        let phases = self.config.phases();
-        let epochs = phases.iter().skip(state.phase).map(|phase| phase.epochs);
-        Event::Training {
-            epoch: state.history.len() + 1,
-            phase: self.phase,
-            images,
-            done: state.batch * self.config.batch_size,
-            validated: self.job.val.len(),
-            epochs_after: epochs.sum::<usize>().saturating_sub(state.phase_epoch + 1),
-        }
-    }
-
     fn diverged(&self, what: &str, state: &State, batch: usize) -> anyhow::Error {
         Error::Gate(format!(
             "training diverged: {what} in epoch {}, batch {batch}; train again with a lower --lr or \
@@ -373,6 +377,28 @@ impl<'a> Trainer<'a> {
             shown(self.job.run.folder())
         ))
         .into()
+    }
+}
+
+/// The event that announces the training half of an epoch of so many images.
+pub(super) fn announced<'a>(
+    job: &Job<'_>,
+    phase: &'a Phase,
+    state: &State,
+    images: usize,
+) -> Event<'a> {
+    let config = job.run.config();
+    let phases = config.phases();
+    let later = phases.iter().skip(state.phase + 1);
+    let of_later: usize = later.map(|phase| phase.epochs).sum();
+    let of_phase = state.planned_epochs.unwrap_or(phase.epochs);
+    Event::Training {
+        epoch: state.history.len() + 1,
+        phase,
+        images,
+        done: state.batch * config.batch_size,
+        validated: job.val.len(),
+        epochs_after: (of_phase + of_later).saturating_sub(state.phase_epoch + 1),
     }
 }
 
@@ -388,7 +414,7 @@ fn order(photos: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<us
 }
 
 /// Inverse class frequencies with mean 1 over the photos.
-fn class_weights(job: &Job<'_>) -> Vec<f32> {
+pub(super) fn class_weights(job: &Job<'_>) -> Vec<f32> {
     let mut counts = vec![0usize; job.run.manifest().labels.len()];
     for &index in job.train {
         counts[job.photos[index].class] += 1;

@@ -105,6 +105,7 @@ mod tests {
             inputs: Inputs::Photos(Augmentations::scratch(32)),
             frozen: Frozen::Nothing,
             method: Method::GradientDescent,
+            interpolation: None,
         }
     }
 

@@ -10,19 +10,17 @@ use crate::values::plural;
 /// Writes a few lines an epoch.
 pub struct Log<W: Write> {
     sink: W,
-    /// Epochs of the whole run.
-    epochs: usize,
 }
 
 impl<W: Write> Log<W> {
-    pub fn new(sink: W, epochs: usize) -> Self {
-        Self { sink, epochs }
+    pub fn new(sink: W) -> Self {
+        Self { sink }
     }
 }
 
 impl<W: Write> Callback for Log<W> {
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
-        lines(event, self.epochs)
+        lines(event)
             .iter()
             .try_for_each(|line| writeln!(self.sink, "{line}"))
             .and_then(|()| self.sink.flush())
@@ -30,12 +28,19 @@ impl<W: Write> Callback for Log<W> {
     }
 }
 
-/// The lines to log for an event of a run of `epochs` epochs.
-pub fn lines(event: &Event<'_>, epochs: usize) -> Vec<String> {
+/// The lines to log for an event.
+pub fn lines(event: &Event<'_>) -> Vec<String> {
     match event {
-        Event::Training { epoch, phase, .. } => {
-            vec![format!("Epoch {epoch}/{epochs} ({})", phase.name)]
-        }
+        Event::Training {
+            epoch,
+            phase,
+            epochs_after,
+            ..
+        } => vec![format!(
+            "Epoch {epoch}/{} ({})",
+            epoch + epochs_after,
+            phase.name
+        )],
         Event::Extracting { view, views, .. } => {
             vec![format!("Features of view {} of {views}", view + 1)]
         }
