@@ -36,6 +36,7 @@ const SEED: &str = "seed";
 const EPOCH: &str = "epoch";
 const VAL_ACCURACY: &str = "val_accuracy";
 const VAL_LOSS: &str = "val_loss";
+const TEMPERATURE: &str = "temperature";
 const TEST_ACCURACY: &str = "test_accuracy";
 const TEST_INTERVAL: &str = "test_accuracy_interval";
 const TEST_PHOTOS: &str = "test_photos";
@@ -97,6 +98,15 @@ impl TrainingMetrics {
     /// Accuracy on the validation photos, 0 to 1.
     pub fn val_accuracy(&self) -> Option<f64> {
         self.0.get(VAL_ACCURACY)?.as_f64()
+    }
+
+    /// The temperature that the logits of the epoch were divided by, in the last layer.
+    pub fn temperature(&self) -> Option<f64> {
+        self.0.get(TEMPERATURE)?.as_f64()
+    }
+
+    pub fn set_temperature(&mut self, temperature: f64) {
+        self.0.insert(TEMPERATURE.into(), json!(temperature));
     }
 
     pub fn set_test(&mut self, test: TestAccuracy) {

@@ -78,7 +78,7 @@ impl Callback for Watch {
             Event::Extracted { images } => self.bar.inc(*images as u64),
             Event::Validating { images } => self.begin(format!("{} val", self.name), *images, 0),
             Event::Validated { images } => self.bar.inc(*images as u64),
-            Event::Epoch { .. } => self.bar.finish_and_clear(),
+            Event::Epoch { .. } | Event::Scaled { .. } => self.bar.finish_and_clear(),
             Event::Phase { .. } | Event::FeaturesCut { .. } | Event::Planned { .. } => {}
         }
         Ok(())

@@ -7,5 +7,5 @@ mod report;
 
 pub(crate) use measured::{Measured, Photos, measure, predicted};
 pub(crate) use parts::Seen;
-pub(crate) use predictions::predictions;
+pub(crate) use predictions::{each_logits, predictions};
 pub(crate) use report::ReportContext;

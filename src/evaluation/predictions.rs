@@ -22,20 +22,38 @@ pub(crate) fn predictions(
     each: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Predictions> {
     let mut predictions = Predictions::new(labels.clone());
+    let classes = labels.len().max(1);
+    each_logits(backend, loader, stop, &mut |truth, logits| {
+        for (&label, row) in truth.iter().zip(logits.chunks(classes)) {
+            predictions.push(label as usize, row)?;
+        }
+        each(truth.len())
+    })?;
+    Ok(predictions)
+}
+
+/// Calls `each` with the class ids (n) of every batch that a loader gives, and with its logits,
+/// row-major (n, classes).
+///
+/// # Errors
+/// [`Error::Interrupted`] when `stop` is set; those of the loader and of `each`.
+pub(crate) fn each_logits(
+    backend: &dyn Backend,
+    loader: &mut Loader,
+    stop: &AtomicBool,
+    each: &mut dyn FnMut(&[i64], &[f32]) -> Result<()>,
+) -> Result<()> {
     while let Some(batch) = loader.next() {
         let batch = batch?;
         if batch.labels.is_empty() {
             continue;
         }
-        let rows = backend.logits(Images::Rgb8(&batch.pixels))?;
-        for (&label, row) in batch.labels.iter().zip(rows.chunks(labels.len().max(1))) {
-            predictions.push(label as usize, row)?;
-        }
-        each(batch.labels.len())?;
+        let logits = backend.logits(Images::Rgb8(&batch.pixels))?;
+        each(&batch.labels, &logits)?;
         loader.recycle(batch);
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted("stopped".into()).into());
         }
     }
-    Ok(predictions)
+    Ok(())
 }

@@ -13,6 +13,7 @@ pub mod per_class;
 pub mod predictions;
 mod report;
 pub mod scores;
+mod temperature;
 
 pub use answer::{Answer, Guess};
 pub use evaluation::Evaluation;
@@ -22,3 +23,4 @@ pub use paired::Paired;
 pub use per_class::ClassMetrics;
 pub use predictions::{Mistake, Outcome, Predictions};
 pub use scores::{log_softmax, softmax, top_k};
+pub use temperature::temperature;

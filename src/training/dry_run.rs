@@ -98,6 +98,8 @@ struct Measured {
     steps: usize,
     images: usize,
     profile: Profile,
+    /// How often an epoch takes a photo.
+    views: usize,
     /// A pass over the job's validation photos where it starts from features.
     validation: Option<Profile>,
     optimizer_bytes: usize,
@@ -216,7 +218,7 @@ fn measure_phase<'j>(
     let nothing: &mut Vec<Box<dyn Callback>> = &mut Vec::new();
     let source = match (cache, &phase.inputs, phase.method) {
         (Some(cache), Inputs::Features(views), Method::LogisticRegression) => {
-            return measure_features(job, network, cache, views, phase.epochs, progress);
+            return measure_features(job, network, cache, views, progress);
         }
         (cache, ..) => source(job, phase, first, network, cache, nothing)?,
     };
@@ -269,6 +271,7 @@ fn measure_phase<'j>(
         steps: steps - WARM_UP,
         images,
         profile,
+        views: 1,
         validation,
         optimizer_bytes: trainer.optimizer.state()?.byte_len(),
     })
@@ -280,7 +283,6 @@ fn measure_features(
     network: &Network,
     cache: &mut FeatureCache<'_>,
     views: &Views,
-    epochs: usize,
     progress: &dyn Progress,
 ) -> Result<Measured> {
     let mut watch = Stopwatch::start();
@@ -304,8 +306,9 @@ fn measure_features(
         steps: cost.photos.div_ceil(job.run.config().batch_size),
         images: cost.photos,
         profile,
-        // Features of a photo to validate on are computed once, and cost what those of others do.
-        validation: Some(profile * (job.val.len() as f64 / (cost.photos * epochs.max(1)) as f64)),
+        views: views.count,
+        // Their features are computed once, and cost what those of other photos do.
+        validation: Some(profile * (job.val.len() as f64 / cost.photos as f64)),
         optimizer_bytes: 0,
     })
 }
@@ -355,7 +358,8 @@ fn forecast(
     let mut whole = Profile::default();
     let mut forecasts = Vec::new();
     for (phase, measured) in phases.iter().zip(measured) {
-        let train = measured.profile * (split.train.len() as f64 / measured.images as f64);
+        let images = split.train.len() * measured.views;
+        let train = measured.profile * (images as f64 / measured.images as f64);
         let epochs = phase.epochs as f64;
         let validation = measured.validation.unwrap_or(validation);
         let val = validation * (per_image * split.val.len() as f64);

@@ -13,6 +13,7 @@ use super::network::Network;
 use super::phase::{Frozen, Inputs, Method, Phase};
 use super::profile::Stopwatch;
 use super::source::{BatchSource, PhotoSource};
+use super::temperature::scale_logits;
 use super::trainer::{PhaseTrainer, Trainer};
 use super::validator::Validator;
 use crate::error::Result;
@@ -70,6 +71,9 @@ pub(super) fn fit(
     }
     if let Some(cache) = cache {
         cache.remove();
+    }
+    if config.recipe.scales_logits {
+        scale_logits(job, network, &mut validator, callback)?;
     }
     Ok(state)
 }
@@ -140,7 +144,7 @@ fn trainer<'a, 'j: 'a>(
             phase,
             network,
             cache: cache.context(NO_CACHE)?,
-            augmentations: &views.augmentations,
+            views,
             head: first,
         }));
     }

@@ -7,10 +7,10 @@ use tch::Tensor;
 
 use super::callback::Callback;
 use super::checkpoint::{Resumed, State};
-use super::features::{FeatureCache, FeatureSource};
+use super::features::{FeatureCache, FeatureSource, ViewCost};
 use super::job::Job;
 use super::network::Network;
-use super::phase::Phase;
+use super::phase::{Phase, Views};
 use super::profile::{Profile, Stopwatch};
 use super::solver::{Fitted, LinearHead, Objective, Samples};
 use super::source::BatchSource;
@@ -20,7 +20,6 @@ use super::validator::Validator;
 use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Node, NodeId, Op};
-use crate::image::augment::Augmentations;
 use crate::metrics::{Epoch, Evaluation};
 use crate::weights::StateDict;
 
@@ -31,14 +30,13 @@ const CHUNK: usize = 4096;
 /// As many rows at most stay in memory.
 const HELD: usize = 32_768;
 
-/// Solves for the classifier, in each epoch with a further view of the photos.
+/// Solves for the classifier, in one epoch, with as many views of the photos as a time budget allows.
 pub(super) struct HeadSolver<'a, 'j> {
     pub job: &'j Job<'j>,
     pub phase: &'a Phase,
     pub network: &'a Network,
     pub cache: &'a mut FeatureCache<'j>,
-    /// Of the views after the first.
-    pub augmentations: &'a Augmentations,
+    pub views: &'a Views,
     /// The first node of the classifier.
     pub head: NodeId,
 }
@@ -56,14 +54,8 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
         Ok(())
     }
 
-    fn epochs(&mut self, state: &mut State, _callback: &mut dyn Callback) -> Result<usize> {
-        let last = state.history.last().map_or(0.0, |epoch| epoch.seconds);
-        let budget = self.job.budget;
-        let ends = budget.is_some_and(|budget| !budget.allows_view(last));
-        Ok(match ends && state.phase_epoch > 0 {
-            true => state.phase_epoch,
-            false => self.phase.epochs,
-        })
+    fn epochs(&mut self, _state: &mut State, _callback: &mut dyn Callback) -> Result<usize> {
+        Ok(self.phase.epochs)
     }
 
     fn epoch(
@@ -74,11 +66,9 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
     ) -> Result<(Epoch, Profile)> {
         let mut profile = Profile::default();
         let (started, mut watch) = (Instant::now(), Stopwatch::start());
-        let views = state.phase_epoch + 1;
         let images = self.job.train.len();
         callback.on_event(&announced(self.job, self.phase, state, images))?;
-        let (network, augmentations) = (self.network, self.augmentations);
-        let cost = self.cache.extend(network, views, augmentations, callback)?;
+        let cost = self.extract(callback)?;
         let extracting = watch.lap();
         profile.add_loading(cost.waited, cost.worked);
         profile.features = extracting - profile.waiting;
@@ -108,6 +98,22 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
 }
 
 impl HeadSolver<'_, '_> {
+    /// Computes the features of the views.
+    fn extract(&mut self, callback: &mut dyn Callback) -> Result<ViewCost> {
+        let (network, budget) = (self.network, self.job.budget);
+        let mut whole = ViewCost::default();
+        let mut watch = Stopwatch::start();
+        for views in 1..=self.views.count {
+            let augmentations = &self.views.augmentations;
+            whole += self.cache.extend(network, views, augmentations, callback)?;
+            let last = watch.lap();
+            if budget.is_some_and(|budget| !budget.allows_view(last)) {
+                break;
+            }
+        }
+        Ok(whole)
+    }
+
     /// Solves with every weight decay, and keeps the head with the smallest validation loss, which
     /// tells them apart where few photos validate. Gives its training loss and accuracy, and its
     /// validation.

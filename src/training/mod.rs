@@ -32,6 +32,7 @@ mod settings;
 mod solver;
 mod source;
 mod step;
+mod temperature;
 mod tensors;
 mod trainer;
 mod validator;

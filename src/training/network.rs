@@ -144,6 +144,16 @@ impl Network {
         tch::no_grad(|| torch(tensor.shallow_clone().f_copy_(values).map(drop)))
     }
 
+    /// Multiplies a parameter.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(super) fn scale(&self, name: &str, factor: f64) -> Result<()> {
+        let found = self.named().find(|(_, own, _, _)| own == name);
+        let (_, _, _, tensor) = found.with_context(|| format!("no parameter {name}"))?;
+        tch::no_grad(|| torch(tensor.shallow_clone().f_mul_scalar_(factor).map(drop)))
+    }
+
     /// Copies every parameter and buffer to host memory.
     pub fn state_dict(&self) -> Result<StateDict> {
         self.named()

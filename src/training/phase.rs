@@ -23,13 +23,10 @@ impl Phase {
         self.method == Method::GradientDescent && matches!(self.inputs, Inputs::Features(_))
     }
 
-    /// Limits the views of each photo, and the epochs that add them.
+    /// Limits the views of each photo.
     pub(super) fn limit_views(&mut self, most: usize) {
         if let Inputs::Features(views) = &mut self.inputs {
             views.count = views.count.min(most);
-            if self.method == Method::LogisticRegression {
-                self.epochs = self.epochs.min(views.count);
-            }
         }
     }
 }
@@ -39,7 +36,7 @@ impl Phase {
 pub enum Method {
     /// By an optimizer, batch by batch.
     GradientDescent,
-    /// The classifier is solved for on all features at once; an epoch adds a view of each photo.
+    /// The classifier is solved for on all features at once, in one epoch.
     LogisticRegression,
 }
 
@@ -81,37 +78,5 @@ impl LayerName {
 
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fewer_views_are_fewer_epochs_of_the_head_alone() {
-        let phase = |method| Phase {
-            name: "head",
-            epochs: 4,
-            learning_rate: 0.1,
-            inputs: Inputs::Features(Views {
-                count: 4,
-                augmentations: Augmentations::fast(32),
-            }),
-            frozen: Frozen::Backbone,
-            method,
-            interpolation: None,
-        };
-        let limited = |method, most| {
-            let mut phase = phase(method);
-            phase.limit_views(most);
-            let Inputs::Features(views) = phase.inputs else {
-                panic!("still on features");
-            };
-            (views.count, phase.epochs)
-        };
-        assert_eq!(limited(Method::LogisticRegression, 2), (2, 2));
-        assert_eq!(limited(Method::GradientDescent, 2), (2, 4));
-        assert_eq!(limited(Method::LogisticRegression, 9), (4, 4));
     }
 }

@@ -34,6 +34,8 @@ pub struct Recipe {
     pub dropout: Option<f64>,
     /// Whether `--freeze-until` defaults to the architecture's last stage rather than to `none`.
     pub freezes: bool,
+    /// Whether the logits are divided by a temperature that fits the validation photos in the end.
+    pub scales_logits: bool,
     /// The augmentations for images of this width and height in pixels.
     pub augmentations: fn(u32) -> Augmentations,
     pub phases: &'static [PhaseTemplate],
@@ -101,6 +103,7 @@ pub const RECIPES: &[Recipe] = &[
         hidden: None,
         dropout: None,
         freezes: false,
+        scales_logits: false,
         augmentations: Augmentations::classic,
         phases: WHOLE_RUN,
     },
@@ -118,6 +121,7 @@ pub const RECIPES: &[Recipe] = &[
         hidden: Some(128),
         dropout: Some(0.2),
         freezes: true,
+        scales_logits: false,
         augmentations: Augmentations::two_phase,
         phases: &[
             PhaseTemplate {
@@ -147,6 +151,7 @@ pub const RECIPES: &[Recipe] = &[
         hidden: None,
         dropout: Some(0.2),
         freezes: true,
+        scales_logits: true,
         augmentations: Augmentations::fast,
         phases: &[
             PhaseTemplate {
@@ -154,7 +159,7 @@ pub const RECIPES: &[Recipe] = &[
                 trains: TrainedLayers::Classifier,
                 inputs: InputKind::Features,
                 method: Method::LogisticRegression,
-                epochs: Some(VIEWS),
+                epochs: Some(1),
                 ..PhaseTemplate::PHOTOS
             },
             PhaseTemplate {
@@ -179,6 +184,7 @@ pub const RECIPES: &[Recipe] = &[
         hidden: None,
         dropout: None,
         freezes: false,
+        scales_logits: false,
         augmentations: Augmentations::scratch,
         phases: WHOLE_RUN,
     },

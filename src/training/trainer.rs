@@ -151,7 +151,11 @@ impl PhaseTrainer for Trainer<'_> {
         let of_validation = VALIDATION_COST * per_image;
         let (train, val) = (self.job.train.len() as f64, self.job.val.len() as f64);
         let per_epoch = train * per_image + val * of_validation;
-        let reserved = self.job.tested as f64 * of_validation;
+        let scaled = match self.config.recipe.scales_logits {
+            true => val,
+            false => 0.0,
+        };
+        let reserved = (self.job.tested as f64 + scaled) * of_validation;
         let phases = self.config.phases().len() - state.phase;
         let allowed = budget.epochs(per_epoch, phases, reserved);
         let fewest = usize::from(state.history.is_empty());

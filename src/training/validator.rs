@@ -9,7 +9,7 @@ use super::source::Batches;
 use crate::data::Loader;
 use crate::data::loader::Transform;
 use crate::error::{NonFinite, Result};
-use crate::evaluation::predictions;
+use crate::evaluation::{each_logits, predictions};
 use crate::graph::InferenceGraph;
 use crate::inference::{Options, torchscript::Session};
 use crate::metrics::{Evaluation, Predictions};
@@ -45,17 +45,47 @@ impl Validator {
                 profile.validation += watch.lap();
                 Ok(evaluation)
             }
-            None => self.by_session(job, network, profile, each),
+            None => {
+                let labels = &job.run.manifest().labels;
+                let predictions = self.by_session(job, network, profile, |session, loader| {
+                    predictions(session, loader, labels, job.stop, each)
+                })?;
+                Evaluation::of(&predictions)
+            }
         }
     }
 
-    fn by_session(
+    /// The class ids of the validation photos (n) and their logits, row-major (n, classes). `each` is
+    /// called with the number of photos of every batch.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`](crate::error::Error::Interrupted), and those of `each` and of reading
+    /// the photos.
+    pub(super) fn logits(
+        &mut self,
+        job: &Job<'_>,
+        network: &Network,
+        each: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<(Vec<usize>, Vec<f32>)> {
+        let (mut truth, mut logits) = (Vec::new(), Vec::new());
+        self.by_session(job, network, &mut Profile::default(), |session, loader| {
+            each_logits(session, loader, job.stop, &mut |labels, rows| {
+                truth.extend(labels.iter().map(|&label| label as usize));
+                logits.extend_from_slice(rows);
+                each(labels.len())
+            })
+        })?;
+        Ok((truth, logits))
+    }
+
+    /// Runs something with the compiled network and the validation photos.
+    fn by_session<T>(
         &mut self,
         job: &Job<'_>,
         network: &Network,
         profile: &mut Profile,
-        each: &mut dyn FnMut(usize) -> Result<()>,
-    ) -> Result<Evaluation> {
+        run: impl FnOnce(&Session, &mut Loader) -> Result<T>,
+    ) -> Result<T> {
         let mut watch = Stopwatch::start();
         let (config, manifest) = (job.run.config(), job.run.manifest());
         let transform = Transform {
@@ -81,14 +111,13 @@ impl Validator {
         };
         drop(folded);
         let session = self.session.insert(session);
-        let predictions = predictions(session, &mut loader, &manifest.labels, job.stop, each);
+        let result = run(session, &mut loader);
         session.clear_weights()?;
-        let predictions = predictions?;
-        let evaluation = Evaluation::of(&predictions)?;
+        let result = result?;
         let waited = loader.waited();
         profile.validation += watch.lap() - waited.as_secs_f64();
         profile.add_loading(waited, loader.worked());
-        Ok(evaluation)
+        Ok(result)
     }
 }
 

@@ -69,6 +69,7 @@ impl Forecast {
             | Event::Extracting { .. }
             | Event::Extracted { .. }
             | Event::FeaturesCut { .. }
+            | Event::Scaled { .. }
             | Event::Planned { .. } => {}
         }
         self.since = Some(now);

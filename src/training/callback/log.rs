@@ -52,6 +52,9 @@ pub fn lines(event: &Event<'_>) -> Vec<String> {
             plural(*epochs, "epoch"),
             phase.name
         )],
+        Event::Scaled { temperature } => vec![format!(
+            "Logits divided by {temperature:.3}, which fits the validation photos best"
+        )],
         Event::Epoch { history } => {
             let Some(row) = history.last() else {
                 return Vec::new();

@@ -51,6 +51,8 @@ pub enum Event<'a> {
     Validating { images: usize },
     /// A batch was validated.
     Validated { images: usize },
+    /// The logits of the best epoch were divided by a temperature that fits the validation photos.
+    Scaled { temperature: f64 },
     /// An epoch is over; the last row of the history is its own.
     Epoch { history: &'a [Epoch] },
 }

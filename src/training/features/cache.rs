@@ -73,11 +73,7 @@ impl<'a> FeatureCache<'a> {
                 0 => (self.plain_order(), None),
                 _ => (self.job.train.to_vec(), Some(augmentations)),
             };
-            let of_view =
-                extractor.add_view(&mut self.features, wanted, photos, random, callback)?;
-            cost.photos += of_view.photos;
-            cost.waited += of_view.waited;
-            cost.worked += of_view.worked;
+            cost += extractor.add_view(&mut self.features, wanted, photos, random, callback)?;
             self.extractor = Some(extractor);
         }
         Ok(cost)

@@ -1,5 +1,6 @@
 //! Computes features with an inference backend.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,14 @@ pub(crate) struct ViewCost {
     /// Time spent waiting for photos, and the work of the threads that load them.
     pub waited: Duration,
     pub worked: Worked,
+}
+
+impl AddAssign for ViewCost {
+    fn add_assign(&mut self, other: Self) {
+        self.photos += other.photos;
+        self.waited += other.waited;
+        self.worked += other.worked;
+    }
 }
 
 impl<'a> Extractor<'a> {

@@ -8,4 +8,5 @@ mod store;
 
 pub(super) use cache::FeatureCache;
 pub(super) use cut::Cut;
+pub(super) use extract::ViewCost;
 pub(super) use source::FeatureSource;
