@@ -23,7 +23,7 @@ pub(crate) fn predictions(
 ) -> Result<Predictions> {
     let mut predictions = Predictions::new(labels.clone());
     let classes = labels.len().max(1);
-    each_logits(backend, loader, stop, &mut |truth, logits| {
+    each_logits(backend, loader, stop, |truth, logits| {
         for (&label, row) in truth.iter().zip(logits.chunks(classes)) {
             predictions.push(label as usize, row)?;
         }
@@ -41,7 +41,7 @@ pub(crate) fn each_logits(
     backend: &dyn Backend,
     loader: &mut Loader,
     stop: &AtomicBool,
-    each: &mut dyn FnMut(&[i64], &[f32]) -> Result<()>,
+    mut each: impl FnMut(&[i64], &[f32]) -> Result<()>,
 ) -> Result<()> {
     while let Some(batch) = loader.next() {
         let batch = batch?;

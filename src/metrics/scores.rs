@@ -7,12 +7,16 @@
 /// `torch.log_softmax(logits.double(), 0)`. Logarithms of probabilities come out as they are,
 /// so a model that ends with a log-softmax needs no other path.
 pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let largest = logits
-        .iter()
-        .fold(f64::NEG_INFINITY, |most, &x| most.max(f64::from(x)));
-    let sum: f64 = logits.iter().map(|&x| (f64::from(x) - largest).exp()).sum();
+    scaled_log_softmax(logits, 1.0)
+}
+
+/// [`log_softmax`] of the logits times a positive `scale`.
+pub(super) fn scaled_log_softmax(logits: &[f32], scale: f64) -> Vec<f64> {
+    let scaled = logits.iter().map(|&x| f64::from(x) * scale);
+    let largest = scaled.clone().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = scaled.clone().map(|x| (x - largest).exp()).sum();
     let shift = largest + sum.ln();
-    logits.iter().map(|&x| f64::from(x) - shift).collect()
+    scaled.map(|x| x - shift).collect()
 }
 
 /// Class probabilities of one image, which sum to 1; see [`log_softmax`].

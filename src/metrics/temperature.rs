@@ -1,6 +1,6 @@
 //! The temperature that makes probabilities say how often they are right.
 
-use super::scores::log_softmax;
+use super::scores::scaled_log_softmax;
 
 /// Temperatures that are sought lie between this and its inverse.
 const HIGHEST: f64 = 20.0;
@@ -18,11 +18,9 @@ pub fn temperature(truth: &[usize], logits: &[f32], classes: usize) -> f64 {
     let smoothing = 1.0 / (truth.len() as f64 + 2.0);
     // Convex in the inverse of the temperature, hence with one minimum in its logarithm.
     let loss = |log_inverse: f64| {
-        let scale = log_inverse.exp() as f32;
         let rows = truth.iter().zip(logits.chunks(classes));
         rows.map(|(&truth, row)| {
-            let scaled: Vec<f32> = row.iter().map(|logit| logit * scale).collect();
-            let log_p = log_softmax(&scaled);
+            let log_p = scaled_log_softmax(row, log_inverse.exp());
             let all: f64 = log_p.iter().sum();
             -(1.0 - smoothing) * log_p[truth] - smoothing * all / classes as f64
         })

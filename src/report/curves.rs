@@ -163,7 +163,7 @@ impl Panel {
         let note = format!("best: epoch {}, {value}", best.epoch);
         let half = font::width(&note, 11.0) / 2.0;
         let x = at.0.clamp(axes.area.x + half, axes.area.right() - half);
-        let text = Text::at(x, axes.area.y - 6.0, 11.0).anchor(Anchor::Middle);
+        let text = Text::at(x, axes.area.y - 10.0, 11.0).anchor(Anchor::Middle);
         svg.text(text.ink(Ink::VAL), &note);
     }
 }

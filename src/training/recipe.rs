@@ -51,7 +51,8 @@ pub struct PhaseTemplate {
     pub method: Method,
     /// Epochs, where they are not those of `--epochs`.
     pub epochs: Option<usize>,
-    /// See [`Phase::interpolation`](super::phase::Phase::interpolation).
+    /// How far the weights that are kept are on the way from those that the phase began with to the
+    /// trained ones; `None` for the trained ones.
     pub interpolation: Option<f64>,
 }
 
@@ -140,8 +141,8 @@ pub const RECIPES: &[Recipe] = &[
         name: "fast",
         summary: "computes what the frozen backbone gives for each photo once, solves for the \
                   head, and fine-tunes the last stage on cached activations: AdamW at 3e-4 in one \
-                  cycle, 10 epochs",
-        epochs: 10,
+                  cycle, 6 epochs",
+        epochs: 6,
         lr: 3e-4,
         optimizer: Algorithm::Adamw,
         scheduler: Scheduler::OneCycle,

@@ -38,7 +38,7 @@ pub struct Settings {
     #[arg(skip)]
     pub weights_sha256: Option<String>,
     /// Passes over the training photos, per phase of the recipe [default: 25 for classic, 10 for
-    /// two-phase and fast, 30 for scratch]
+    /// two-phase, 6 for fast, 30 for scratch]
     #[arg(long, value_name = "N", value_parser = count)]
     pub epochs: Option<usize>,
     /// Photos per training step [default: 32]

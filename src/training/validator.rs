@@ -69,7 +69,7 @@ impl Validator {
     ) -> Result<(Vec<usize>, Vec<f32>)> {
         let (mut truth, mut logits) = (Vec::new(), Vec::new());
         self.by_session(job, network, &mut Profile::default(), |session, loader| {
-            each_logits(session, loader, job.stop, &mut |labels, rows| {
+            each_logits(session, loader, job.stop, |labels, rows| {
                 truth.extend(labels.iter().map(|&label| label as usize));
                 logits.extend_from_slice(rows);
                 each(labels.len())
