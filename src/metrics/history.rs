@@ -23,6 +23,13 @@ pub struct Epoch {
     pub waiting: f64,
     /// Wall time of the whole epoch.
     pub seconds: f64,
+    /// Whether its weights may be kept as the model.
+    #[serde(default = "yes")]
+    pub candidate: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Epoch {
@@ -34,9 +41,11 @@ impl Epoch {
 }
 
 /// The epoch whose weights are kept: the one that no other beats, the first among equals.
-/// `None` when no validation accuracy was measured.
+/// `None` when there is no candidate whose validation accuracy was measured.
 pub fn best(epochs: &[Epoch]) -> Option<&Epoch> {
-    let measured = epochs.iter().filter(|epoch| !epoch.val_accuracy.is_nan());
+    let measured = epochs
+        .iter()
+        .filter(|epoch| epoch.candidate && !epoch.val_accuracy.is_nan());
     measured.reduce(|best, epoch| if epoch.beats(best) { epoch } else { best })
 }
 
@@ -65,6 +74,7 @@ mod tests {
             images_per_second: 60.0,
             waiting: 0.01,
             seconds: 12.5,
+            candidate: true,
         }
     }
 
@@ -99,6 +109,16 @@ mod tests {
         ];
         assert_eq!(best(&epochs).unwrap().epoch, 3);
         assert_eq!(best(&epochs[..1]), None);
+    }
+
+    #[test]
+    fn only_candidates_are_best() {
+        let other = Epoch {
+            candidate: false,
+            ..epoch(2, 0.9)
+        };
+        assert_eq!(best(&[epoch(1, 0.5), other.clone()]).unwrap().epoch, 1);
+        assert_eq!(best(&[other]), None);
     }
 
     #[test]

@@ -173,6 +173,7 @@ impl Config {
                 inputs: self.inputs(template),
                 method: template.method,
                 interpolation: template.interpolation,
+                keeps_last: template.keeps_last,
                 frozen: match (&template.trains, &self.freeze_until) {
                     (TrainedLayers::Classifier, _) => Frozen::Backbone,
                     (TrainedLayers::Unfrozen, Some(layer)) => Frozen::Before(layer.clone()),

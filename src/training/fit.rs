@@ -51,7 +51,7 @@ pub(super) fn fit(
         }
         callback.on_event(&Event::Phase { phase })?;
         while state.phase_epoch < trainer.epochs(&mut state, callback)?
-            && !state.is_out_of_patience(config.early_stop)
+            && (phase.keeps_last || !state.is_out_of_patience(config.early_stop))
         {
             let (row, profile) = trainer.epoch(&mut state, &mut validator, callback)?;
             state.profiles.push(profile);

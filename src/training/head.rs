@@ -87,6 +87,7 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
             images_per_second: cost.photos as f64 / extracting,
             waiting: profile.waiting / profile.total,
             seconds: profile.total,
+            candidate: true,
         };
         Ok((row, profile))
     }

@@ -15,6 +15,9 @@ pub struct Phase {
     /// How far the weights that are measured and kept are on the way from those that the phase began
     /// with to the trained ones; `None` for the trained ones.
     pub interpolation: Option<f64>,
+    /// Whether only the last epoch is a candidate for the model: the others are on the way there, and
+    /// few validation photos tell them apart by chance.
+    pub keeps_last: bool,
 }
 
 impl Phase {

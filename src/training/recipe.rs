@@ -54,6 +54,8 @@ pub struct PhaseTemplate {
     /// How far the weights that are kept are on the way from those that the phase began with to the
     /// trained ones; `None` for the trained ones.
     pub interpolation: Option<f64>,
+    /// Whether only the last epoch may be kept.
+    pub keeps_last: bool,
 }
 
 impl PhaseTemplate {
@@ -66,6 +68,7 @@ impl PhaseTemplate {
         method: Method::GradientDescent,
         epochs: None,
         interpolation: None,
+        keeps_last: false,
     };
 }
 
@@ -167,6 +170,7 @@ pub const RECIPES: &[Recipe] = &[
                 name: "fine-tune",
                 inputs: InputKind::Features,
                 interpolation: Some(0.75),
+                keeps_last: true,
                 ..PhaseTemplate::PHOTOS
             },
         ],

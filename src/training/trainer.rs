@@ -190,6 +190,7 @@ impl PhaseTrainer for Trainer<'_> {
             images_per_second: trained.images as f64 / trained.elapsed.as_secs_f64(),
             waiting: profile.waiting / profile.total,
             seconds: profile.total,
+            candidate: !self.phase.keeps_last || state.phase_epoch + 1 == self.planned(state),
         };
         Ok((row, profile))
     }
@@ -360,11 +361,15 @@ impl<'a> Trainer<'a> {
         Err(self.job.interrupted())
     }
 
+    fn planned(&self, state: &State) -> usize {
+        state.planned_epochs.unwrap_or(self.phase.epochs)
+    }
+
     fn schedule(&self, state: &State, images: usize) -> Schedule {
         Schedule {
             scheduler: self.config.scheduler,
             peak: self.phase.learning_rate,
-            epochs: state.planned_epochs.unwrap_or(self.phase.epochs),
+            epochs: self.planned(state),
             steps_per_epoch: images
                 .div_ceil(self.config.batch_size)
                 .div_ceil(self.config.accumulate),

@@ -425,6 +425,7 @@ fn epoch(epoch: usize) -> Epoch {
         images_per_second: 60.0,
         waiting: 0.0,
         seconds: 10.0,
+        candidate: true,
     }
 }
 

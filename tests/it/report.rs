@@ -46,6 +46,7 @@ fn epoch(number: usize, phase: &str, value: f64) -> Epoch {
         images_per_second: 60.0,
         waiting: 0.01,
         seconds: 10.0,
+        candidate: true,
     }
 }
 

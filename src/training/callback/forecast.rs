@@ -107,6 +107,7 @@ mod tests {
             frozen: Frozen::Nothing,
             method: Method::GradientDescent,
             interpolation: None,
+            keeps_last: false,
         }
     }
 

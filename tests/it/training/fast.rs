@@ -28,6 +28,9 @@ fn the_head_is_solved_for_and_then_the_last_stage_is_trained() {
     }
     assert!(!names(&out).contains(&"features".to_owned()));
     let rows = rows(&out);
+    // Of the cycle only the end.
+    let candidates: Vec<bool> = rows.iter().map(|row| row.candidate).collect();
+    assert_eq!(candidates, [true, false, true]);
     // A linear head on more features than photos fits them all.
     assert_eq!(rows[0].train_accuracy, 1.0);
     assert!(rows.iter().all(|row| row.val_loss.is_finite()));
