@@ -97,7 +97,7 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub class_weights: Option<bool>,
     /// Patience: end a phase after this many epochs without improvement on the validation photos;
-    /// 0 for never, as always for the last phase of fast [default: 0]
+    /// 0 for never; fast always completes its last phase [default: 0]
     #[arg(long, value_name = "EPOCHS", value_parser = count)]
     pub early_stop: Option<usize>,
     /// Width and height of the images in pixels [default: the network's own, e.g. 224]

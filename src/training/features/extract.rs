@@ -72,7 +72,8 @@ impl<'a> Extractor<'a> {
     }
 
     /// Adds the next view of some photos to the features: the photos as evaluation sees them, or
-    /// transformed at random; `views` are wanted in all. A time budget may end it sooner. Photos that can't be decoded are left out and counted.
+    /// transformed at random; `views` are wanted in all. A time budget may end it sooner. Photos that
+    /// can't be decoded are left out and counted.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when the run is stopped, those of reading photos and of writing

@@ -1,10 +1,14 @@
 //! The recipe `fast`, and runs within a time budget.
 
+use std::path::Path;
+
+use flowers::bundle::Bundle;
+
 use super::rows;
-use crate::support::{names, photos, train};
+use crate::support::{names, photos, run, train};
 
 /// The phase of each epoch.
-fn phases(run: &std::path::Path) -> Vec<String> {
+fn phases(run: &Path) -> Vec<String> {
     rows(run).into_iter().map(|row| row.phase).collect()
 }
 
@@ -34,6 +38,22 @@ fn the_head_is_solved_for_and_then_the_last_stage_is_trained() {
     // A linear head on more features than photos fits them all.
     assert_eq!(rows[0].train_accuracy, 1.0);
     assert!(rows.iter().all(|row| row.val_loss.is_finite()));
+}
+
+#[test]
+fn a_model_is_scaled_once_by_a_temperature_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let said = train(photos(), &out, &["--recipe", "fast", "--epochs", "1"]).done();
+    let path = out.join("model.safetensors");
+    let (model, _) = Bundle::read(&path).unwrap();
+    let temperature = model.manifest.metrics.unwrap().temperature().unwrap();
+    assert_ne!(temperature, 1.0);
+    let line = format!("Logits divided by {temperature:.3},");
+    assert!(said.stderr.contains(&line), "{}", said.stderr);
+    let before = std::fs::read(&path).unwrap();
+    run([Path::new("train"), Path::new("--resume"), &out]).done();
+    assert!(std::fs::read(&path).unwrap() == before);
 }
 
 #[test]
