@@ -17,6 +17,7 @@ pub enum Bottleneck {
     Photos,
     Network,
     Optimizer,
+    Solver,
     Validation,
     Checkpoints,
 }
@@ -78,6 +79,7 @@ impl Profile {
         let parts = [
             (Bottleneck::Network, network),
             (Bottleneck::Optimizer, optimizer),
+            (Bottleneck::Solver, self.solver),
             (Bottleneck::Validation, self.validation),
             (Bottleneck::Checkpoints, self.checkpoints),
         ];
@@ -126,6 +128,7 @@ impl Profile {
                 option(true, "a larger --batch-size"),
                 option(trains_all, "--freeze-until"),
             ],
+            Bottleneck::Solver => vec![option(true, "a shorter --time-budget")],
             Bottleneck::Validation => vec![option(true, "fewer validation photos (--val)")],
             Bottleneck::Checkpoints => vec![
                 option(config.checkpoint_minutes > 0.0, "--checkpoint-minutes 0"),
@@ -180,6 +183,7 @@ impl ProfileReport {
             Bottleneck::Photos => "photos are",
             Bottleneck::Network => "the network is",
             Bottleneck::Optimizer => "the optimizer is",
+            Bottleneck::Solver => "solving for the classifier is",
             Bottleneck::Validation => "validation is",
             Bottleneck::Checkpoints => "writing checkpoints is",
         };
@@ -228,6 +232,7 @@ mod tests {
             forward: 2.1,
             backward: 6.2,
             optimizer: 0.5,
+            solver: 0.0,
             validation: 0.7,
             checkpoints: 0.1,
             workers: WorkerSeconds {
@@ -254,6 +259,11 @@ mod tests {
             ..computing()
         };
         assert_eq!(found(optimizer), Some(Bottleneck::Optimizer));
+        let solver = Profile {
+            solver: 9.0,
+            ..computing()
+        };
+        assert_eq!(found(solver), Some(Bottleneck::Solver));
         let validation = Profile {
             validation: 9.0,
             ..computing()

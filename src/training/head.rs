@@ -27,7 +27,7 @@ use crate::weights::StateDict;
 const WEIGHT_DECAYS: [f64; 4] = [1e-2, 3e-3, 1e-3, 3e-4];
 /// Rows of features that are read together.
 const CHUNK: usize = 4096;
-/// As many rows at most stay in memory.
+/// As many rows at most stay in memory, and choose the weight decay.
 const HELD: usize = 32_768;
 
 /// Solves for the classifier, in one epoch, with as many views of the photos as a time budget allows.
@@ -72,8 +72,8 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
         let extracting = watch.lap();
         profile.add_loading(cost.waited, cost.worked);
         profile.features = extracting - profile.waiting;
-        let (trained, validated) = self.solve(validator)?;
-        profile.optimizer = watch.lap();
+        let (trained, validated) = self.solve(validator, &mut profile)?;
+        profile.solver = watch.lap() - profile.validation;
         profile.total = started.elapsed().as_secs_f64();
         let row = Epoch {
             epoch: state.history.len() + 1,
@@ -115,41 +115,52 @@ impl HeadSolver<'_, '_> {
         Ok(whole)
     }
 
-    /// Solves with every weight decay, and keeps the head with the smallest validation loss, which
-    /// tells them apart where few photos validate. Gives its training loss and accuracy, and its
-    /// validation.
-    fn solve(&self, validator: &mut Validator) -> Result<(Fitted, Evaluation)> {
+    /// Solves with every weight decay, on as many rows as fit in memory, and once with that of the
+    /// smallest validation loss on all of them; where few photos validate, the loss tells heads apart
+    /// that the accuracy does not. Gives its training loss and accuracy, and its validation.
+    fn solve(
+        &self,
+        validator: &mut Validator,
+        profile: &mut Profile,
+    ) -> Result<(Fitted, Evaluation)> {
         let Self { job, network, .. } = *self;
         let source = self.cache.source(self.head).context("the head's cut")?;
-        let samples = HeadSamples::new(job, &source)?;
+        let held = HeldSamples::new(job, &source, HELD)?;
         let Op::Linear(linear) = &self.classifier()?.op else {
             anyhow::bail!("the classifier is a linear layer");
         };
         let (classes, features) = (linear.out_features as i64, linear.in_features as i64);
-        let mut best: Option<(Evaluation, LinearHead)> = None;
-        let mut ignored = Profile::default();
-        let mut head = LinearHead::zeros(classes, features)?;
         let config = job.run.config();
         let class_weights = config.class_weights.then(|| class_weights(job));
-        for weight_decay in WEIGHT_DECAYS {
-            let objective = Objective {
-                weight_decay,
-                label_smoothing: config.label_smoothing,
-                class_weights: class_weights.as_deref(),
-            };
-            head = objective.minimise(&samples, &head)?;
-            self.assign(&head)?;
-            let each = &mut |_| Ok(());
+        let objective = |weight_decay| Objective {
+            weight_decay,
+            label_smoothing: config.label_smoothing,
+            class_weights: class_weights.as_deref(),
+        };
+        let mut validate = |head: &LinearHead| {
+            self.assign(head)?;
             let cached = source.validation(network, job.val);
-            let found = validator.measure(job, network, cached, &mut ignored, each)?;
+            validator.measure(job, network, cached, profile, &mut |_| Ok(()))
+        };
+        let mut best: Option<(Evaluation, LinearHead, f64)> = None;
+        let mut head = LinearHead::zeros(classes, features)?;
+        for weight_decay in WEIGHT_DECAYS {
+            head = objective(weight_decay).minimise(&held, &head)?;
+            let found = validate(&head)?;
             let is_better = |best: &Evaluation| found.loss < best.loss;
-            if best.as_ref().is_none_or(|(best, _)| is_better(best)) {
-                best = Some((found, head.shallow_clone()));
+            if best.as_ref().is_none_or(|(best, ..)| is_better(best)) {
+                best = Some((found, head.shallow_clone(), weight_decay));
             }
         }
-        let (validated, head) = best.context("there is a regularisation")?;
-        self.assign(&head)?;
-        Ok((head.fitted(&samples)?, validated))
+        let (validated, head, weight_decay) = best.context("there is a weight decay")?;
+        if held.is_all {
+            self.assign(&head)?;
+            return Ok((head.fitted(&held)?, validated));
+        }
+        let all = StoredSamples::new(job, &source);
+        let head = objective(weight_decay).minimise(&all, &head)?;
+        let validated = validate(&head)?;
+        Ok((head.fitted(&all)?, validated))
     }
 
     /// The one linear layer of the head.
@@ -170,46 +181,40 @@ impl HeadSolver<'_, '_> {
     }
 }
 
-/// The features of all views of the training photos, in memory as long as they are few.
-struct HeadSamples<'a> {
+/// The features of the training photos' views, read anew each time.
+struct StoredSamples<'a> {
     source: &'a FeatureSource<'a>,
     rows: Vec<u64>,
     labels: Vec<i64>,
-    held: Vec<(Tensor, Tensor)>,
 }
 
-impl<'a> HeadSamples<'a> {
-    fn new(job: &Job<'_>, source: &'a FeatureSource<'a>) -> Result<Self> {
-        let views = 0..source.features.views();
-        let all = views.flat_map(|view| job.train.iter().map(move |&photo| (photo, view)));
-        let known = all.filter_map(|(photo, view)| {
+impl<'a> StoredSamples<'a> {
+    /// All views of all photos.
+    fn new(job: &Job<'_>, source: &'a FeatureSource<'a>) -> Self {
+        Self::every(1, job, source)
+    }
+
+    /// Every `nth` view of each photo, beginning with another view from photo to photo.
+    fn every(nth: usize, job: &Job<'_>, source: &'a FeatureSource<'a>) -> Self {
+        let photos = || job.train.iter().enumerate();
+        let all = (0..source.features.views())
+            .flat_map(|view| photos().map(move |(at, &photo)| (at, photo, view)));
+        let kept = all.filter(|&(at, _, view)| (at + view).is_multiple_of(nth));
+        let known = kept.filter_map(|(_, photo, view)| {
             let row = source.features.row(photo, view)?;
             Some((row, job.photos[photo].class as i64))
         });
         let (rows, labels) = known.unzip();
-        let mut samples = Self {
+        Self {
             source,
             rows,
             labels,
-            held: Vec::new(),
-        };
-        if samples.rows.len() <= HELD {
-            let mut held = Vec::new();
-            samples.for_each(&mut |x, labels| {
-                held.push((x.shallow_clone(), labels.shallow_clone()));
-                Ok(())
-            })?;
-            samples.held = held;
         }
-        Ok(samples)
     }
 }
 
-impl Samples for HeadSamples<'_> {
+impl Samples for StoredSamples<'_> {
     fn for_each(&self, each: &mut dyn FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
-        if !self.held.is_empty() {
-            return self.held.iter().try_for_each(|(x, labels)| each(x, labels));
-        }
         let FeatureSource {
             features, level, ..
         } = *self.source;
@@ -218,5 +223,36 @@ impl Samples for HeadSamples<'_> {
             each(&x, &tensors::labels(labels, Device::Cpu)?)?;
         }
         Ok(())
+    }
+}
+
+/// Features in memory.
+struct HeldSamples {
+    chunks: Vec<(Tensor, Tensor)>,
+    /// Whether they are all that there are.
+    is_all: bool,
+}
+
+impl HeldSamples {
+    /// Views of as many photos as possible, in about `most` rows.
+    fn new(job: &Job<'_>, source: &FeatureSource<'_>, most: usize) -> Result<Self> {
+        let rows = job.train.len() * source.features.views();
+        let nth = rows.div_ceil(most).max(1);
+        let mut chunks = Vec::new();
+        StoredSamples::every(nth, job, source).for_each(&mut |x, labels| {
+            chunks.push((x.shallow_clone(), labels.shallow_clone()));
+            Ok(())
+        })?;
+        Ok(Self {
+            chunks,
+            is_all: nth == 1,
+        })
+    }
+}
+
+impl Samples for HeldSamples {
+    fn for_each(&self, each: &mut dyn FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
+        let mut chunks = self.chunks.iter();
+        chunks.try_for_each(|(x, labels)| each(x, labels))
     }
 }

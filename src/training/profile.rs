@@ -25,8 +25,10 @@ pub struct Profile {
     pub features: f64,
     pub forward: f64,
     pub backward: f64,
-    /// Solving for the head, and updating parameters.
+    /// Updating parameters.
     pub optimizer: f64,
+    /// Solving for the classifier.
+    pub solver: f64,
     /// Computing on validation photos.
     pub validation: f64,
     /// Writing checkpoints and models.
@@ -83,6 +85,7 @@ impl Profile {
         };
         parts.extend([
             ("features", self.features),
+            ("solving for the classifier", self.solver),
             ("waiting for photos", self.waiting),
             ("validation", self.validation),
             ("checkpoints", self.checkpoints),
@@ -117,6 +120,7 @@ impl AddAssign for Profile {
         self.forward += other.forward;
         self.backward += other.backward;
         self.optimizer += other.optimizer;
+        self.solver += other.solver;
         self.validation += other.validation;
         self.checkpoints += other.checkpoints;
         self.workers.reading += other.workers.reading;
@@ -136,6 +140,7 @@ impl Mul<f64> for Profile {
             forward: self.forward * factor,
             backward: self.backward * factor,
             optimizer: self.optimizer * factor,
+            solver: self.solver * factor,
             validation: self.validation * factor,
             checkpoints: self.checkpoints * factor,
             workers: WorkerSeconds {
