@@ -105,8 +105,10 @@ impl TrainingMetrics {
         self.0.get(TEMPERATURE)?.as_f64()
     }
 
-    pub fn set_temperature(&mut self, temperature: f64) {
+    /// Records the temperature that the logits were divided by, and the validation loss with it.
+    pub fn set_temperature(&mut self, temperature: f64, val_loss: f64) {
         self.0.insert(TEMPERATURE.into(), json!(temperature));
+        self.0.insert(VAL_LOSS.into(), json!(val_loss));
     }
 
     pub fn set_test(&mut self, test: TestAccuracy) {

@@ -23,4 +23,4 @@ pub use paired::Paired;
 pub use per_class::ClassMetrics;
 pub use predictions::{Mistake, Outcome, Predictions};
 pub use scores::{log_softmax, softmax, top_k};
-pub use temperature::temperature;
+pub use temperature::{cross_entropy, temperature};

@@ -29,6 +29,14 @@ pub fn temperature(truth: &[usize], logits: &[f32], classes: usize) -> f64 {
     (-golden_section(loss, -HIGHEST.ln(), HIGHEST.ln())).exp()
 }
 
+/// Mean cross-entropy, in nats, of logits that are divided by a temperature; arguments as of
+/// [`temperature`], NaN without images.
+pub fn cross_entropy(truth: &[usize], logits: &[f32], classes: usize, temperature: f64) -> f64 {
+    let rows = truth.iter().zip(logits.chunks(classes.max(1)));
+    let losses = rows.map(|(&truth, row)| -scaled_log_softmax(row, 1.0 / temperature)[truth]);
+    losses.sum::<f64>() / truth.len() as f64
+}
+
 /// The minimum of a function with one minimum in an interval (Kiefer, 1953).
 fn golden_section(f: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
     let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
@@ -67,18 +75,21 @@ mod tests {
 
     #[test]
     fn the_temperature_is_the_one_that_scipy_finds() {
-        for (n, gain, expected) in [
-            (30, 0.5, 2.050367),
-            (30, 1.5, 0.355968),
-            (200, 0.2, 3.107740),
-            (12, 9.0, 2.300908),
+        for (n, gain, expected, loss) in [
+            (30, 0.5, 2.050367, 1.054164),
+            (30, 1.5, 0.355968, 0.387562),
+            (200, 0.2, 3.107740, 1.079362),
+            (12, 9.0, 2.300908, 0.050930),
         ] {
             let (truth, logits) = images(n, gain);
             let found = temperature(&truth, &logits, 3);
-            assert!(
-                (found / expected - 1.0).abs() < 1e-4,
-                "{found} is not {expected}"
-            );
+            let of_found = cross_entropy(&truth, &logits, 3, found);
+            for (found, expected) in [(found, expected), (of_found, loss)] {
+                assert!(
+                    (found / expected - 1.0).abs() < 1e-4,
+                    "{found} is not {expected}"
+                );
+            }
         }
     }
 

@@ -104,6 +104,41 @@ fn decay(largest: f64, steps: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
+    use crate::graph::Builder;
+
+    #[test]
+    fn weights_and_running_statistics_are_kept_part_of_the_way() {
+        let (mut builder, x) = Builder::new(1);
+        let x = builder.batch_norm("norm", x, 1e-5, 0.1);
+        let x = builder.flatten("flatten", x);
+        let output = builder.linear("classifier", x, 2);
+        let graph = builder.finish(output).unwrap();
+        let start = graph.initialise(0);
+        let network = Network::new(graph, &start, Device::Cpu).unwrap();
+        let interpolation = Interpolation::new(&network, 0.75).unwrap();
+        for factor in [3.0, 2.0] {
+            for name in ["norm.running_var", "classifier.weight"] {
+                network.scale(name, factor).unwrap();
+            }
+            interpolation.update(&network).unwrap();
+        }
+        let end = network.state_dict().unwrap();
+        for (name, kept) in interpolation.network().state_dict().unwrap().iter() {
+            let Some(kept) = kept.as_f32() else {
+                continue;
+            };
+            let ends = start[name]
+                .as_f32()
+                .unwrap()
+                .iter()
+                .zip(end[name].as_f32().unwrap());
+            for (kept, (start, end)) in kept.iter().zip(ends) {
+                let expected = start + 0.75 * (end - start);
+                assert!((kept - expected).abs() < 1e-6, "{name}: {kept} {expected}");
+            }
+        }
+    }
 
     #[test]
     fn the_decay_is_timms() {

@@ -7,7 +7,7 @@ use super::validator::Validator;
 use crate::bundle::Bundle;
 use crate::error::Result;
 use crate::graph::Op;
-use crate::metrics::temperature;
+use crate::metrics::{cross_entropy, temperature};
 
 /// Divides the logits of the run's model by the temperature that fits its validation photos best, in
 /// its last linear layer, so that whatever runs the model has it. A model that was scaled before, or
@@ -35,12 +35,14 @@ pub(super) fn scale_logits(
     let (truth, logits) = validator.logits(job, network, &mut |images| {
         callback.on_event(&Event::Validated { images })
     })?;
-    let temperature = temperature(&truth, &logits, network.classes());
+    let classes = network.classes();
+    let temperature = temperature(&truth, &logits, classes);
     callback.on_event(&Event::Scaled { temperature })?;
     for parameter in ["weight", "bias"] {
         network.scale(&format!("{}.{parameter}", last.name), 1.0 / temperature)?;
     }
-    metrics.set_temperature(temperature);
+    let val_loss = cross_entropy(&truth, &logits, classes, temperature);
+    metrics.set_temperature(temperature, val_loss);
     bundle.weights = network.state_dict()?;
     bundle.write(&path)
 }
