@@ -7,6 +7,7 @@ SHELL := /bin/bash
 TOOLS := target/tools
 REAL := target/real
 FUZZED := decode upload pth bundle split
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 PREFIX ?= /usr/local
 INSTALLED = $(DESTDIR)$(PREFIX:~%=$(HOME)%)
 OXFORD12 ?= ../shared/data/oxford12
@@ -36,14 +37,14 @@ build: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Build the release binary, target/relea
 	cargo build --release --locked
 
 demo: ## Generate a data set, train on it, evaluate, predict
-	@bash assets/setup/estimate.sh $(or $(LIBTORCH),.libtorch) target/release/flowers
+	@bash assets/setup/estimate.sh $(or $(LIBTORCH),.libtorch) $(RELEASE)/flowers
 	@$(MAKE) --no-print-directory build
-	bash assets/setup/demo.sh target/release/flowers demo
+	bash assets/setup/demo.sh $(RELEASE)/flowers demo
 
 # A libtorch of the user's own stays where it is.
 install: ## Install below PREFIX=/usr/local, with manual pages and completions
 	@! command -v cargo >/dev/null || $(MAKE) --no-print-directory build
-	@bash assets/setup/install.sh target/release/flowers "$(INSTALLED)" $(LIBTORCH_SETUP)
+	@bash assets/setup/install.sh $(RELEASE)/flowers "$(INSTALLED)" $(LIBTORCH_SETUP)
 
 uninstall: ## Remove what was installed below PREFIX=/usr/local
 	@bash assets/setup/install.sh --remove "$(INSTALLED)"
@@ -121,14 +122,14 @@ bench: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside PyTorch (do
 	target/peers/bin/pip install -q -r benches/peers/requirements.txt
 	cargo bench --locked --bench train_step --no-run
 	target/peers/bin/python benches/peers/train_step.py \
-		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
+		"$$(ls -t $(RELEASE)/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
 
 # WEIGHTS=mobilenet_v2.pth is torchvision's file, which is downloaded otherwise. For a quick look:
 # EPOCHS=2 SEEDS=1 PEERS=tutorial (or none); ARGS takes other options of run.py.
 bench-training: build ## Train beside PyTorch, fastai and scikit-learn to given accuracies (hours; downloads 6 GB)
 	python3 -m venv target/trainers
 	target/trainers/bin/pip install -q -r benches/training/requirements.txt
-	target/trainers/bin/python benches/training/run.py target/release/flowers $(or $(DATA),$(OXFORD12)) \
+	target/trainers/bin/python benches/training/run.py $(RELEASE)/flowers $(or $(DATA),$(OXFORD12)) \
 		--arch $(or $(ARCH),mobilenet_v2) $(if $(WEIGHTS),--weights $(WEIGHTS)) \
 		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PEERS),--peers "$(PEERS)") \
 		$(if $(RECIPES),--recipes $(RECIPES)) $(ARGS) --json target/training.json --plot target/training.png
@@ -136,7 +137,7 @@ bench-training: build ## Train beside PyTorch, fastai and scikit-learn to given 
 bench-busy: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside other busy processes
 	cargo bench --locked --bench train_step --no-run
 	python3 benches/peers/busy.py \
-		"$$(ls -t target/release/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
+		"$$(ls -t $(RELEASE)/deps/train_step-* | grep -v '\.d$$' | head -n 1)"
 
 # Pillow-SIMD is built from source, if it can be; it shares the rest with Pillow's environment.
 bench-transforms: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time decoding and transforms beside torchvision (downloads PyTorch, 5 GB)
@@ -148,22 +149,22 @@ bench-transforms: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time decoding and transform
 		$$(ls -d target/simd/lib/*/site-packages)/peers.pth
 	cargo bench --locked --bench transforms --no-run
 	target/peers/bin/python benches/peers/transforms.py \
-		"$$(ls -t target/release/deps/transforms-* | grep -v '\.d$$' | head -n 1)" \
+		"$$(ls -t $(RELEASE)/deps/transforms-* | grep -v '\.d$$' | head -n 1)" \
 		$$(test ! -d target/simd || echo --simd target/simd/bin/python)
 
 # FLOAT=model.safetensors and INT8=int8.safetensors are timed instead of random weights.
 bench-inference: build ## Time predictions beside PyTorch, ONNX Runtime, OpenVINO (downloads 6 GB)
 	python3 -m venv target/peers
 	target/peers/bin/pip install -q -r benches/peers/inference.txt
-	target/peers/bin/python benches/peers/inference.py target/release/flowers \
+	target/peers/bin/python benches/peers/inference.py $(RELEASE)/flowers \
 		$(if $(FLOAT),--float $(FLOAT)) $(if $(INT8),--int8 $(INT8)) --json target/inference.json
-	target/peers/bin/python benches/peers/predict.py target/release/flowers --json target/predict.json
+	target/peers/bin/python benches/peers/predict.py $(RELEASE)/flowers --json target/predict.json
 
 # FLOAT=model.safetensors and INT8=int8.safetensors are ResNet18s; LARGE=1 serves 12-megapixel photos.
 bench-serving: build ## Load-test `flowers serve` against Flask, LitServe and ONNX Runtime (downloads 6 GB, needs wrk)
 	python3 -m venv target/servers
 	target/servers/bin/pip install -q -r benches/serving/requirements.txt
-	target/servers/bin/python benches/serving/serving.py target/release/flowers \
+	target/servers/bin/python benches/serving/serving.py $(RELEASE)/flowers \
 		--float $(or $(FLOAT),$(error set FLOAT=model.safetensors)) $(if $(INT8),--int8 $(INT8)) \
 		$(if $(LARGE),--large) --photos $(OXFORD12)/test --json target/serving.json
 
