@@ -7,17 +7,19 @@ use clap::builder::{PossibleValue, PossibleValuesParser, RangedI64ValueParser};
 
 use super::paths;
 use crate::export::onnx::OPSETS;
-use crate::export::{FORMATS, Input};
+use crate::export::{FORMATS, Input, Weights};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file is read back (ONNX by an interpreter that follows the specification, TorchScript by \
-libtorch's loader), and the results must match the model's own. An int8 model becomes ONNX with \
-QuantizeLinear and DequantizeLinear nodes, which runtimes turn into integer kernels.
+The file is read back (ONNX and TensorFlow Lite by readers that follow the specification, TorchScript \
+by libtorch's loader), and the results must match the model's own. An int8 model becomes ONNX with \
+QuantizeLinear and DequantizeLinear nodes, which runtimes turn into integer kernels, and TensorFlow Lite \
+that takes and gives bytes.
 
 Examples:
   flowers export run/model.safetensors --format onnx --out model.onnx
   flowers export run/model.safetensors --format onnx --out model.onnx --input image --softmax
+  flowers export run/model.safetensors --format tflite --out model.tflite
   flowers export run/model.safetensors --format torchscript --out model.pt --calibration photos
   flowers export run/model.safetensors --format pth --out model.pth
 
@@ -38,7 +40,7 @@ pub struct ExportArgs {
     /// ONNX operator set version, 11 to 21 [default: 17]
     #[arg(long, value_name = "VERSION", value_parser = RangedI64ValueParser::<i64>::new().range(OPSETS))]
     pub opset: Option<i64>,
-    /// Input of the exported network [default: float]
+    /// Input of the exported network [default: image for tflite, else float]
     #[arg(long, value_enum)]
     pub input: Option<Input>,
     /// Output probabilities instead of logits
@@ -47,6 +49,9 @@ pub struct ExportArgs {
     /// Batch size: a number, or `dynamic` for any [default: dynamic]
     #[arg(long, value_name = "dynamic|N", value_parser = batch)]
     pub batch: Option<Batch>,
+    /// Precision that weights of a float model are stored in [default: float32]
+    #[arg(long, value_enum)]
+    pub weights: Option<Weights>,
     /// Data set folder or CSV file of labels with photos to verify on [default: synthetic images]
     #[arg(long, value_name = "DATA", conflicts_with = "no_verify")]
     pub calibration: Option<PathBuf>,

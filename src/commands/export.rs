@@ -76,6 +76,7 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
         (FormatOption::Input, "--input", args.input.is_some()),
         (FormatOption::Softmax, "--softmax", args.softmax),
         (FormatOption::Batch, "--batch", args.batch.is_some()),
+        (FormatOption::Weights, "--weights", args.weights.is_some()),
         (
             FormatOption::Calibration,
             "--calibration",
@@ -92,12 +93,13 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
     let default = Options::default();
     Ok(Options {
         opset: args.opset.unwrap_or(default.opset),
-        input: args.input.unwrap_or(default.input),
-        softmax: args.softmax,
+        input: args.input.unwrap_or(format.defaults.input),
+        softmax: args.softmax || format.defaults.softmax,
         batch: match args.batch {
             Some(Batch::Fixed(pictures)) => Some(pictures),
             Some(Batch::Dynamic) | None => None,
         },
+        weights: args.weights.unwrap_or(default.weights),
     })
 }
 

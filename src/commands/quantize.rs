@@ -188,7 +188,7 @@ impl Work<'_> {
             Ok(compared)
         })?;
         match found {
-            Search::Found(found) => Ok(found),
+            Search::Found(found) => Ok(*found),
             Search::NotFound(last) => {
                 let message = format!(
                     "the accuracy drops by more than --max-drop {max_drop} no matter which layers \

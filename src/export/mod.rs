@@ -1,7 +1,11 @@
 //! Model files for other runtimes: the registry of formats, and what their exports share.
 
+mod bias;
+mod lowering;
 pub mod onnx;
+mod reread;
 mod state_dict;
+mod tflite;
 mod torchscript;
 mod verify;
 
@@ -26,9 +30,31 @@ pub struct Format {
     pub summary: &'static str,
     /// The options that the format has a use for.
     pub options: &'static [FormatOption],
+    /// What the network takes and answers unless the options say otherwise.
+    pub defaults: Defaults,
     encode: fn(&Bundle, &Options) -> Result<Vec<u8>>,
     reader: Reader,
 }
+
+/// What the networks of a format take and answer unless the options say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    pub input: Input,
+    /// Probabilities instead of logits.
+    pub softmax: bool,
+}
+
+/// Arrays for programs that normalise images themselves.
+const ARRAYS: Defaults = Defaults {
+    input: Input::Float,
+    softmax: false,
+};
+
+/// Pictures for apps, which show probabilities.
+const PICTURES: Defaults = Defaults {
+    input: Input::Image,
+    softmax: true,
+};
 
 /// Who reads an exported file back.
 enum Reader {
@@ -48,6 +74,7 @@ pub enum FormatOption {
     Input,
     Softmax,
     Batch,
+    Weights,
     Calibration,
 }
 
@@ -63,6 +90,7 @@ pub const FORMATS: &[Format] = &[
             FormatOption::Batch,
             FormatOption::Calibration,
         ],
+        defaults: ARRAYS,
         encode: onnx::encode,
         reader: Reader::Backend("ONNX interpreter", |file, _| {
             Ok(Box::new(Interpreter::read(file)?))
@@ -76,13 +104,27 @@ pub const FORMATS: &[Format] = &[
             FormatOption::Softmax,
             FormatOption::Calibration,
         ],
+        defaults: ARRAYS,
         encode: torchscript::encode,
         reader: Reader::Backend("libtorch", torchscript::open),
+    },
+    Format {
+        name: "tflite",
+        summary: "for Android, MediaPipe and LiteRT, with labels; int8 models as full integer",
+        options: &[
+            FormatOption::Input,
+            FormatOption::Weights,
+            FormatOption::Calibration,
+        ],
+        defaults: PICTURES,
+        encode: tflite::encode,
+        reader: Reader::Backend("flowers (not run by LiteRT)", tflite::open),
     },
     Format {
         name: "safetensors",
         summary: "weights, with architecture, labels and preprocessing as metadata",
         options: &[],
+        defaults: ARRAYS,
         encode: state_dict::safetensors,
         reader: Reader::Parameters(state_dict::open_safetensors),
     },
@@ -90,6 +132,7 @@ pub const FORMATS: &[Format] = &[
         name: "pth",
         summary: "weights only: torch.load, load_state_dict",
         options: &[],
+        defaults: ARRAYS,
         encode: state_dict::pth,
         reader: Reader::Parameters(state_dict::open_pth),
     },
@@ -105,6 +148,15 @@ pub enum Input {
     Image,
 }
 
+/// How the weights of a float network are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Weights {
+    #[default]
+    Float32,
+    /// Half the size; computed in float32 on most processors
+    Float16,
+}
+
 /// What the caller may choose of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -115,6 +167,7 @@ pub struct Options {
     pub softmax: bool,
     /// The one batch size that the network takes; without it, any.
     pub batch: Option<usize>,
+    pub weights: Weights,
 }
 
 impl Default for Options {
@@ -124,6 +177,7 @@ impl Default for Options {
             input: Input::Float,
             softmax: false,
             batch: None,
+            weights: Weights::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Format, Input, Options, Reader};
+use super::{Format, Input, Options, Reader, Weights};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
@@ -14,7 +14,11 @@ use crate::weights::{StateDict, Tensor};
 /// Largest difference of scores, as a share of the largest score. Float32 sums in another order
 /// differ in the sixth digit; an integer that rounds to the other side moves all that follow.
 const FLOAT_TOLERANCE: f32 = 1e-3;
+const HALF_TOLERANCE: f32 = 2e-2;
 const INT8_TOLERANCE: f32 = 0.1;
+
+/// Largest difference of a probability that is a byte: integers are rounded in other places there.
+const BYTE_TOLERANCE: f32 = 0.2;
 
 /// Pictures that run together where the file takes any number.
 const BATCH: usize = 4;
@@ -110,16 +114,19 @@ impl Format {
                 let (mut expected, mut found) = model
                     .both(&*exported, images, progress)?
                     .map_err(|cause| refused(name, cause))?;
-                if options.softmax {
+                let is_int8 = bundle.manifest.quantization.is_some();
+                let in_bytes = is_int8 && self.defaults.softmax;
+                if options.softmax && !in_bytes {
                     to_logarithms(&mut expected);
                     to_logarithms(&mut found);
                 }
-                let share = match bundle.manifest.quantization {
-                    Some(_) => INT8_TOLERANCE,
-                    None => FLOAT_TOLERANCE,
-                };
                 let classes = model.backend.classes();
-                let tolerance = share * scale(&expected, classes);
+                let tolerance = match options.weights {
+                    _ if in_bytes => BYTE_TOLERANCE,
+                    _ if is_int8 => INT8_TOLERANCE * scale(&expected, classes),
+                    Weights::Float16 => HALF_TOLERANCE * scale(&expected, classes),
+                    Weights::Float32 => FLOAT_TOLERANCE * scale(&expected, classes),
+                };
                 let agreement = Agreement::of(&expected, &found, classes, tolerance);
                 (name, Verdict::Scores(agreement))
             }

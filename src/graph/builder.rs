@@ -64,6 +64,12 @@ impl Builder {
         self.shape(value).first().copied().unwrap_or_default()
     }
 
+    /// Shape of the map that a value was flattened from.
+    pub fn flattened(&self, value: NodeId) -> Option<&[usize]> {
+        let node = &self.nodes[value.0];
+        matches!(node.op, Op::Flatten).then(|| self.shape(node.inputs[0]))
+    }
+
     /// A convolution; its input channels are those of `x`.
     pub fn conv2d(&mut self, name: impl Into<String>, x: NodeId, mut conv: Conv2d) -> NodeId {
         conv.in_channels = self.channels(x);

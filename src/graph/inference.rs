@@ -29,6 +29,10 @@ pub struct Int8 {
     pub weights: BTreeMap<NodeId, Int8Weight>,
     /// Values that are rounded to uint8.
     pub values: BTreeMap<NodeId, QuantizationParameters>,
+    /// Smallest and largest of other values on the calibration images.
+    pub ranges: BTreeMap<NodeId, [f32; 2]>,
+    /// The same of what convolutions give before they add a residual.
+    pub before_add: BTreeMap<NodeId, [f32; 2]>,
 }
 
 /// The int8 weight of a layer: `q * scale[output]`.
@@ -83,6 +87,13 @@ impl InferenceGraph {
             Ok((graph.find(name).ok_or_else(unknown)?, *qparams))
         };
         let values = quantization.values.iter().map(id).collect::<Result<_>>()?;
+        let found = |ranges: &BTreeMap<String, [f32; 2]>| {
+            let named = ranges.iter();
+            let known = named.filter_map(|(name, range)| Some((graph.find(name)?, *range)));
+            known.collect()
+        };
+        let ranges = found(&quantization.ranges);
+        let before_add = found(&quantization.before_add);
         let network = Self {
             graph,
             parameters,
@@ -90,7 +101,22 @@ impl InferenceGraph {
                 method: quantization.method,
                 weights: layers,
                 values,
+                ranges,
+                before_add,
             }),
+        };
+        network.checked()
+    }
+
+    /// A network whose graph is computed as it is, with these parameters.
+    ///
+    /// # Errors
+    /// As [`InferenceGraph::float`].
+    pub fn unfused(graph: Graph, parameters: StateDict, int8: Option<Int8>) -> Result<Self> {
+        let network = Self {
+            graph,
+            parameters,
+            int8,
         };
         network.checked()
     }
@@ -146,6 +172,17 @@ impl InferenceGraph {
     /// The scale and zero point of a value that is rounded to uint8.
     pub fn qparams(&self, id: NodeId) -> Option<QuantizationParameters> {
         self.int8.as_ref()?.values.get(&id).copied()
+    }
+
+    /// As [`InferenceGraph::qparams`], also of a value that is float32 here, for a runtime that rounds
+    /// it; `None` for one that calibration did not see, or that a float layer computes.
+    pub fn integer_qparams(&self, id: NodeId) -> Option<QuantizationParameters> {
+        let int8 = self.int8.as_ref()?;
+        let is_layer = matches!(self.graph[id].op, Op::Conv2d(_) | Op::Linear(_));
+        let is_float = is_layer && !int8.weights.contains_key(&id);
+        let [low, high] = int8.ranges.get(&id).copied().unwrap_or([f32::NAN; 2]);
+        let found = (low <= high && !is_float).then(|| QuantizationParameters::covering(low, high));
+        self.qparams(id).or(found)
     }
 
     /// The weight of a convolution or linear layer.
@@ -228,18 +265,12 @@ impl InferenceGraph {
     fn rewritten(self, rewrite: impl FnOnce(&Graph) -> Graph) -> Self {
         let graph = rewrite(&self.graph);
         let renumbered = |id: NodeId| graph.find(&self.graph[id].name);
-        let int8 = self.int8.map(|int8| {
-            let weights = int8.weights.into_iter();
-            let values = int8.values.into_iter();
-            Int8 {
-                method: int8.method,
-                weights: weights
-                    .filter_map(|(id, weight)| Some((renumbered(id)?, weight)))
-                    .collect(),
-                values: values
-                    .filter_map(|(id, qparams)| Some((renumbered(id)?, qparams)))
-                    .collect(),
-            }
+        let int8 = self.int8.map(|int8| Int8 {
+            method: int8.method,
+            weights: rekeyed(int8.weights, renumbered),
+            values: rekeyed(int8.values, renumbered),
+            ranges: rekeyed(int8.ranges, renumbered),
+            before_add: rekeyed(int8.before_add, renumbered),
         });
         Self {
             graph,
@@ -257,10 +288,12 @@ impl InferenceGraph {
                 weights.insert(format!("{name}_scale"), weight.scale);
                 weights.insert(name, weight.q);
             }
-            let named = |(id, qparams): (NodeId, _)| (graph[id].name.clone(), qparams);
+            let name = |id: NodeId| Some(graph[id].name.clone());
             Quantization {
                 method: int8.method,
-                values: int8.values.into_iter().map(named).collect(),
+                values: rekeyed(int8.values, name),
+                ranges: rekeyed(int8.ranges, name),
+                before_add: rekeyed(int8.before_add, name),
                 details: Default::default(),
             }
         });
@@ -353,4 +386,15 @@ impl Int8Weight {
     fn byte_len(&self) -> usize {
         self.q.byte_len() + self.scale.byte_len()
     }
+}
+
+/// A map with other keys; entries without a new one are left out.
+fn rekeyed<K: Ord, T>(
+    map: BTreeMap<NodeId, T>,
+    key: impl Fn(NodeId) -> Option<K>,
+) -> BTreeMap<K, T> {
+    let entries = map.into_iter();
+    entries
+        .filter_map(|(id, value)| Some((key(id)?, value)))
+        .collect()
 }

@@ -19,6 +19,13 @@ pub struct Quantization {
     /// By the names of their nodes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<String, QuantizationParameters>,
+    /// By the names of their nodes, smallest and largest of the values that stay float32 here, on the
+    /// calibration images: for runtimes that round all values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ranges: BTreeMap<String, [f32; 2]>,
+    /// The same of the sums of convolutions before they add a residual.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub before_add: BTreeMap<String, [f32; 2]>,
     /// How they were found and what they cost in accuracy, for the reader of the file.
     #[serde(flatten)]
     pub details: Map<String, Value>,

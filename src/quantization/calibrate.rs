@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 
 use super::observer::Histogram;
 use crate::error::{Error, Result};
-use crate::graph::{InferenceGraph, NodeId};
+use crate::graph::{Graph, InferenceGraph, NodeId, Op};
 use crate::image::Preprocessing;
 use crate::inference::{self, Images, NodeValues, Options, Precision};
 use crate::progress::Progress;
@@ -37,6 +38,9 @@ pub(super) struct Statistics {
     pub mean: Vec<f32>,
     pub variance: Vec<f32>,
 }
+
+/// Statistics by node.
+pub(super) type StatisticsOf = BTreeMap<NodeId, Statistics>;
 
 impl Statistics {
     /// The range of all channels together.
@@ -84,24 +88,34 @@ impl Calibration<'_> {
         3 * (self.preprocessing.crop as usize).pow(2)
     }
 
-    /// Channel statistics of nodes of a float network, in their order.
+    /// Channel statistics of all nodes of a float network, and of what its convolutions give before
+    /// they add a residual: the difference of two values. Where the sum is clamped from below, that is
+    /// as low as it takes to be clamped.
     ///
     /// # Errors
     /// Those of [`inference::load_extractor`], and [`Error::Interrupted`].
-    pub(super) fn statistics(
-        &self,
-        network: &InferenceGraph,
-        observed: &[NodeId],
-    ) -> Result<Vec<Statistics>> {
-        let mut sums: Vec<Sums> = Vec::new();
-        self.observe("measuring ranges", network, observed, |values| {
+    pub(super) fn statistics(&self, network: &InferenceGraph) -> Result<[StatisticsOf; 2]> {
+        let observed: Vec<NodeId> = network.graph().ids().collect();
+        let residuals: Vec<(NodeId, NodeId)> = residuals(network.graph()).collect();
+        let (mut sums, mut differences): (Vec<Sums>, Vec<Sums>) = (Vec::new(), Vec::new());
+        self.observe("measuring ranges", network, &observed, |values| {
             if sums.is_empty() {
                 sums = values.iter().map(|v| Sums::new(v.channels)).collect();
+                let channels = |id: NodeId| values[id.index()].channels;
+                let of_sums = residuals.iter().map(|&(sum, _)| Sums::new(channels(sum)));
+                differences = of_sums.collect();
             }
             let both = sums.par_iter_mut().zip(values);
             both.for_each(|(sums, values)| sums.add(values));
+            let both = differences.par_iter_mut().zip(&residuals);
+            both.for_each(|(sums, &(sum, residual))| {
+                sums.add(&values[sum.index()].minus(&values[residual.index()]));
+            });
         })?;
-        Ok(sums.into_iter().map(Sums::finish).collect())
+        let sums = observed.into_iter().zip(sums.into_iter().map(Sums::finish));
+        let before = residuals.into_iter().map(|(sum, _)| sum);
+        let before = before.zip(differences.into_iter().map(Sums::finish));
+        Ok([sums.collect(), before.collect()])
     }
 
     /// Histograms of nodes of a float network over the given ranges.
@@ -173,6 +187,24 @@ impl Calibration<'_> {
         }
         self.progress.finish();
         Ok(())
+    }
+}
+
+/// The convolutions that add a residual, with the residual.
+fn residuals(graph: &Graph) -> impl Iterator<Item = (NodeId, NodeId)> {
+    graph.iter().filter_map(|(id, node)| match &node.op {
+        Op::Conv2d(conv) if conv.epilogue.add => Some((id, *node.inputs.get(1)?)),
+        _ => None,
+    })
+}
+
+impl NodeValues {
+    fn minus(&self, other: &Self) -> Self {
+        let both = self.values.iter().zip(&other.values);
+        Self {
+            channels: self.channels,
+            values: both.map(|(a, b)| a - b).collect(),
+        }
     }
 }
 

@@ -1,9 +1,7 @@
 //! Cross-layer equalisation: channels of feature maps are brought to one range, so that one scale
 //! serves them all.
 
-use std::collections::BTreeMap;
-
-use super::calibrate::Statistics;
+use super::calibrate::StatisticsOf;
 use super::operators::Part;
 use super::weights::float_weight;
 use crate::error::Result;
@@ -16,7 +14,7 @@ const LARGEST: f32 = 32.0;
 /// Scales the channels of feature maps that only convolutions read: the weights that make channel
 /// `c` are multiplied by `k`, those that read it divided by it (Nagel et al., 2019,
 /// <https://arxiv.org/abs/1906.04721>, section 4.1). Maps that residual sums tie together get the
-/// same factors. `statistics` are scaled likewise.
+/// same factors. `statistics` are scaled likewise, and so are those of sums `before_add`.
 ///
 /// Without activation and with ReLU the network computes what it did. ReLU6 cuts a channel off at
 /// `6 / k` instead of 6, and `k` is such that this is at or above the channel's largest value on
@@ -26,13 +24,16 @@ const LARGEST: f32 = 32.0;
 /// [`Error::Data`](crate::error::Error::Data) when the weights are not float32.
 pub(super) fn equalise(
     network: &mut InferenceGraph,
-    statistics: &mut BTreeMap<NodeId, Statistics>,
+    statistics: &mut StatisticsOf,
+    before_add: &mut StatisticsOf,
 ) -> Result<()> {
     for group in groups(network) {
         let factors = group.factors(network, statistics)?;
         for &member in &group.members {
-            if let Some(statistics) = statistics.get_mut(&member) {
-                statistics.scale(&factors);
+            for of_values in [&mut *statistics, &mut *before_add] {
+                if let Some(found) = of_values.get_mut(&member) {
+                    found.scale(&factors);
+                }
             }
             if convolution(network, member).is_some() {
                 multiply(network, member, "weight", &factors)?;
@@ -140,11 +141,7 @@ impl Group {
     /// sum over channels it multiplies the power of the weights' noise by it, and the sum of both
     /// is least at the fourth root of their ratio. A depthwise layer has scales for each channel,
     /// so a channel may be brought to the widest one's range for nothing.
-    fn factors(
-        &self,
-        network: &InferenceGraph,
-        statistics: &BTreeMap<NodeId, Statistics>,
-    ) -> Result<Vec<f32>> {
+    fn factors(&self, network: &InferenceGraph, statistics: &StatisticsOf) -> Result<Vec<f32>> {
         let mut most = Vec::new();
         let mut activations = Vec::new();
         let mut weights = Vec::new();
@@ -235,8 +232,11 @@ fn divide_inputs(network: &mut InferenceGraph, id: NodeId, factors: &[f32]) -> R
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::graph::{Builder, Graph, Pool2d};
+    use crate::quantization::calibrate::Statistics;
     use crate::weights::{StateDict, Tensor};
 
     fn statistics(high: &[f32], variance: &[f32]) -> Statistics {
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(found, [pair(a, b), pair(b, c)]);
         let mut all = BTreeMap::from([(a, statistics(&[6.0, 1.5], &[1.0; 2]))]);
         all.insert(b, statistics(&[1.0; 2], &[1e6; 2]));
-        equalise(&mut network, &mut all).unwrap();
+        equalise(&mut network, &mut all, &mut BTreeMap::new()).unwrap();
         assert_eq!(all[&a].high, [6.0, 6.0]);
         let values = |name: &str| values(&network, name);
         assert_eq!(values("a.weight"), [1.0, 1.0, 1.0, 8.0, 8.0, 8.0]);

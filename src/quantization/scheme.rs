@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bias;
-use super::calibrate::{Calibration, Statistics};
+use super::calibrate::{Calibration, Statistics, StatisticsOf};
 use super::equalise::{equalise, is_depthwise};
 use super::observer::{Histogram, Observer};
 use super::operators::Part;
@@ -22,6 +22,10 @@ pub(crate) struct Scheme {
     layers: BTreeMap<NodeId, Layer>,
     /// Of the values that int8 layers read; empty when ranges are measured in each batch.
     values: BTreeMap<NodeId, QuantizationParameters>,
+    /// Smallest and largest of the other values.
+    ranges: BTreeMap<NodeId, [f32; 2]>,
+    /// The same of what convolutions give before they add a residual.
+    before_add: BTreeMap<NodeId, [f32; 2]>,
 }
 
 /// A layer's integers.
@@ -46,6 +50,8 @@ impl Scheme {
             network,
             layers,
             values: BTreeMap::new(),
+            ranges: BTreeMap::new(),
+            before_add: BTreeMap::new(),
         })
     }
 
@@ -61,11 +67,12 @@ impl Scheme {
     ) -> Result<Self> {
         let ids = layers_of(&network, Method::Static);
         let read = ids.iter().flat_map(|&id| values_read(network.graph(), id));
-        let observed: Vec<NodeId> = BTreeSet::from_iter(read).into_iter().collect();
-        let statistics = calibration.statistics(&network, &observed)?;
-        let mut statistics: BTreeMap<NodeId, Statistics> =
-            observed.iter().copied().zip(statistics).collect();
-        equalise(&mut network, &mut statistics)?;
+        let read: BTreeSet<NodeId> = read.collect();
+        let [all, mut before_add] = calibration.statistics(&network)?;
+        // Equalisation scales none of the others: it takes maps that only layers read.
+        let (mut statistics, others): (StatisticsOf, StatisticsOf) =
+            all.into_iter().partition(|(id, _)| read.contains(id));
+        equalise(&mut network, &mut statistics, &mut before_add)?;
         let values = quantized_values(&network, observer, calibration, &statistics)?;
         let mut layers = BTreeMap::new();
         for id in ids {
@@ -78,6 +85,8 @@ impl Scheme {
             network,
             layers,
             values,
+            ranges: ranges(&others),
+            before_add: ranges(&before_add),
         })
     }
 
@@ -121,8 +130,17 @@ impl Scheme {
             method: self.method,
             weights,
             values,
+            ranges: self.ranges.clone(),
+            before_add: self.before_add.clone(),
         }))
     }
+}
+
+fn ranges(statistics: &StatisticsOf) -> BTreeMap<NodeId, [f32; 2]> {
+    let ranges = statistics.iter();
+    ranges
+        .map(|(&id, found)| (id, found.range().into()))
+        .collect()
 }
 
 impl Layer {

@@ -13,7 +13,7 @@ pub(crate) const SENSITIVITY_IMAGES: usize = 64;
 
 /// What a search ends with.
 pub(crate) enum Search<M> {
-    Found(Found<M>),
+    Found(Box<Found<M>>),
     /// The last measurement, after all layers but one were float again.
     NotFound(M),
 }
@@ -43,12 +43,12 @@ pub(crate) fn search<M>(
     let mut network = scheme.quantized(&all)?;
     let mut measured = measure(&network)?;
     if accurate(&measured) {
-        return Ok(Search::Found(Found {
+        return Ok(Search::Found(Box::new(Found {
             network,
             measured,
             float_layers: Vec::new(),
             sensitivity: Vec::new(),
-        }));
+        })));
     }
     let sensitivity = sensitivities(scheme, &calibration.first(SENSITIVITY_IMAGES))?;
     let order: Vec<NodeId> = sensitivity.iter().map(|layer| layer.id).collect();
@@ -57,12 +57,12 @@ pub(crate) fn search<M>(
         measured = measure(&network)?;
         if accurate(&measured) {
             let float = all.difference(&int8).map(|&id| scheme.name(id).into());
-            return Ok(Search::Found(Found {
+            return Ok(Search::Found(Box::new(Found {
                 network,
                 measured,
                 float_layers: float.collect(),
                 sensitivity,
-            }));
+            })));
         }
     }
     Ok(Search::NotFound(measured))

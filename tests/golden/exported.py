@@ -3,23 +3,27 @@
 
 usage: exported.py FOLDER
 
-needs torch, onnx and onnxruntime, and torchvision to load parameters into its networks. FOLDER
+needs torch, onnx, onnxruntime and ai-edge-litert, and torchvision to load parameters into its networks. FOLDER
 holds expected.safetensors: `pixels` (uint8, n x size x size x 3), `planes` (the same, normalised,
-n x 3 x size x size), and for each of the kinds `float`, `image`, `softmax`, `int8` and `int8image` the engine's
-scores (`int8image` takes pixels, too). Every other file is named ARCHITECTURE-KIND[-OPSET].SUFFIX:
+n x 3 x size x size), and for each of the kinds `float`, `image`, `softmax`, `half`, `int8`, `int8image` and
+`int8softmax` the engine's scores (all but `float` and `int8` take pixels). Every other file is named ARCHITECTURE-KIND[-OPSET].SUFFIX:
 
 .onnx         passes onnx.checker and strict shape inference, and answers alike in ONNX Runtime;
               of an int8 network the integer kernels that ONNX Runtime made are counted
 .pt           answers alike in PyTorch, and carries its labels
+.tflite       answers alike in LiteRT, with XNNPACK's kernels, the built-in and the reference ones, and
+              carries its labels in a zip that is not compressed
 .pth          torch.load(weights_only=True) reads it, and torchvision's network takes it
 
-Exits with 1 when a score is further away than allowed: 0.001 of the largest score, 0.1 for int8.
+Exits with 1 when a score is further away than allowed: 0.001 of the largest score, 0.1 for int8, a
+probability of .tflite by 0.0001 in float32, 0.005 with float16 weights, 0.2 in int8.
 """
 
 import collections
 import json
 import pathlib
 import sys
+import zipfile
 
 import numpy as np
 import onnx
@@ -28,6 +32,7 @@ import torch
 from safetensors.numpy import load_file
 
 TOLERANCE = {"float": 1e-3, "image": 1e-3, "softmax": 1e-3, "int8": 0.1, "int8image": 0.1}
+OF_LITERT = {"softmax": 1e-4, "half": 5e-3, "int8softmax": 0.2}
 BATCH = 20
 
 
@@ -67,6 +72,35 @@ def with_torch(path, kind, given):
     return scores, ""
 
 
+def with_litert(path, kind, given):
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kernels = {
+        "XNNPACK": OpResolverType.AUTO,
+        "built-in": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        "reference": OpResolverType.BUILTIN_REF,
+    }
+    if len(given) > BATCH:
+        del kernels["reference"]  # seconds a picture
+    with zipfile.ZipFile(path) as archive:
+        (file,) = archive.infolist()
+        assert file.compress_type == zipfile.ZIP_STORED
+        labels = archive.read(file).decode().splitlines()
+    all_scores = {}
+    for name, resolver in kernels.items():
+        interpreter = Interpreter(str(path), experimental_op_resolver_type=resolver)
+        run = interpreter.get_signature_runner("serving_default")
+        (taken,) = run.get_input_details().values()
+        one = lambda x: run(image=x.astype(taken["dtype"]))["probabilities"]
+        scores = np.concatenate([one(picture[None]) for picture in given])
+        all_scores[name] = scores / np.float32(256) if scores.dtype == np.uint8 else scores
+        assert scores.shape[1] == len(labels), labels
+    reference = next(iter(all_scores.values()))
+    apart = ", ".join(f"{name} {np.abs(x - reference).max():.1e}" for name, x in all_scores.items())
+    farthest = max(all_scores.values(), key=lambda x: np.abs(x - WANTED[kind]).max())
+    return farthest, f"({apart} from XNNPACK)"
+
+
 def with_torchvision(path, kind, given):
     import torchvision
 
@@ -77,12 +111,15 @@ def with_torchvision(path, kind, given):
         return network.eval()(torch.from_numpy(given)).numpy(), ""
 
 
-READERS = {".onnx": with_onnx_runtime, ".pt": with_torch, ".pth": with_torchvision}
+READERS = {".onnx": with_onnx_runtime, ".pt": with_torch, ".pth": with_torchvision, ".tflite": with_litert}
+# The engine's scores by kind.
+WANTED = {}
 
 
 def main():
     folder = pathlib.Path(sys.argv[1])
     expected = load_file(folder / "expected.safetensors")
+    WANTED.update(expected)
     far = 0
     files = 0
     for path in sorted(folder.iterdir()):
@@ -93,7 +130,8 @@ def main():
         found, note = READERS[path.suffix](path, kind, given)
         wanted = expected[kind]
         apart = np.abs(found - wanted).max()
-        allowed = TOLERANCE[kind] * max(1, np.abs(wanted).max())
+        largest = max(1, np.abs(wanted).max())
+        allowed = OF_LITERT[kind] if path.suffix == ".tflite" else TOLERANCE[kind] * largest
         same = (found.argmax(1) == wanted.argmax(1)).sum()
         files += 1
         if not apart <= allowed:

@@ -84,6 +84,8 @@ pub fn quantized(float: &InferenceGraph) -> InferenceGraph {
         method: Method::Static,
         weights: float.layers().map(layer).collect(),
         values: ranges(float),
+        ranges: BTreeMap::new(),
+        before_add: BTreeMap::new(),
     };
     float.clone().with_int8(int8)
 }

@@ -43,7 +43,7 @@ def main():
     with open(cache / "peers.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            print(f"downloading PyTorch and ONNX Runtime ({SIZE}) to {target}", file=sys.stderr)
+            print(f"downloading PyTorch, ONNX Runtime and LiteRT ({SIZE}) to {target}", file=sys.stderr)
             unfinished = cache / "peers.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             install(unfinished)
@@ -56,4 +56,4 @@ if __name__ == "__main__":
         main()
     except (OSError, subprocess.CalledProcessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        sys.exit(f"PyTorch and ONNX Runtime can't be installed, what needs them is ignored: {reason}")
+        sys.exit(f"PyTorch, ONNX Runtime and LiteRT can't be installed, what needs them is ignored: {reason}")

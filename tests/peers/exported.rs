@@ -8,7 +8,7 @@ use std::process::Command;
 use flowers::bundle::Bundle;
 use flowers::data::{Folder, ScanOptions};
 use flowers::export::onnx::OPSETS;
-use flowers::export::{self, Input, Options};
+use flowers::export::{self, Input, Options, Weights};
 use flowers::image::{Limits, decode};
 use flowers::inference::{self, Images, Precision};
 use flowers::metrics::softmax;
@@ -74,11 +74,11 @@ fn logits(bundle: &Bundle, precision: Precision, pixels: &[u8]) -> Vec<f32> {
 
 fn float_scores(bundle: &Bundle, pixels: &[u8]) -> Expected {
     let logits = logits(bundle, Precision::Float32, pixels);
-    let rows = logits.chunks(bundle.manifest.labels.len());
-    let probabilities = rows.flat_map(softmax).map(|p| p as f32).collect();
+    let probabilities = probabilities(&logits, bundle.manifest.labels.len());
     BTreeMap::from([
         ("float", logits.clone()),
         ("image", logits),
+        ("half", probabilities.clone()),
         ("softmax", probabilities),
     ])
 }
@@ -89,9 +89,19 @@ fn options(kind: &str) -> Options {
             "float" | "int8" => Input::Float,
             _ => Input::Image,
         },
-        softmax: kind == "softmax",
+        softmax: ["softmax", "half", "int8softmax"].contains(&kind),
+        weights: match kind {
+            "half" => Weights::Float16,
+            _ => Weights::Float32,
+        },
         ..Options::default()
     }
+}
+
+/// Class probabilities, row-major with a column for each class.
+fn probabilities(logits: &[f32], classes: usize) -> Vec<f32> {
+    let rows = logits.chunks(classes).flat_map(softmax);
+    rows.map(|p| p as f32).collect()
 }
 
 fn write(folder: &Path, format: &str, bundle: &Bundle, options: &Options, name: &str) {
@@ -112,7 +122,8 @@ pub fn every_architecture_and_opset_is_answered_alike() {
         let mut scores = float_scores(&float, &pixels);
         let integers = logits(&quantized, Precision::Int8, &pixels);
         scores.insert("int8", integers.clone());
-        scores.insert("int8image", integers);
+        scores.insert("int8image", integers.clone());
+        scores.insert("int8softmax", probabilities(&integers, 10));
         write_expected(folder.path(), &float, &pixels, scores);
         for kind in ["float", "image", "softmax", "int8", "int8image"] {
             let of = if kind.starts_with("int8") {
@@ -130,6 +141,14 @@ pub fn every_architecture_and_opset_is_answered_alike() {
             }
             let file = format!("{name}-{kind}.pt");
             write(folder.path(), "torchscript", of, &options(kind), &file);
+        }
+        for (kind, of) in [
+            ("softmax", &float),
+            ("half", &float),
+            ("int8softmax", &quantized),
+        ] {
+            let file = format!("{name}-{kind}.tflite");
+            write(folder.path(), "tflite", of, &options(kind), &file);
         }
         if !name.starts_with("efficientnet") {
             // torchvision has no EfficientNet-Lite.
@@ -154,26 +173,30 @@ pub fn compare_on_photos(model: &Path, photos: &Path) {
     let scores = match is_int8 {
         true => {
             let logits = logits(&bundle, Precision::Int8, &pixels);
-            BTreeMap::from([("int8", logits.clone()), ("int8image", logits)])
+            let probabilities = probabilities(&logits, bundle.manifest.labels.len());
+            BTreeMap::from([
+                ("int8", logits.clone()),
+                ("int8image", logits),
+                ("int8softmax", probabilities),
+            ])
         }
         false => float_scores(&bundle, &pixels),
     };
+    let name = &bundle.manifest.architecture;
     for kind in scores.keys() {
-        let name = &bundle.manifest.architecture;
-        write(
-            folder.path(),
-            "onnx",
-            &bundle,
-            &options(kind),
-            &format!("{name}-{kind}.onnx"),
-        );
-        write(
-            folder.path(),
-            "torchscript",
-            &bundle,
-            &options(kind),
-            &format!("{name}-{kind}.pt"),
-        );
+        let formats: &[(&str, &str)] = match *kind {
+            "softmax" => &[
+                ("onnx", "onnx"),
+                ("torchscript", "pt"),
+                ("tflite", "tflite"),
+            ],
+            "half" | "int8softmax" => &[("tflite", "tflite")],
+            _ => &[("onnx", "onnx"), ("torchscript", "pt")],
+        };
+        for (format, suffix) in formats {
+            let file = format!("{name}-{kind}.{suffix}");
+            write(folder.path(), format, &bundle, &options(kind), &file);
+        }
     }
     write_expected(folder.path(), &bundle, &pixels, scores);
     run(folder.path());

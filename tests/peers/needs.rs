@@ -35,7 +35,7 @@ impl Need {
             Self::Weights => PUBLISHED.iter().all(|file| weights().join(file).is_file()),
             Self::Photos => is_folder(&photos()),
             Self::OwnModel => own_model().iter().all(|path| path.exists()),
-            Self::Runtimes => has_modules("torch, onnx, onnxruntime, safetensors"),
+            Self::Runtimes => has_modules("torch, onnx, onnxruntime, safetensors, ai_edge_litert"),
             Self::OnnxRuntime => has_modules("numpy, onnxruntime, PIL"),
             Self::Torchvision => has_modules("torchvision, safetensors, PIL"),
             Self::Shell(name) => succeeds(Command::new(name).args(["-c", ":"])),
@@ -48,7 +48,9 @@ impl Need {
             Self::Weights => "FLOWERS_REAL_WEIGHTS",
             Self::Photos => "FLOWERS_OXFORD12",
             Self::OwnModel => "FLOWERS_MODEL and FLOWERS_PHOTOS",
-            Self::Runtimes => "FLOWERS_PYTHON with torch, onnx, onnxruntime, safetensors",
+            Self::Runtimes => {
+                "FLOWERS_PYTHON with torch, onnx, onnxruntime, safetensors, ai-edge-litert"
+            }
             Self::OnnxRuntime => "FLOWERS_PYTHON with numpy, onnxruntime, Pillow",
             Self::Torchvision => "FLOWERS_PYTHON with torchvision, safetensors, Pillow",
             Self::Shell(name) => name,

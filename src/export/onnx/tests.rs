@@ -144,6 +144,8 @@ fn a_dynamic_int8_layer_rounds_its_input_as_it_comes() {
     let quantization = Quantization {
         method: Method::Dynamic,
         values: Default::default(),
+        ranges: Default::default(),
+        before_add: Default::default(),
         details: Default::default(),
     };
     let network = InferenceGraph::int8(&graph, weights, &quantization).unwrap();
@@ -174,6 +176,8 @@ fn a_static_int8_layer_is_refused_by_name_where_channels_have_no_scale() {
     let quantization = Quantization {
         method: Method::Static,
         values: [("input".into(), QuantizationParameters::covering(-1.0, 1.0))].into(),
+        ranges: Default::default(),
+        before_add: Default::default(),
         details: Default::default(),
     };
     let network = InferenceGraph::int8(&graph, weights, &quantization).unwrap();

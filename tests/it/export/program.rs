@@ -27,6 +27,10 @@ fn every_format_is_written_and_verified() {
     for (format, words) in [
         ("onnx", "ONNX interpreter, same label on 16 of 16"),
         ("torchscript", "libtorch, same label on 16 of 16"),
+        (
+            "tflite",
+            "flowers (not run by LiteRT), same label on 16 of 16",
+        ),
         ("safetensors", "parameters are bit for bit the same"),
         ("pth", "parameters are bit for bit the same"),
     ] {
@@ -38,7 +42,7 @@ fn every_format_is_written_and_verified() {
     }
     assert_eq!(
         names(folder.path()),
-        ["onnx", "pth", "safetensors", "torchscript"]
+        ["onnx", "pth", "safetensors", "tflite", "torchscript"]
     );
 }
 
@@ -77,12 +81,14 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     let model = model();
     let refused = |format, options: &[&str]| export(&model, format, &out, options);
     refused("onnx", &["--opset", "10"]).misused(&["10", "11..=21"]);
-    refused("tflite", &[]).misused(&["tflite", "onnx", "torchscript", "safetensors", "pth"]);
+    refused("gguf", &[]).misused(&["gguf", "onnx", "torchscript", "tflite", "pth"]);
     refused("onnx", &["--batch", "0"]).misused(&["dynamic", "1024"]);
     refused("onnx", &["--no-verify", "--calibration", "x"]).misused(&["--calibration"]);
     refused("pth", &["--opset", "17"]).failed(2, &["--opset", "pth"]);
     refused("safetensors", &["--softmax"]).failed(2, &["--softmax", "safetensors"]);
     refused("torchscript", &["--batch", "4"]).failed(2, &["--batch", "torchscript"]);
+    refused("onnx", &["--weights", "float16"]).failed(2, &["--weights", "onnx"]);
+    refused("tflite", &["--batch", "4"]).failed(2, &["--batch", "tflite"]);
     assert!(names(folder.path()).is_empty());
 
     export(&model, "pth", &model, &["--force"]).failed(2, &["is the model itself"]);

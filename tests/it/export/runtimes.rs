@@ -1,6 +1,6 @@
 //! The ONNX interpreter and libtorch read every architecture back.
 
-use flowers::export::{self, Input, Options, Verdict};
+use flowers::export::{self, Input, Options, Verdict, Weights};
 use flowers::inference::torchscript::Loaded;
 use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
@@ -36,6 +36,7 @@ fn image_with_probabilities(opset: i64) -> Options {
         input: Input::Image,
         softmax: true,
         batch: Some(2),
+        ..Options::default()
     }
 }
 
@@ -80,13 +81,40 @@ fn torchscript_of_every_architecture_answers_alike_in_libtorch() {
 }
 
 #[test]
+fn tflite_of_every_architecture_is_read_back() {
+    let pictures = Options {
+        input: Input::Image,
+        softmax: true,
+        ..Options::default()
+    };
+    for architecture in ARCHITECTURES {
+        let bundle = bundle(architecture.name);
+        verified("tflite", &bundle, pictures);
+        verified("tflite", &int8(&bundle), pictures);
+    }
+    let bundle = bundle("resnet18");
+    for input in [Input::Image, Input::Float] {
+        let half = Options {
+            input,
+            weights: Weights::Float16,
+            ..pictures
+        };
+        verified("tflite", &bundle, half);
+    }
+}
+
+#[test]
 fn a_file_of_another_model_fails() {
     let (model, mut other) = (bundle("resnet18"), bundle("resnet18"));
     let head = other.weights.get_mut("fc.bias").unwrap();
     *head = flowers::weights::Tensor::f32([10], vec![1.0; 10]);
-    for name in ["onnx", "torchscript", "safetensors", "pth"] {
+    for name in ["onnx", "torchscript", "tflite", "safetensors", "pth"] {
         let format = export::find(name).unwrap();
-        let options = Options::default();
+        let options = Options {
+            input: format.defaults.input,
+            softmax: format.defaults.softmax,
+            ..Options::default()
+        };
         let file = format.encode(&other, &options).unwrap();
         let result = format.verify(&file, &model, &options, &pictures(1, SIZE), &Silent);
         assert!(!result.unwrap().passed, "{name}");

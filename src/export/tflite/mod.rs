@@ -1,0 +1,48 @@
+//! TensorFlow Lite: for Android, MediaPipe and microcontrollers.
+
+mod file;
+mod flatbuffer;
+mod integers;
+mod metadata;
+mod reader;
+mod record;
+mod schema;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub(super) use reader::open;
+
+use super::lowering::Lowered;
+use super::{Options, Weights, network};
+use crate::bundle::{Bundle, Manifest};
+use crate::error::Result;
+use crate::graph::InferenceGraph;
+use file::Frame;
+use writer::Writer;
+
+/// A file that takes an image `[1, size, size, 3]`, RGB from 0 to 255, and answers with probabilities
+/// `[1, classes]`: float32, or uint8 where the model is int8 (a byte is 256 times the probability). Its
+/// labels and the range of pixels are in its metadata.
+pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
+    let manifest = &bundle.manifest;
+    let network = network(bundle, options)?;
+    let file = encoded(&network, options.weights, manifest)?;
+    metadata::with_labels(file, &manifest.labels)
+}
+
+fn encoded(network: &InferenceGraph, weights: Weights, manifest: &Manifest) -> Result<Vec<u8>> {
+    let lowered = Lowered::new(network)?;
+    let is_half = weights == Weights::Float16;
+    let (file, input, output) = Writer::new(&lowered, is_half).write()?;
+    let description = format!("{} of flowers", manifest.architecture);
+    let size = manifest.preprocessing.crop as usize;
+    let frame = Frame {
+        input,
+        output,
+        description: &description,
+        metadata: metadata::classifier("flowers", &description, size),
+    };
+    Ok(file.into_bytes(&frame))
+}

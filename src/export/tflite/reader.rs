@@ -1,0 +1,455 @@
+//! Reads a TensorFlow Lite file as a network again: for verification, so it knows what the writer
+//! writes, but decodes it by the schema alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, bail};
+
+use super::record::Record;
+use super::schema::{
+    IDENTIFIER, activation, code, convolution, depthwise, dtype, model, operator, operator_code,
+    padding, pool, subgraph,
+};
+use super::stored::Stored;
+use crate::bundle::Manifest;
+use crate::error::Result;
+use crate::export::reread::Reread;
+use crate::graph::{
+    Activation, BatchNorm2d, Builder, Conv2d, Epilogue, Int8, Int8Weight, Linear, Method, NodeId,
+    Op, Padding, Pool2d, QuantizationParameters,
+};
+use crate::inference::Backend;
+use crate::weights::{StateDict, Tensor};
+
+/// Loads a file for verification.
+pub(in crate::export) fn open(file: &[u8], _manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    read(file)?.into_backend()
+}
+
+fn read(file: &[u8]) -> Result<Reread> {
+    let root = Record::root(file, IDENTIFIER).context("it is not a TensorFlow Lite file")?;
+    let mut subgraphs = root
+        .tables(model::SUBGRAPHS)
+        .context("no subgraphs")?
+        .into_iter();
+    let subgraph = subgraphs.next().context("no subgraph")?;
+    let codes = root
+        .tables(model::OPERATOR_CODES)
+        .context("no operator codes")?;
+    let code = |code: &Record<'_>| code.i32(operator_code::CODE);
+    let codes = codes.iter().map(code).collect::<Option<Vec<i32>>>();
+    let buffers = root.tables(model::BUFFERS).context("no buffers")?;
+    let tensors = subgraph.tables(subgraph::TENSORS).context("no tensors")?;
+    let tensors = tensors.iter().map(|tensor| Stored::of(*tensor, &buffers));
+    let tensors = tensors.collect::<Result<Vec<_>>>()?;
+    let [input] = subgraph.ints(subgraph::INPUTS).context("no inputs")?[..] else {
+        bail!("it has not one input");
+    };
+    let [output] = subgraph.ints(subgraph::OUTPUTS).context("no outputs")?[..] else {
+        bail!("it has not one output");
+    };
+    let mut reader = Reader::new(&tensors, input)?;
+    for operator in subgraph
+        .tables(subgraph::OPERATORS)
+        .context("no operators")?
+    {
+        let codes = codes.as_deref().context("an operator code")?;
+        let found = operator
+            .u32(operator::CODE)
+            .and_then(|at| codes.get(at as usize));
+        let code = *found.context("an operator without a code")?;
+        let read = reader.operator(code, operator);
+        read.with_context(|| format!("operator {code}"))?;
+    }
+    reader.finish(output)
+}
+
+/// What a tensor of the file is to the network.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    node: NodeId,
+    /// Pixels around it.
+    padding: Padding,
+}
+
+struct Reader<'a> {
+    tensors: &'a [Stored<'a>],
+    values: BTreeMap<i32, Read>,
+    /// The constants that were read from others.
+    aliases: BTreeMap<i32, i32>,
+    builder: Builder,
+    parameters: StateDict,
+    int8: BTreeMap<NodeId, Int8Weight>,
+    rounded: BTreeMap<NodeId, QuantizationParameters>,
+    names: BTreeSet<String>,
+    takes_pixels: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(tensors: &'a [Stored<'a>], input: i32) -> Result<Self> {
+        let first = tensors.get(input as usize).context("the input")?;
+        let [1, size, _, 3] = first.shape[..] else {
+            bail!("its input is of shape {:?}", first.shape);
+        };
+        let (builder, node) = Builder::new(size);
+        let mut reader = Self {
+            tensors,
+            values: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            builder,
+            parameters: StateDict::new(),
+            int8: BTreeMap::new(),
+            rounded: BTreeMap::new(),
+            names: BTreeSet::new(),
+            takes_pixels: first.name == "image",
+        };
+        reader.value(input, node)?;
+        Ok(reader)
+    }
+
+    fn finish(self, output: i32) -> Result<Reread> {
+        let last = self
+            .values
+            .get(&output)
+            .context("nothing computes the output")?;
+        let int8 = (!self.rounded.is_empty()).then_some(Int8 {
+            method: Method::Static,
+            weights: self.int8,
+            values: self.rounded,
+            ranges: BTreeMap::new(),
+            before_add: BTreeMap::new(),
+        });
+        Ok(Reread {
+            graph: self.builder.finish(last.node)?,
+            parameters: self.parameters,
+            int8,
+            takes_pixels: self.takes_pixels,
+        })
+    }
+
+    fn operator(&mut self, code: i32, record: Record<'_>) -> Result<()> {
+        let inputs = record.ints(operator::INPUTS).context("no inputs")?;
+        let [output] = record.ints(operator::OUTPUTS).context("no outputs")?[..] else {
+            bail!("not one output");
+        };
+        let first = *inputs.first().context("no input")?;
+        let options = record.table(operator::OPTIONS);
+        let name = self.named(self.tensor(output)?.name);
+        let node = match code {
+            code::QUANTIZE | code::DEQUANTIZE => return self.converted(first, output),
+            code::PAD | code::PADV2 => return self.padded(&inputs, output),
+            code::CONV_2D | code::DEPTHWISE_CONV_2D => {
+                let options = options.context("no options")?;
+                self.convolution(code, &name, &inputs, options)?
+            }
+            code::FULLY_CONNECTED => self.linear(&name, &inputs, options)?,
+            code::ADD | code::MUL => {
+                let clamp = match code {
+                    code::ADD => options.and_then(|options| options.i8(0)).unwrap_or(0),
+                    _ => activation::NONE,
+                };
+                self.arithmetic(code, &name, &inputs, clamp)?
+            }
+            code::CONCATENATION => {
+                let all = inputs.iter().map(|&input| Ok(self.read(input)?.node));
+                let all = all.collect::<Result<Vec<_>>>()?;
+                self.builder.push(name, Op::Concat, &all)
+            }
+            code::MAX_POOL_2D | code::AVERAGE_POOL_2D => {
+                self.pool(code, &name, first, options.context("no options")?)?
+            }
+            _ => {
+                let op = match code {
+                    code::LOGISTIC => Op::Activation(Activation::Sigmoid),
+                    code::RELU => Op::Activation(Activation::Relu),
+                    code::RELU6 => Op::Activation(Activation::Relu6),
+                    code::HARD_SWISH => Op::Activation(Activation::Hardswish),
+                    code::MEAN => Op::GlobalAvgPool,
+                    code::RESHAPE => Op::Flatten,
+                    code::SOFTMAX => Op::Softmax,
+                    other => bail!("operator {other} is not known"),
+                };
+                let input = self.read(first)?.node;
+                self.builder.push(name, op, &[input])
+            }
+        };
+        self.value(output, node)
+    }
+
+    /// Remembers a value; integers are rounded as the file says.
+    fn value(&mut self, at: i32, node: NodeId) -> Result<()> {
+        if let Some(qparams) = self.tensor(at)?.qparams() {
+            self.rounded.entry(node).or_insert(qparams);
+        }
+        let padding = Padding::both(0);
+        self.values.insert(at, Read { node, padding });
+        Ok(())
+    }
+
+    /// Another type of the same numbers.
+    fn converted(&mut self, from: i32, to: i32) -> Result<()> {
+        match self.values.get(&from) {
+            Some(read) => self.value(to, read.node),
+            None => {
+                self.aliases.insert(to, from);
+                Ok(())
+            }
+        }
+    }
+
+    fn padded(&mut self, inputs: &[i32], output: i32) -> Result<()> {
+        let sides = self.tensor(*inputs.get(1).context("no sides")?)?.integers();
+        let [0, 0, top, bottom, left, right, 0, 0] = sides[..] else {
+            bail!("padding of {sides:?}");
+        };
+        if (top, bottom) != (left, right) {
+            bail!("padding of {sides:?}");
+        }
+        let padding = Padding {
+            before: top as usize,
+            after: bottom as usize,
+        };
+        let node = self.read(inputs[0])?.node;
+        self.values.insert(output, Read { node, padding });
+        Ok(())
+    }
+
+    fn convolution(
+        &mut self,
+        code: i32,
+        name: &str,
+        inputs: &[i32],
+        options: Record<'_>,
+    ) -> Result<NodeId> {
+        let &[x, weight, bias] = inputs else {
+            bail!("a convolution of {} inputs", inputs.len());
+        };
+        let x = self.read(x)?;
+        let is_depthwise = code == code::DEPTHWISE_CONV_2D;
+        let (clamp, dilation) = match is_depthwise {
+            true => (depthwise::ACTIVATION, depthwise::DILATIONS[0]),
+            false => (convolution::ACTIVATION, convolution::DILATIONS[0]),
+        };
+        let number = |field: u16| options.i32(field).map_or(1, |value| value as usize);
+        let [first, height, _, last] = self.constant(weight)?.shape[..] else {
+            bail!("a weight of shape {:?}", self.constant(weight)?.shape);
+        };
+        let channels = self.builder.channels(x.node);
+        let (outputs, groups) = match is_depthwise {
+            true => (last, channels),
+            false => (first, channels.checked_div(last).unwrap_or(0)),
+        };
+        let mut conv = Conv2d::new(outputs, height).groups(groups).bias();
+        conv.in_channels = channels;
+        conv.stride = number(convolution::STRIDES[0]);
+        conv.dilation = number(dilation);
+        let side = self.builder.shape(x.node).get(1).copied().unwrap_or(0);
+        conv.padding = match options.i8(convolution::PADDING) {
+            Some(padding::VALID) => x.padding,
+            _ => Padding::same(side, conv.dilation * (height - 1) + 1, conv.stride),
+        };
+        conv.epilogue = Epilogue {
+            add: false,
+            activation: clamped(options.i8(clamp).unwrap_or(activation::NONE))?,
+        };
+        let taps = height * height;
+        let inner = if is_depthwise { 1 } else { last };
+        // Where PyTorch's [out, in, kernel, kernel] lies in the file.
+        let order = (0..outputs * inner * taps).map(|at| {
+            let (output, input, tap) = (at / (inner * taps), at / taps % inner, at % taps);
+            match is_depthwise {
+                true => tap * outputs + output,
+                false => (output * taps + tap) * inner + input,
+            }
+        });
+        let shape = vec![outputs, inner, height, height];
+        let node = self.builder.push(name, Op::Conv2d(conv), &[x.node]);
+        self.layer(
+            node,
+            name,
+            [weight, bias],
+            shape,
+            &order.collect::<Vec<_>>(),
+        )?;
+        Ok(node)
+    }
+
+    fn linear(
+        &mut self,
+        name: &str,
+        inputs: &[i32],
+        options: Option<Record<'_>>,
+    ) -> Result<NodeId> {
+        let &[x, weight, bias] = inputs else {
+            bail!("a linear layer of {} inputs", inputs.len());
+        };
+        let x = self.read(x)?.node;
+        let [outputs, columns] = self.constant(weight)?.shape[..] else {
+            bail!("a weight of shape {:?}", self.constant(weight)?.shape);
+        };
+        let op = Op::Linear(Linear {
+            in_features: columns,
+            out_features: outputs,
+        });
+        // The features of a map are flattened with the channels last there, first here.
+        let channels = self
+            .builder
+            .flattened(x)
+            .map_or(columns, |map| map[0])
+            .max(1);
+        let pixels = columns / channels;
+        let order = (0..outputs * columns).map(|at| {
+            let (output, input) = (at / columns, at % columns);
+            output * columns + input % pixels * channels + input / pixels
+        });
+        let node = self.builder.push(name, op, &[x]);
+        let order: Vec<usize> = order.collect();
+        self.layer(node, name, [weight, bias], vec![outputs, columns], &order)?;
+        self.clamped(
+            name,
+            node,
+            options.and_then(|options| options.i8(0)).unwrap_or(0),
+        )
+    }
+
+    /// Takes over the constants of a layer, values in `order` of the file's.
+    fn layer(
+        &mut self,
+        node: NodeId,
+        name: &str,
+        [weight, bias]: [i32; 2],
+        shape: Vec<usize>,
+        order: &[usize],
+    ) -> Result<()> {
+        let weight = self.constant(weight)?;
+        if weight.dtype == dtype::INT8 {
+            let q = order.iter().map(|&at| weight.bytes[at] as i8).collect();
+            let weight = Int8Weight::new(shape, q, weight.scale.clone())?;
+            self.int8.insert(node, weight);
+        } else {
+            let values = weight.reals()?;
+            let values = order.iter().map(|&at| values[at]).collect();
+            self.parameters
+                .insert(format!("{name}.weight"), Tensor::f32(shape, values));
+        }
+        let bias = self.constant(bias)?.reals()?;
+        self.parameters
+            .insert(format!("{name}.bias"), Tensor::f32([bias.len()], bias));
+        Ok(())
+    }
+
+    /// A sum or a product of two values, or of one and a constant for each channel.
+    fn arithmetic(&mut self, code: i32, name: &str, inputs: &[i32], clamp: i8) -> Result<NodeId> {
+        let &[a, b] = inputs else {
+            bail!("{} operands", inputs.len());
+        };
+        let x = self.read(a)?.node;
+        let node = if let Ok(other) = self.read(b) {
+            let op = if code == code::ADD { Op::Add } else { Op::Mul };
+            self.builder.push(name, op, &[x, other.node])
+        } else {
+            let constant = self.constant(b)?.reals()?;
+            let channels = self.builder.channels(x);
+            let each = |at: usize| {
+                constant
+                    .get(at)
+                    .or(constant.first())
+                    .copied()
+                    .unwrap_or(0.0)
+            };
+            let constant: Vec<f32> = (0..channels).map(each).collect();
+            let identity = |value: f32| vec![value; channels];
+            let (weight, bias) = match code {
+                code::ADD => (identity(1.0), constant),
+                _ => (constant, identity(0.0)),
+            };
+            let parts = [
+                ("weight", weight),
+                ("bias", bias),
+                ("running_mean", identity(0.0)),
+                ("running_var", identity(1.0)),
+            ];
+            for (part, values) in parts {
+                let tensor = Tensor::f32([channels], values);
+                self.parameters.insert(format!("{name}.{part}"), tensor);
+            }
+            let norm = BatchNorm2d {
+                channels,
+                eps: 0.0,
+                momentum: 0.1,
+            };
+            self.builder.push(name, Op::BatchNorm2d(norm), &[x])
+        };
+        self.clamped(name, node, clamp)
+    }
+
+    /// A value with the activation that its operator applies.
+    fn clamped(&mut self, name: &str, node: NodeId, clamp: i8) -> Result<NodeId> {
+        Ok(match clamped(clamp)? {
+            Some(kind) => {
+                let clamped = self.named(&format!("{name}.clamped"));
+                self.builder.push(clamped, Op::Activation(kind), &[node])
+            }
+            None => node,
+        })
+    }
+
+    fn pool(&mut self, code: i32, name: &str, x: i32, options: Record<'_>) -> Result<NodeId> {
+        let x = self.read(x)?;
+        let number = |field: u16| options.i32(field).map_or(0, |value| value as usize);
+        let shape = self.builder.shape(x.node);
+        let window = Pool2d {
+            kernel: number(pool::WINDOW[0]),
+            stride: number(pool::STRIDES[0]),
+            padding: x.padding.before,
+        };
+        let is_whole = shape.get(1..) == Some(&[window.kernel; 2]) && window.padding == 0;
+        let op = match code {
+            code::MAX_POOL_2D => Op::MaxPool2d(window),
+            _ if is_whole => Op::GlobalAvgPool,
+            _ => Op::AvgPool2d(window),
+        };
+        if x.padding.before != x.padding.after || options.i8(pool::PADDING) != Some(padding::VALID)
+        {
+            bail!("a pool that is padded on one side");
+        }
+        Ok(self.builder.push(name, op, &[x.node]))
+    }
+
+    fn read(&self, at: i32) -> Result<Read> {
+        let read = self.values.get(&at).copied();
+        read.with_context(|| format!("tensor {at} is not computed"))
+    }
+
+    fn tensor(&self, at: i32) -> Result<&'a Stored<'a>> {
+        let tensor = self.tensors.get(at as usize);
+        tensor.with_context(|| format!("tensor {at}"))
+    }
+
+    fn constant(&self, at: i32) -> Result<&'a Stored<'a>> {
+        let at = self.aliases.get(&at).copied().unwrap_or(at);
+        let constant = self.tensor(at)?;
+        match constant.bytes {
+            [] => bail!("{} is not a constant", constant.name),
+            _ => Ok(constant),
+        }
+    }
+
+    /// A name that no other node has.
+    fn named(&mut self, name: &str) -> String {
+        let mut own = name.to_owned();
+        while !self.names.insert(own.clone()) {
+            own.push('_');
+        }
+        own
+    }
+}
+
+fn clamped(kind: i8) -> Result<Option<Activation>> {
+    match kind {
+        activation::NONE => Ok(None),
+        activation::RELU => Ok(Some(Activation::Relu)),
+        activation::RELU6 => Ok(Some(Activation::Relu6)),
+        other => bail!("activation {other}"),
+    }
+}

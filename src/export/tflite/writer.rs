@@ -1,0 +1,463 @@
+//! From plain operators to TensorFlow Lite's, channels last.
+
+use half::f16;
+
+use super::file::{File, INPUT, OUTPUT, Scales, TensorId};
+use super::flatbuffer::{Field, Table};
+use super::schema::{activation, code, convolution, depthwise, dtype, padding, pool};
+use crate::error::{Error, Result};
+use crate::export::lowering::{Clamp, Lowered, Operator, Padded, Step};
+use crate::graph::{Activation, Conv2d, Padding, Pool2d, QuantizationParameters, Weight};
+use crate::weights::Tensor;
+
+/// The largest finite half-precision number.
+const LARGEST_HALF: f32 = 65504.0;
+
+/// Walks the steps of a network. Each value is a tensor of floats, of integers, or both.
+pub(super) struct Writer<'a> {
+    pub(super) lowered: &'a Lowered<'a>,
+    /// Whether constants of layers are stored in half precision.
+    pub(super) half: bool,
+    pub(super) file: File<'static>,
+    pub(super) values: Vec<Value>,
+}
+
+/// The tensors of a step's value.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Value {
+    pub(super) float: Option<TensorId>,
+    pub(super) int8: Option<TensorId>,
+    pub(super) qparams: Option<QuantizationParameters>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(lowered: &'a Lowered<'a>, half: bool) -> Self {
+        Self {
+            lowered,
+            half,
+            file: File::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Writes all steps; gives the file with its input and its output.
+    pub(super) fn write(mut self) -> Result<(File<'static>, TensorId, TensorId)> {
+        let lowered = self.lowered;
+        for step in &lowered.steps {
+            let value = match self.computes_integers(step) {
+                true => self.integer_step(step)?,
+                false => self.float_step(step)?,
+            };
+            self.values.push(value);
+        }
+        let last = self.values.len() - 1;
+        let output = self.output(last);
+        Ok((self.file, 0, output))
+    }
+
+    /// Writes a step's operators on floats.
+    fn float_step(&mut self, step: &Step<'_>) -> Result<Value> {
+        let name = step.name.as_str();
+        let shape = channels_last(&step.shape);
+        let float = match &step.operator {
+            Operator::Input => return Ok(self.input(step)),
+            // The input's floats are pixels already.
+            Operator::PixelsToFloat => return Ok(self.values[step.inputs[0]]),
+            Operator::Affine { scale, shift } => self.affine(step, scale, shift),
+            Operator::Conv2d {
+                conv,
+                weight,
+                bias,
+                clamp,
+            } => self.convolution(step, conv, &real(weight), bias, *clamp)?,
+            Operator::Linear {
+                weight,
+                bias,
+                clamp,
+                features,
+            } => {
+                let x = self.float(step.inputs[0]);
+                let weight = features_last(&real(weight), features);
+                let weight = self.weights(&format!("{name}.weight"), &weight.shape, &weight)?;
+                let bias = Tensor::f32([bias.len()], bias.clone());
+                let bias = self.weights(&format!("{name}.bias"), &bias.shape, &bias)?;
+                let options = options().with(0, Field::I8(fused(*clamp)));
+                self.push(
+                    (code::FULLY_CONNECTED, 1),
+                    name,
+                    &[x, weight, bias],
+                    &shape,
+                    options,
+                )
+            }
+            Operator::Activation(kind) => self.activation(step, *kind),
+            Operator::MaxPool2d(window) => {
+                let low = (window.padding > 0).then_some(f32::MIN);
+                self.pool(step, code::MAX_POOL_2D, window, low)
+            }
+            Operator::AvgPool2d(window) => {
+                let zero = (window.padding > 0).then_some(0.0);
+                self.pool(step, code::AVERAGE_POOL_2D, window, zero)
+            }
+            Operator::GlobalAvgPool => {
+                let x = self.float(step.inputs[0]);
+                let [_, height, width] = map(self.lowered.input_shape(step));
+                let options = window_options([1, 1], [width, height]);
+                self.push((code::AVERAGE_POOL_2D, 1), name, &[x], &shape, options)
+            }
+            Operator::Add { clamp } => {
+                let all = self.floats(step);
+                let options = options().with(0, Field::I8(fused(*clamp)));
+                self.push((code::ADD, 1), name, &all, &shape, options)
+            }
+            Operator::Mul => {
+                let all = self.floats(step);
+                self.push((code::MUL, 1), name, &all, &shape, options())
+            }
+            Operator::Concat => {
+                let all = self.floats(step);
+                let options = options().with(0, Field::I32(3));
+                self.push((code::CONCATENATION, 1), name, &all, &shape, options)
+            }
+            Operator::Flatten => {
+                let x = self.float(step.inputs[0]);
+                self.reshape(name, x, &shape, |file| {
+                    file.tensor(name, &shape, dtype::FLOAT32, None)
+                })
+            }
+            Operator::Softmax => {
+                let x = self.float(step.inputs[0]);
+                let options = options().with(0, Field::F32(1.0));
+                self.push((code::SOFTMAX, 1), OUTPUT, &[x], &shape, options)
+            }
+        };
+        Ok(Value {
+            float: Some(float),
+            int8: None,
+            qparams: step.qparams,
+        })
+    }
+
+    /// The images: bytes for a network of integers that normalises them, else floats.
+    fn input(&mut self, step: &Step<'_>) -> Value {
+        let shape = channels_last(&step.shape);
+        let is_read_as_bytes = self.is_int8() && step.qparams.is_none();
+        let (dtype, scales) = match is_read_as_bytes {
+            true => (dtype::UINT8, Some(Scales::one(1.0, 0))),
+            false => (dtype::FLOAT32, None),
+        };
+        Value {
+            float: Some(self.file.tensor(INPUT, &shape, dtype, scales)),
+            int8: None,
+            qparams: step.qparams,
+        }
+    }
+
+    fn affine(&mut self, step: &Step<'_>, scale: &[f32], shift: &[f32]) -> TensorId {
+        let (name, shape) = (step.name.as_str(), channels_last(&step.shape));
+        let mut x = self.float(step.inputs[0]);
+        if scale.iter().any(|&scale| scale != 1.0) {
+            let factor = self
+                .file
+                .floats(format!("{name}.scale"), &[scale.len()], scale);
+            let scaled = format!("{name}.scaled");
+            x = self.push((code::MUL, 1), &scaled, &[x, factor], &shape, options());
+        }
+        let shift = self
+            .file
+            .floats(format!("{name}.shift"), &[shift.len()], shift);
+        self.push((code::ADD, 1), name, &[x, shift], &shape, options())
+    }
+
+    fn convolution(
+        &mut self,
+        step: &Step<'_>,
+        conv: &Conv2d,
+        weight: &Tensor,
+        bias: &[f32],
+        clamp: Option<Clamp>,
+    ) -> Result<TensorId> {
+        let name = step.name.as_str();
+        let [_, height, width] = map(self.lowered.input_shape(step));
+        let x = self.float(step.inputs[0]);
+        let (x, kind) = match conv.padded(height, width) {
+            Padded::Same => (x, padding::SAME),
+            Padded::Valid => (x, padding::VALID),
+            Padded::Explicit(zeros) => {
+                let x = self.padded(step, x, zeros, None);
+                (x, padding::VALID)
+            }
+        };
+        let weight = kernel_last(weight, conv);
+        let weight = self.weights(&format!("{name}.weight"), &weight.shape, &weight)?;
+        let bias = Tensor::f32([bias.len()], bias.to_vec());
+        let bias = self.weights(&format!("{name}.bias"), &bias.shape, &bias)?;
+        let (code, options) = convolution_options(conv, kind, clamp);
+        let version = match () {
+            () if code == code::CONV_2D && conv.groups > 1 => 6,
+            () if code == code::DEPTHWISE_CONV_2D && conv.dilation > 1 => 2,
+            () => 1,
+        };
+        let shape = channels_last(&step.shape);
+        Ok(self.push((code, version), name, &[x, weight, bias], &shape, options))
+    }
+
+    fn pool(
+        &mut self,
+        step: &Step<'_>,
+        code: i32,
+        window: &Pool2d,
+        around: Option<f32>,
+    ) -> TensorId {
+        let mut x = self.float(step.inputs[0]);
+        if let Some(value) = around {
+            x = self.padded(step, x, Padding::both(window.padding), Some(value));
+        }
+        let options = window_options([window.stride; 2], [window.kernel; 2]);
+        let shape = channels_last(&step.shape);
+        self.push((code, 1), &step.name, &[x], &shape, options)
+    }
+
+    fn activation(&mut self, step: &Step<'_>, kind: Activation) -> TensorId {
+        let (name, shape) = (step.name.as_str(), channels_last(&step.shape));
+        let x = self.float(step.inputs[0]);
+        let part = |part: &str| format!("{name}.{part}");
+        match kind {
+            Activation::Relu => self.push((code::RELU, 1), name, &[x], &shape, options()),
+            Activation::Relu6 => self.push((code::RELU6, 1), name, &[x], &shape, options()),
+            Activation::Sigmoid => self.push((code::LOGISTIC, 1), name, &[x], &shape, options()),
+            Activation::Hardswish => {
+                self.push((code::HARD_SWISH, 1), name, &[x], &shape, options())
+            }
+            Activation::Hardsigmoid => {
+                let three = self.file.floats(part("three"), &[1], &[3.0]);
+                let sixth = self.file.floats(part("sixth"), &[1], &[1.0 / 6.0]);
+                let clamped = options().with(0, Field::I8(activation::RELU6));
+                let sum = self.push((code::ADD, 1), &part("sum"), &[x, three], &shape, clamped);
+                self.push((code::MUL, 1), name, &[sum, sixth], &shape, options())
+            }
+            Activation::Silu => {
+                let gate = self.push((code::LOGISTIC, 1), &part("gate"), &[x], &shape, options());
+                self.push((code::MUL, 1), name, &[x, gate], &shape, options())
+            }
+        }
+    }
+
+    /// A map with more pixels around it: zeros, or `value`.
+    fn padded(
+        &mut self,
+        step: &Step<'_>,
+        x: TensorId,
+        pixels: Padding,
+        value: Option<f32>,
+    ) -> TensorId {
+        let [channels, height, width] = map(self.lowered.input_shape(step));
+        let more = pixels.before + pixels.after;
+        let shape = [1, height + more, width + more, channels];
+        let sides = self.sides(step, pixels);
+        let name = format!("{}.padded", step.name);
+        match value.filter(|&value| value != 0.0) {
+            None => self.push((code::PAD, 1), &name, &[x, sides], &shape, options()),
+            Some(value) => {
+                let value = self
+                    .file
+                    .floats(format!("{}.low", step.name), &[1], &[value]);
+                self.push(
+                    (code::PADV2, 1),
+                    &name,
+                    &[x, sides, value],
+                    &shape,
+                    options(),
+                )
+            }
+        }
+    }
+
+    /// Pixels before and after along each axis.
+    pub(super) fn sides(&mut self, step: &Step<'_>, pixels: Padding) -> TensorId {
+        let (before, after) = (pixels.before as i32, pixels.after as i32);
+        let sides = [0, 0, before, after, before, after, 0, 0];
+        self.file
+            .ints(format!("{}.padding", step.name), &[4, 2], &sides)
+    }
+
+    pub(super) fn reshape(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        shape: &[usize],
+        output: impl FnOnce(&mut File<'static>) -> TensorId,
+    ) -> TensorId {
+        let sides: Vec<i32> = shape.iter().map(|&side| side as i32).collect();
+        let to = self
+            .file
+            .ints(format!("{name}.shape"), &[sides.len()], &sides);
+        let output = output(&mut self.file);
+        let options = options().with(0, Field::Ints(sides));
+        self.file
+            .push((code::RESHAPE, 1), &[x, to], output, options);
+        output
+    }
+
+    /// A constant of a layer, in the precision that was asked for.
+    fn weights(&mut self, name: &str, shape: &[usize], tensor: &Tensor) -> Result<TensorId> {
+        let values = tensor.as_f32().unwrap_or_default();
+        if !self.half {
+            return Ok(self.file.floats(name, shape, values));
+        }
+        if let Some(large) = values.iter().find(|value| value.abs() > LARGEST_HALF) {
+            let message =
+                format!("{name} holds {large}, which float16 can't: use --weights float32");
+            return Err(Error::Usage(message).into());
+        }
+        let bytes = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
+        let stored = format!("{name}.float16");
+        let stored = self
+            .file
+            .constant(stored, shape, dtype::FLOAT16, bytes.collect(), None);
+        Ok(self.push((code::DEQUANTIZE, 3), name, &[stored], shape, options()))
+    }
+
+    /// Adds an operator on floats.
+    fn push(
+        &mut self,
+        code: (i32, i32),
+        name: &str,
+        inputs: &[TensorId],
+        shape: &[usize],
+        options: Table<'static>,
+    ) -> TensorId {
+        let output = self.file.tensor(name, shape, dtype::FLOAT32, None);
+        self.file.push(code, inputs, output, options);
+        output
+    }
+
+    fn floats(&mut self, step: &Step<'_>) -> Vec<TensorId> {
+        step.inputs.iter().map(|&input| self.float(input)).collect()
+    }
+}
+
+pub(super) fn options() -> Table<'static> {
+    Table::new()
+}
+
+/// `[1, height, width, channels]` or `[1, features]`.
+pub(super) fn channels_last(shape: &[usize]) -> Vec<usize> {
+    match *shape {
+        [channels, height, width] => vec![1, height, width, channels],
+        _ => [&[1], shape].concat(),
+    }
+}
+
+/// Channels, height and width.
+pub(super) fn map(shape: &[usize]) -> [usize; 3] {
+    shape.try_into().unwrap_or([shape.iter().product(), 1, 1])
+}
+
+pub(super) fn fused(clamp: Option<Clamp>) -> i8 {
+    match clamp {
+        None => activation::NONE,
+        Some(Clamp::Relu) => activation::RELU,
+        Some(Clamp::Relu6) => activation::RELU6,
+    }
+}
+
+/// The operator of a convolution, and its options.
+pub(super) fn convolution_options(
+    conv: &Conv2d,
+    padding: i8,
+    clamp: Option<Clamp>,
+) -> (i32, Table<'static>) {
+    let both = |table: Table<'static>, fields: [u16; 2], value: usize| {
+        let value = Field::I32(value as i32);
+        table.with(fields[0], value.clone()).with(fields[1], value)
+    };
+    let table = options().with(convolution::PADDING, Field::I8(padding));
+    let table = both(table, convolution::STRIDES, conv.stride);
+    match conv.is_depthwise() {
+        true => {
+            let table = table
+                .with(depthwise::MULTIPLIER, Field::I32(1))
+                .with(depthwise::ACTIVATION, Field::I8(fused(clamp)));
+            let table = both(table, depthwise::DILATIONS, conv.dilation);
+            (code::DEPTHWISE_CONV_2D, table)
+        }
+        false => {
+            let table = table.with(convolution::ACTIVATION, Field::I8(fused(clamp)));
+            (
+                code::CONV_2D,
+                both(table, convolution::DILATIONS, conv.dilation),
+            )
+        }
+    }
+}
+
+/// Strides and sides of a window, width first; without padding.
+pub(super) fn window_options(strides: [usize; 2], window: [usize; 2]) -> Table<'static> {
+    let fields = pool::STRIDES.into_iter().zip(strides);
+    let fields = fields.chain(pool::WINDOW.into_iter().zip(window));
+    let table = options()
+        .with(pool::PADDING, Field::I8(padding::VALID))
+        .with(pool::ACTIVATION, Field::I8(activation::NONE));
+    fields.fold(table, |table, (field, value)| {
+        table.with(field, Field::I32(value as i32))
+    })
+}
+
+fn real(weight: &Weight<'_>) -> Tensor {
+    match weight {
+        Weight::Float(tensor) => (*tensor).clone(),
+        Weight::Int8(weight) => weight.dequantized(),
+    }
+}
+
+/// A convolution's weight with the input's channels last; of a depthwise one, `[1, kernel, kernel, out]`.
+fn kernel_last(weight: &Tensor, conv: &Conv2d) -> Tensor {
+    let values = weight.as_f32().unwrap_or_default();
+    let (shape, order) = kernel_order(&weight.shape, conv.is_depthwise());
+    Tensor::f32(shape, order.map(|at| values[at]).collect())
+}
+
+/// The shape of a weight with the input's channels last, and where its values lie in PyTorch's layout
+/// `[out, in, kernel, kernel]`.
+pub(super) fn kernel_order(
+    shape: &[usize],
+    is_depthwise: bool,
+) -> (Vec<usize>, impl Iterator<Item = usize>) {
+    let [outputs, inputs, height, width]: [usize; 4] = shape.try_into().unwrap_or([0; 4]);
+    let to = match is_depthwise {
+        true => vec![1, height, width, outputs],
+        false => vec![outputs, height, width, inputs],
+    };
+    let taps = height * width;
+    let order = (0..outputs * inputs * taps).map(move |at| match is_depthwise {
+        true => at % outputs * taps + at / outputs,
+        false => {
+            let (output, rest) = (at / (taps * inputs), at % (taps * inputs));
+            (output * inputs + rest % inputs) * taps + rest / inputs
+        }
+    });
+    (to, order)
+}
+
+/// A linear layer's weight for features that were flattened with the channels last.
+fn features_last(weight: &Tensor, features: &[usize]) -> Tensor {
+    let values = weight.as_f32().unwrap_or_default();
+    let order = feature_order(&weight.shape, features);
+    Tensor::f32(weight.shape.clone(), order.map(|at| values[at]).collect())
+}
+
+/// Where the values of a weight `[out, in]` lie whose inputs are flattened with the channels last, in
+/// one whose inputs were `[channels, height, width]`.
+pub(super) fn feature_order(
+    shape: &[usize],
+    features: &[usize],
+) -> impl Iterator<Item = usize> + use<> {
+    let inputs = shape.get(1).copied().unwrap_or(1).max(1);
+    let channels = features.first().copied().unwrap_or(1).max(1);
+    let pixels = (inputs / channels).max(1);
+    (0..shape.iter().product()).map(move |at| {
+        let (output, input) = (at / inputs, at % inputs);
+        output * inputs + input % channels * pixels + input / channels
+    })
+}
