@@ -1,5 +1,6 @@
 //! Networks that were read from exported files, as this program runs them.
 
+use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Graph, InferenceGraph, Int8};
 use crate::inference::torchscript::{Batches, Loaded, Target, compile};
@@ -30,7 +31,7 @@ impl Reread {
         let network = InferenceGraph::unfused(self.graph, self.parameters, self.int8)?;
         let module = compile(&network, target, Batches::ANY, &[])?.module;
         Ok(Box::new(Plain {
-            module: Loaded::read(&module.to_bytes()?)?,
+            module: Loaded::compile(module, Device::Cpu)?,
             takes_pixels: self.takes_pixels,
             classes,
             image_size,

@@ -104,23 +104,29 @@ impl Format {
         };
         let (reader, verdict) = match self.reader {
             Reader::Backend(name, open) => {
-                let exported =
-                    open(file, &bundle.manifest).map_err(|cause| refused(name, cause))?;
-                let model = Model {
-                    backend: reference(bundle)?,
+                let classes = bundle.manifest.labels.len();
+                let pictures = Pictures {
+                    pixels: images,
                     preprocessing: &bundle.manifest.preprocessing,
                     options,
+                    classes,
+                    progress,
                 };
-                let (mut expected, mut found) = model
-                    .both(&*exported, images, progress)?
-                    .map_err(|cause| refused(name, cause))?;
+                // One after the other, so that one of them is in memory.
+                let mut expected = pictures.scores_of(bundle)?;
+                let found = open(file, &bundle.manifest);
+                let found = found.and_then(|exported| pictures.read_back(&*exported));
+                let mut found = found.map_err(|cause| refused(name, cause))?;
+                if expected.len() != found.len() {
+                    let rows = format!("{} scores, not {}", found.len(), expected.len());
+                    return Err(refused(name, anyhow::anyhow!(rows)).into());
+                }
                 let is_int8 = bundle.manifest.quantization.is_some();
                 let in_bytes = is_int8 && self.defaults.softmax;
                 if options.softmax && !in_bytes {
                     to_logarithms(&mut expected);
                     to_logarithms(&mut found);
                 }
-                let classes = model.backend.classes();
                 let tolerance = match options.weights {
                     _ if in_bytes => BYTE_TOLERANCE,
                     _ if is_int8 => INT8_TOLERANCE * scale(&expected, classes),
@@ -184,64 +190,58 @@ fn reference(bundle: &Bundle) -> Result<Box<dyn Backend>> {
     inference::load_bundle(bundle.clone(), &options)
 }
 
-struct Model<'a> {
-    backend: Box<dyn Backend>,
+/// 8-bit RGB images of a network's size, and what to make of them.
+struct Pictures<'a> {
+    pixels: &'a [u8],
     preprocessing: &'a Preprocessing,
     options: &'a Options,
+    classes: usize,
+    progress: &'a dyn Progress,
 }
 
-impl Model<'_> {
-    /// The scores of the model and those of the exported file, or why that one has none.
-    fn both(
-        &self,
-        exported: &dyn Backend,
-        images: &[u8],
-        progress: &dyn Progress,
-    ) -> Result<Result<(Vec<f32>, Vec<f32>)>> {
-        let (size, classes) = (self.backend.image_size(), self.backend.classes());
-        let length = 3 * size * size;
+impl Pictures<'_> {
+    /// What the model answers.
+    fn scores_of(&self, bundle: &Bundle) -> Result<Vec<f32>> {
+        let model = reference(bundle)?;
+        self.in_batches("running the model", |pixels| {
+            let logits = model.logits(Images::Rgb8(pixels))?;
+            if !self.options.softmax {
+                return Ok(logits);
+            }
+            let rows = logits.chunks(self.classes.max(1));
+            Ok(rows.flat_map(softmax).map(|p| p as f32).collect())
+        })
+    }
+
+    /// What an exported file answers.
+    fn read_back(&self, exported: &dyn Backend) -> Result<Vec<f32>> {
+        self.in_batches("verifying", |pixels| match self.options.input {
+            Input::Image => exported.logits(Images::Rgb8(pixels)),
+            Input::Float => {
+                let planes = self.preprocessing.planes(pixels);
+                exported.logits(Images::Normalised(&planes))
+            }
+        })
+    }
+
+    fn in_batches(&self, what: &str, run: impl Fn(&[u8]) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
+        let length = 3 * (self.preprocessing.crop as usize).pow(2);
         let batch = self.options.batch.unwrap_or(BATCH);
-        let (mut expected, mut found) = (Vec::new(), Vec::new());
-        progress.begin("verifying", (images.len() / length) as u64);
-        for pixels in images.chunks(batch * length) {
+        let mut scores = Vec::new();
+        self.progress
+            .begin(what, (self.pixels.len() / length) as u64);
+        for pixels in self.pixels.chunks(batch * length) {
             let n = pixels.len() / length;
             let mut pixels = pixels.to_vec();
             if self.options.batch.is_some() {
                 // A network of one batch size gets its last ones filled up.
                 pixels.resize(batch * length, 0);
             }
-            expected.extend(&self.answers(&pixels)?[..n * classes]);
-            match self.read_back(exported, &pixels) {
-                Ok(scores) => found.extend(scores.iter().take(n * classes)),
-                Err(cause) => return Ok(Err(cause)),
-            }
-            progress.advance(n as u64);
+            scores.extend(run(&pixels)?.into_iter().take(n * self.classes));
+            self.progress.advance(n as u64);
         }
-        progress.finish();
-        if expected.len() != found.len() {
-            let rows = format!("{} scores, not {}", found.len(), expected.len());
-            return Ok(Err(anyhow::anyhow!(rows)));
-        }
-        Ok(Ok((expected, found)))
-    }
-
-    fn answers(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        let logits = self.backend.logits(Images::Rgb8(pixels))?;
-        if !self.options.softmax {
-            return Ok(logits);
-        }
-        let rows = logits.chunks(self.backend.classes().max(1));
-        Ok(rows.flat_map(softmax).map(|p| p as f32).collect())
-    }
-
-    fn read_back(&self, exported: &dyn Backend, pixels: &[u8]) -> Result<Vec<f32>> {
-        match self.options.input {
-            Input::Image => exported.logits(Images::Rgb8(pixels)),
-            Input::Float => {
-                let planes = self.preprocessing.planes(pixels);
-                exported.logits(Images::Normalised(&planes))
-            }
-        }
+        self.progress.finish();
+        Ok(scores)
     }
 }
 

@@ -38,10 +38,27 @@ impl<'a> Table<'a> {
 
     /// A file with this table as its root.
     pub(super) fn to_file(&self, identifier: [u8; 4]) -> Vec<u8> {
-        let mut file = File(vec![0; 8]);
+        // Room for all constants, with something for the rest.
+        let mut file = File(Vec::with_capacity(
+            self.constant_bytes() * 17 / 16 + (1 << 16),
+        ));
+        file.0.resize(8, 0);
         file.0[4..].copy_from_slice(&identifier);
         file.refer(0, |file| file.table(self));
         file.0
+    }
+}
+
+impl Table<'_> {
+    /// Bytes of all constants below.
+    fn constant_bytes(&self) -> usize {
+        let of_field = |(_, field): &(u16, Field<'_>)| match field {
+            Field::Bytes(bytes) => bytes.len(),
+            Field::Table(table) => table.constant_bytes(),
+            Field::Tables(tables) => tables.iter().map(Table::constant_bytes).sum(),
+            _ => 0,
+        };
+        self.0.iter().map(of_field).sum()
     }
 }
 

@@ -96,6 +96,8 @@ pub(super) fn with_labels(mut model: Vec<u8>, labels: &Labels) -> Result<Vec<u8>
     for label in labels.names() {
         writeln!(zip, "{label}")?;
     }
-    model.extend(zip.finish()?.into_inner());
+    let zip = zip.finish()?.into_inner();
+    model.reserve_exact(zip.len());
+    model.extend(zip);
     Ok(model)
 }

@@ -1,3 +1,5 @@
+//! Files are read back as they were written.
+
 use super::flatbuffer::{Field, Table};
 use super::record::Record;
 use super::{encoded, metadata, reader};
