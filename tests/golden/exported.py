@@ -16,7 +16,8 @@ n x 3 x size x size), and for each of the kinds `float`, `image`, `softmax`, `ha
 .pth          torch.load(weights_only=True) reads it, and torchvision's network takes it
 
 Exits with 1 when a score is further away than allowed: 0.001 of the largest score, 0.1 for int8, a
-probability of .tflite by 0.0001 in float32, 0.005 with float16 weights, 0.2 in int8.
+probability of .tflite by 0.0001 in float32, 0.005 with float16 weights; in int8 by 0.2 where pictures are few,
+else by 0.005 in the mean, with the same label for 99% of them.
 """
 
 import collections
@@ -134,7 +135,10 @@ def main():
         allowed = OF_LITERT[kind] if path.suffix == ".tflite" else TOLERANCE[kind] * largest
         same = (found.argmax(1) == wanted.argmax(1)).sum()
         files += 1
-        if not apart <= allowed:
+        is_alike = apart <= allowed
+        if kind == "int8softmax" and len(wanted) > BATCH:
+            is_alike = same >= 0.99 * len(wanted) and np.abs(found - wanted).mean() <= 5e-3
+        if not is_alike:
             far += 1
         print(f"{path.name}: {apart:.2e} of {allowed:.2e}, labels {same}/{len(wanted)} {note}")
     print(f"{files} files, {far} too far from the engine")

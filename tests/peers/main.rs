@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         exported::a_model_of_ones_own_is_answered_alike: [OwnModel, Runtimes];
         real::real_photos_are_learned_in_a_few_epochs: [Weights, Photos];
         real::exports_answer_alike_on_real_photos: [Weights, Photos, Runtimes];
+        real::int8_exports_answer_alike_on_real_photos: [Weights, Photos, Runtimes];
         real::torchvision_answers_alike_on_real_photos: [Weights, Photos, Torchvision];
     };
     libtest_mimic::run(&arguments, trials).exit_code()

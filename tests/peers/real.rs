@@ -46,6 +46,23 @@ pub fn exports_answer_alike_on_real_photos() {
     compare_on_photos(trained(), &needs::photos().join("test"));
 }
 
+pub fn int8_exports_answer_alike_on_real_photos() {
+    let folder = tempfile::tempdir().unwrap();
+    let int8 = folder.path().join("int8.safetensors");
+    let calibration = needs::photos();
+    let [calibrate, out] = ["--calibration", "--out"].map(Path::new);
+    run([
+        Path::new("quantize"),
+        trained(),
+        calibrate,
+        &calibration,
+        out,
+        &int8,
+    ])
+    .done();
+    compare_on_photos(&int8, &calibration.join("test"));
+}
+
 pub fn torchvision_answers_alike_on_real_photos() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/parity.py");
     let mut command = Command::new(needs::python());
