@@ -40,7 +40,7 @@ pub struct ExportArgs {
     /// ONNX operator set version, 11 to 21 [default: 17]
     #[arg(long, value_name = "VERSION", value_parser = RangedI64ValueParser::<i64>::new().range(OPSETS))]
     pub opset: Option<i64>,
-    /// Input of the exported network [default: image for tflite, else float]
+    /// Input of the exported network [default: float]
     #[arg(long, value_enum)]
     pub input: Option<Input>,
     /// Output probabilities instead of logits

@@ -111,11 +111,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         name: "tflite",
         summary: "for Android, MediaPipe and LiteRT, with labels; int8 models as full integer",
-        options: &[
-            FormatOption::Input,
-            FormatOption::Weights,
-            FormatOption::Calibration,
-        ],
+        options: &[FormatOption::Weights, FormatOption::Calibration],
         defaults: PICTURES,
         encode: tflite::encode,
         reader: Reader::Backend("flowers (not run by LiteRT)", tflite::open),

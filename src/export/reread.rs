@@ -9,12 +9,10 @@ use crate::weights::StateDict;
 
 /// A network that was read from an exported file.
 pub(super) struct Reread {
-    /// For images `[3, size, size]`, whatever the file's layout.
+    /// For images `[3, size, size]` of pixels from 0 to 255, whatever the file's layout.
     pub graph: Graph,
     pub parameters: StateDict,
     pub int8: Option<Int8>,
-    /// Whether its input are pixels from 0 to 255, rather than normalised ones.
-    pub takes_pixels: bool,
 }
 
 impl Reread {
@@ -32,7 +30,6 @@ impl Reread {
         let module = compile(&network, target, Batches::ANY, &[])?.module;
         Ok(Box::new(Plain {
             module: Loaded::compile(module, Device::Cpu)?,
-            takes_pixels: self.takes_pixels,
             classes,
             image_size,
         }))
@@ -41,20 +38,19 @@ impl Reread {
 
 struct Plain {
     module: Loaded,
-    takes_pixels: bool,
     classes: usize,
     image_size: usize,
 }
 
 impl Backend for Plain {
     fn logits(&self, images: Images<'_>) -> Result<Vec<f32>> {
-        match (images, self.takes_pixels) {
-            (Images::Rgb8(pixels), true) => {
+        match images {
+            Images::Rgb8(pixels) => {
                 let planes = planes(pixels, self.image_size);
                 self.module
                     .forward(Images::Normalised(&planes), self.image_size)
             }
-            (images, _) => self.module.forward(images, self.image_size),
+            floats => self.module.forward(floats, self.image_size),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The values of a float network over calibration images.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 
 use super::observer::Histogram;
 use crate::error::{Error, Result};

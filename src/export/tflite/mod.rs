@@ -17,8 +17,8 @@ pub(super) use reader::open;
 use super::lowering::Lowered;
 use super::{Options, Weights, network};
 use crate::bundle::{Bundle, Manifest};
-use crate::error::Result;
-use crate::graph::InferenceGraph;
+use crate::error::{Error, Result};
+use crate::graph::{InferenceGraph, Method};
 use file::Frame;
 use writer::Writer;
 
@@ -27,6 +27,19 @@ use writer::Writer;
 /// labels and the range of pixels are in its metadata.
 pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
     let manifest = &bundle.manifest;
+    let usage = |message: &str| Err(Error::Usage(message.into()).into());
+    match manifest.quantization.as_ref().map(|found| found.method) {
+        Some(Method::Dynamic) => {
+            return usage(
+                "TensorFlow Lite needs the ranges of all values, which a dynamically quantized model \
+                 does not have: quantize with --method static, or export the float model",
+            );
+        }
+        Some(Method::Static) if options.weights != Weights::default() => {
+            return usage("an int8 model's weights are int8: leave out --weights");
+        }
+        Some(Method::Static) | None => {}
+    }
     let network = network(bundle, options)?;
     let file = encoded(&network, options.weights, manifest)?;
     metadata::with_labels(file, &manifest.labels)

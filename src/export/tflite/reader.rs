@@ -82,7 +82,6 @@ struct Reader<'a> {
     int8: BTreeMap<NodeId, Int8Weight>,
     rounded: BTreeMap<NodeId, QuantizationParameters>,
     names: BTreeSet<String>,
-    takes_pixels: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -101,7 +100,6 @@ impl<'a> Reader<'a> {
             int8: BTreeMap::new(),
             rounded: BTreeMap::new(),
             names: BTreeSet::new(),
-            takes_pixels: first.name == "image",
         };
         reader.value(input, node)?;
         Ok(reader)
@@ -123,7 +121,6 @@ impl<'a> Reader<'a> {
             graph: self.builder.finish(last.node)?,
             parameters: self.parameters,
             int8,
-            takes_pixels: self.takes_pixels,
         })
     }
 

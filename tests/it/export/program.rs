@@ -89,6 +89,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     refused("torchscript", &["--batch", "4"]).failed(2, &["--batch", "torchscript"]);
     refused("onnx", &["--weights", "float16"]).failed(2, &["--weights", "onnx"]);
     refused("tflite", &["--batch", "4"]).failed(2, &["--batch", "tflite"]);
+    refused("tflite", &["--input", "float"]).failed(2, &["--input", "tflite"]);
     assert!(names(folder.path()).is_empty());
 
     export(&model, "pth", &model, &["--force"]).failed(2, &["is the model itself"]);

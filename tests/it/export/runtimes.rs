@@ -1,6 +1,7 @@
 //! The ONNX interpreter and libtorch read every architecture back.
 
 use flowers::export::{self, Input, Options, Verdict, Weights};
+use flowers::graph::Method;
 use flowers::inference::torchscript::Loaded;
 use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
@@ -92,15 +93,21 @@ fn tflite_of_every_architecture_is_read_back() {
         verified("tflite", &bundle, pictures);
         verified("tflite", &int8(&bundle), pictures);
     }
-    let bundle = bundle("resnet18");
-    for input in [Input::Image, Input::Float] {
-        let half = Options {
-            input,
-            weights: Weights::Float16,
-            ..pictures
-        };
-        verified("tflite", &bundle, half);
-    }
+    let half = Options {
+        weights: Weights::Float16,
+        ..pictures
+    };
+    let mut bundle = bundle("resnet18");
+    verified("tflite", &bundle, half);
+
+    let format = export::find("tflite").unwrap();
+    bundle = int8(&bundle);
+    let refused = format.encode(&bundle, &half).unwrap_err().to_string();
+    assert!(refused.contains("leave out --weights"), "{refused}");
+    let quantization = bundle.manifest.quantization.as_mut().unwrap();
+    quantization.method = Method::Dynamic;
+    let refused = format.encode(&bundle, &pictures).unwrap_err().to_string();
+    assert!(refused.contains("--method static"), "{refused}");
 }
 
 #[test]
