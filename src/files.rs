@@ -1,5 +1,7 @@
 //! Files that are either whole or not there: temporary name, sync, rename.
 
+mod folder;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use etcetera::BaseStrategy;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result, shown};
+pub(crate) use folder::{check_folder_replaceable, read_folder, write_folder_checked};
 
 const PREFIX: &str = ".flowers-";
 const SUFFIX: &str = ".part";
@@ -36,17 +39,18 @@ pub(crate) fn write_atomically(
 }
 
 /// As [`write_atomically`], but the new file only takes its name when `check`, which is given
-/// where it is until then, agrees.
+/// where it is until then, agrees. The content is not in memory any more by then.
 ///
 /// # Errors
 /// Those of [`write_atomically`], and what `check` says; no file is left then.
 pub(crate) fn write_checked<T>(
     path: &Path,
-    content: &[u8],
+    content: Vec<u8>,
     check: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
-    let part = draft(path, |sink| sink.write_all(content));
+    let part = draft(path, |sink| sink.write_all(&content));
     let part = part.map_err(|cause| unwritten(path, &cause))?;
+    drop(content);
     let checked = check(part.path())?;
     persist(part, path).map_err(|cause| unwritten(path, &cause))?;
     Ok(checked)
@@ -206,7 +210,7 @@ mod tests {
             Err(io::Error::other("disk full"))
         });
         assert_eq!(crate::error::exit_code(&failed.unwrap_err()), 4);
-        let refused = write_checked(&path, b"new", |part| {
+        let refused = write_checked(&path, b"new".to_vec(), |part| {
             assert_eq!(std::fs::read(part).unwrap(), b"new");
             Err::<(), _>(Error::Gate("it is wrong".into()).into())
         });

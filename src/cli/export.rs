@@ -52,6 +52,21 @@ pub struct ExportArgs {
     /// Precision that weights of a float model are stored in [default: float32]
     #[arg(long, value_enum)]
     pub weights: Option<Weights>,
+    /// Keep batch normalisation and dropout as layers, to train on
+    #[arg(long)]
+    pub trainable: bool,
+    /// Author that the file names
+    #[arg(long, value_name = "TEXT")]
+    pub author: Option<String>,
+    /// Licence that the file names
+    #[arg(long, value_name = "TEXT")]
+    pub license: Option<String>,
+    /// What the file says that the model does [default: classes and architecture]
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Version of the model that the file names
+    #[arg(long, value_name = "TEXT")]
+    pub model_version: Option<String>,
     /// Data set folder or CSV file of labels with photos to verify on [default: synthetic images]
     #[arg(long, value_name = "DATA", conflicts_with = "no_verify")]
     pub calibration: Option<PathBuf>,

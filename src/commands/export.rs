@@ -12,7 +12,7 @@ use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
 use crate::data::{Depth, ScanOptions, Source, load_all};
 use crate::error::{Error, Result, shown};
-use crate::export::{self, Format, FormatOption, Options, Verdict, Verified};
+use crate::export::{self, About, Artifact, Format, FormatOption, Options, Verdict, Verified};
 use crate::files;
 use crate::image::Preprocessing;
 use crate::sample;
@@ -41,11 +41,15 @@ struct Exported {
 pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let format = export::find(&args.format)?;
     let options = options(format, args)?;
-    files::check_replaceable(&args.out, &args.model, args.force)?;
+    match format.members() {
+        Some(members) => files::check_folder_replaceable(&args.out, members, args.force)?,
+        None => files::check_replaceable(&args.out, &args.model, args.force)?,
+    }
     let (bundle, _) = Bundle::read(&args.model)?;
     let encoded = format.encode(&bundle, &options);
-    let content = encoded.with_context(|| shown(&args.model))?;
-    let verified = files::write_checked(&args.out, &content, |part| {
+    let exported = encoded.with_context(|| shown(&args.model))?;
+    let bytes = exported.byte_len();
+    let verified = exported.write_checked(&args.out, |part| {
         if args.no_verify {
             return Ok(None);
         }
@@ -53,7 +57,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
             true => pictures(args, &bundle.manifest.preprocessing)?,
             false => Vec::new(),
         };
-        let written = files::read(part)?;
+        let written = Artifact::read(part)?;
         let verified = format.verify(&written, &bundle, &options, &pictures, &Bar::new());
         let verified = verified.with_context(|| shown(&args.model))?;
         if verified.passed {
@@ -66,7 +70,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
         );
         Err(Error::Gate(message).into())
     })?;
-    report(args, format, content.len(), verified)
+    report(args, format, bytes, verified)
 }
 
 /// The options, for a format that has a use for those that were given.
@@ -77,6 +81,11 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
         (FormatOption::Softmax, "--softmax", args.softmax),
         (FormatOption::Batch, "--batch", args.batch.is_some()),
         (FormatOption::Weights, "--weights", args.weights.is_some()),
+        (FormatOption::Trainable, "--trainable", args.trainable),
+        (FormatOption::About, "--author", args.author.is_some()),
+        (FormatOption::About, "--license", args.license.is_some()),
+        (FormatOption::About, "--description", args.description.is_some()),
+        (FormatOption::About, "--model-version", args.model_version.is_some()),
         (
             FormatOption::Calibration,
             "--calibration",
@@ -100,6 +109,13 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
             Some(Batch::Dynamic) | None => None,
         },
         weights: args.weights.unwrap_or(default.weights),
+        trainable: args.trainable,
+        about: About {
+            author: args.author.clone().unwrap_or_default(),
+            license: args.license.clone().unwrap_or_default(),
+            description: args.description.clone().unwrap_or_default(),
+            version: args.model_version.clone().unwrap_or_default(),
+        },
     })
 }
 

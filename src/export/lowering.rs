@@ -38,6 +38,10 @@ pub(super) enum Operator<'a> {
         scale: Vec<f32>,
         shift: Vec<f32>,
     },
+    /// By running statistics; one that no convolution could take in, or that was to be kept.
+    BatchNorm2d(Running<'a>),
+    /// Only in networks that are to be trained further.
+    Dropout(f64),
     Conv2d {
         conv: &'a Conv2d,
         weight: Weight<'a>,
@@ -63,6 +67,28 @@ pub(super) enum Operator<'a> {
     Concat,
     Flatten,
     Softmax,
+}
+
+/// A normalisation by running statistics. Each vector has a value for each channel.
+pub(super) struct Running<'a> {
+    pub norm: &'a BatchNorm2d,
+    pub weight: &'a [f32],
+    pub bias: &'a [f32],
+    pub mean: &'a [f32],
+    pub variance: &'a [f32],
+}
+
+impl Running<'_> {
+    /// Scale and shift of `x * scale + shift`.
+    pub(super) fn affine(&self) -> (Vec<f32>, Vec<f32>) {
+        let scale = self.weight.iter().zip(self.variance);
+        let scale = scale.map(|(&w, &v)| f64::from(w) / (f64::from(v) + self.norm.eps).sqrt());
+        let scale: Vec<f64> = scale.collect();
+        let shift = self.bias.iter().zip(self.mean).zip(&scale);
+        let shift = shift.map(|((&b, &mean), scale)| (f64::from(b) - f64::from(mean) * scale) as f32);
+        let shift = shift.collect();
+        (scale.iter().map(|&scale| scale as f32).collect(), shift)
+    }
 }
 
 /// An activation that many formats apply within another operator.
@@ -155,7 +181,7 @@ impl<'a> Lowering<'a> {
         let node = &network.graph()[id];
         let operator = match &node.op {
             Op::Conv2d(conv) => return self.convolution(id, conv),
-            Op::Dropout { .. } => return Ok(self.values[node.inputs[0].index()]),
+            Op::Dropout { probability } => Operator::Dropout(*probability),
             Op::Input => Operator::Input,
             Op::PixelsToFloat => Operator::PixelsToFloat,
             Op::Normalize { scale, shift } => Operator::Affine {
@@ -260,26 +286,16 @@ impl<'a> Lowering<'a> {
         Some(value)
     }
 
-    /// A normalisation by running statistics that no convolution could take in.
-    fn running(&self, id: NodeId, norm: &BatchNorm2d) -> Result<Operator<'a>> {
-        let parameter = |suffix| floats(self.network.parameter(id, suffix)?);
-        let (weight, bias) = (parameter("weight")?, parameter("bias")?);
-        let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
-        let inverse = variance
-            .iter()
-            .map(|&v| 1.0 / (f64::from(v) + norm.eps).sqrt());
-        let scale: Vec<f64> = weight
-            .iter()
-            .zip(inverse)
-            .map(|(&w, x)| f64::from(w) * x)
-            .collect();
-        let shifts = bias.iter().zip(mean).zip(&scale);
-        Ok(Operator::Affine {
-            shift: shifts
-                .map(|((&b, &mean), scale)| (f64::from(b) - f64::from(mean) * scale) as f32)
-                .collect(),
-            scale: scale.iter().map(|&scale| scale as f32).collect(),
-        })
+    fn running(&self, id: NodeId, norm: &'a BatchNorm2d) -> Result<Operator<'a>> {
+        let network = self.network;
+        let parameter = |suffix| floats(network.parameter(id, suffix)?);
+        Ok(Operator::BatchNorm2d(Running {
+            norm,
+            weight: parameter("weight")?,
+            bias: parameter("bias")?,
+            mean: parameter("running_mean")?,
+            variance: parameter("running_var")?,
+        }))
     }
 
     fn push(

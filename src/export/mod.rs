@@ -1,26 +1,40 @@
 //! Model files for other runtimes: the registry of formats, and what their exports share.
 
+mod artifact;
+mod assembly;
 mod bias;
+#[cfg(test)]
+mod every_operator;
+mod about;
+mod coreml;
+mod keras;
+mod layout;
 mod lowering;
 pub mod onnx;
 mod reread;
+mod saved_model;
 mod state_dict;
 mod tflite;
 mod torchscript;
 mod verify;
+mod web;
 
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 
 use crate::bundle::{Bundle, Manifest};
-use crate::error::Result;
-use crate::graph::InferenceGraph;
+use crate::error::{Error, Result};
+use crate::graph::{InferenceGraph, passes};
+use crate::image::Preprocessing;
 use crate::inference::Backend;
 use crate::inference::onnx::Interpreter;
+use crate::labels::Labels;
 use crate::names::{self, Named};
 use crate::weights::StateDict;
 
+pub use about::About;
+pub use artifact::{Artifact, Members};
 pub use verify::{Agreement, Verdict, Verified};
 
 /// A format of the registry.
@@ -32,8 +46,20 @@ pub struct Format {
     pub options: &'static [FormatOption],
     /// What the network takes and answers unless the options say otherwise.
     pub defaults: Defaults,
-    encode: fn(&Bundle, &Options) -> Result<Vec<u8>>,
+    /// Whether it can hold an int8 model.
+    holds_int8: bool,
+    writer: Writer,
     reader: Reader,
+}
+
+/// How a format is written.
+enum Writer {
+    File(fn(&Bundle, &Options) -> Result<Vec<u8>>),
+    /// A folder, and the files that it may consist of.
+    Folder(
+        &'static [&'static str],
+        fn(&Bundle, &Options) -> Result<Members>,
+    ),
 }
 
 /// What the networks of a format take and answer unless the options say otherwise.
@@ -61,11 +87,11 @@ enum Reader {
     /// A backend, by name, whose scores are compared.
     Backend(&'static str, Open),
     /// A reader of parameters, which have to be the same bits.
-    Parameters(fn(&[u8]) -> Result<StateDict>),
+    Parameters(fn(&Artifact) -> Result<StateDict>),
 }
 
-/// Loads a file that was exported from this model.
-type Open = fn(&[u8], &Manifest) -> Result<Box<dyn Backend>>;
+/// Loads what was exported from this model.
+type Open = fn(&Artifact, &Manifest) -> Result<Box<dyn Backend>>;
 
 /// An option of `flowers export` that not every format has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +101,17 @@ pub enum FormatOption {
     Softmax,
     Batch,
     Weights,
+    Trainable,
+    /// Author, licence, description and version.
+    About,
     Calibration,
 }
+
+const KERAS_OPTIONS: &[FormatOption] = &[
+    FormatOption::Input,
+    FormatOption::Trainable,
+    FormatOption::Calibration,
+];
 
 /// Every format; the command line, the help and the export know them by name.
 pub const FORMATS: &[Format] = &[
@@ -91,9 +126,10 @@ pub const FORMATS: &[Format] = &[
             FormatOption::Calibration,
         ],
         defaults: ARRAYS,
-        encode: onnx::encode,
-        reader: Reader::Backend("ONNX interpreter", |file, _| {
-            Ok(Box::new(Interpreter::read(file)?))
+        holds_int8: true,
+        writer: Writer::File(onnx::encode),
+        reader: Reader::Backend("ONNX interpreter", |exported, _| {
+            Ok(Box::new(Interpreter::read(exported.file()?)?))
         }),
     },
     Format {
@@ -105,23 +141,79 @@ pub const FORMATS: &[Format] = &[
             FormatOption::Calibration,
         ],
         defaults: ARRAYS,
-        encode: torchscript::encode,
+        holds_int8: true,
+        writer: Writer::File(torchscript::encode),
         reader: Reader::Backend("libtorch", torchscript::open),
     },
     Format {
         name: "tflite",
         summary: "for Android, MediaPipe and LiteRT, with labels; int8 models as full integer",
-        options: &[FormatOption::Weights, FormatOption::Calibration],
+        options: &[
+            FormatOption::Weights,
+            FormatOption::About,
+            FormatOption::Calibration,
+        ],
         defaults: PICTURES,
-        encode: tflite::encode,
+        holds_int8: true,
+        writer: Writer::File(tflite::encode),
         reader: Reader::Backend("flowers (not run by LiteRT)", tflite::open),
+    },
+    Format {
+        name: "saved-model",
+        summary: "for TensorFlow Serving and tf.saved_model.load: a folder with a version, 1",
+        options: &[FormatOption::Input, FormatOption::Calibration],
+        defaults: PICTURES,
+        holds_int8: false,
+        writer: Writer::Folder(saved_model::MEMBERS, saved_model::encode),
+        reader: Reader::Backend("flowers (not run by TensorFlow)", saved_model::open),
+    },
+    Format {
+        name: "keras",
+        summary: "for Keras 3: keras.saving.load_model",
+        options: KERAS_OPTIONS,
+        defaults: PICTURES,
+        holds_int8: false,
+        writer: Writer::File(keras::encode),
+        reader: Reader::Backend("flowers (not run by Keras)", keras::open),
+    },
+    Format {
+        name: "keras-h5",
+        summary: "for Keras 2 (tf_keras) and Keras 3: tf.keras.models.load_model",
+        options: KERAS_OPTIONS,
+        defaults: PICTURES,
+        holds_int8: false,
+        writer: Writer::File(keras::encode_h5),
+        reader: Reader::Backend("flowers (not run by Keras)", keras::open_h5),
+    },
+    Format {
+        name: "coreml",
+        summary: "for iPhone, iPad and Mac: a package for Xcode and Vision, with labels",
+        options: &[
+            FormatOption::Weights,
+            FormatOption::About,
+            FormatOption::Calibration,
+        ],
+        defaults: PICTURES,
+        holds_int8: false,
+        writer: Writer::Folder(coreml::MEMBERS, coreml::encode),
+        reader: Reader::Backend("flowers (not run by Core ML)", coreml::open),
+    },
+    Format {
+        name: "web",
+        summary: "a folder with a page that classifies in the browser, offline",
+        options: &[FormatOption::Calibration],
+        defaults: PICTURES,
+        holds_int8: true,
+        writer: Writer::Folder(web::MEMBERS, web::encode),
+        reader: Reader::Backend("ONNX interpreter", web::open),
     },
     Format {
         name: "safetensors",
         summary: "weights, with architecture, labels and preprocessing as metadata",
         options: &[],
         defaults: ARRAYS,
-        encode: state_dict::safetensors,
+        holds_int8: false,
+        writer: Writer::File(state_dict::safetensors),
         reader: Reader::Parameters(state_dict::open_safetensors),
     },
     Format {
@@ -129,7 +221,8 @@ pub const FORMATS: &[Format] = &[
         summary: "weights only: torch.load, load_state_dict",
         options: &[],
         defaults: ARRAYS,
-        encode: state_dict::pth,
+        holds_int8: false,
+        writer: Writer::File(state_dict::pth),
         reader: Reader::Parameters(state_dict::open_pth),
     },
 ];
@@ -137,10 +230,10 @@ pub const FORMATS: &[Format] = &[
 /// What an exported network takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Input {
-    /// float32 (n, 3, size, size), normalised by the caller
+    /// float32, normalised by the caller: (n, 3, size, size), for TensorFlow and Keras (n, size, size, 3)
     #[default]
     Float,
-    /// uint8 (n, size, size, 3): RGB images, normalised by the network
+    /// RGB images (n, size, size, 3), 0 to 255, normalised by the network
     Image,
 }
 
@@ -154,7 +247,7 @@ pub enum Weights {
 }
 
 /// What the caller may choose of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Version of the ONNX operators, [`onnx::OPSETS`].
     pub opset: i64,
@@ -164,6 +257,9 @@ pub struct Options {
     /// The one batch size that the network takes; without it, any.
     pub batch: Option<usize>,
     pub weights: Weights,
+    /// Batch normalisations and dropout stay layers.
+    pub trainable: bool,
+    pub about: About,
 }
 
 impl Default for Options {
@@ -174,6 +270,8 @@ impl Default for Options {
             softmax: false,
             batch: None,
             weights: Weights::default(),
+            trainable: false,
+            about: About::default(),
         }
     }
 }
@@ -193,13 +291,35 @@ impl Named for Format {
 }
 
 impl Format {
-    /// A model as a file of this format. The same model gives the same bytes.
+    /// A model in this format. The same model gives the same bytes.
     ///
     /// # Errors
-    /// [`Error::Usage`](crate::error::Error::Usage) for a model that the format can't express with these options, naming the
-    /// node; [`Error::Data`](crate::error::Error::Data) when the weights do not fit the architecture.
-    pub fn encode(&self, bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
-        (self.encode)(bundle, options)
+    /// [`Error::Usage`] for a model that the format can't express with these options, naming the
+    /// node; [`Error::Data`] when the weights do not fit the architecture.
+    pub fn encode(&self, bundle: &Bundle, options: &Options) -> Result<Artifact> {
+        if bundle.manifest.quantization.is_some() && !self.holds_int8 {
+            let able = FORMATS.iter().filter(|format| format.holds_int8);
+            let able: Vec<_> = able.map(|format| format.name).collect();
+            let message = format!(
+                "{} can't hold an int8 model: export the float model that it was made from, or choose \
+                 --format {}",
+                self.name,
+                able.join(" or ")
+            );
+            return Err(Error::Usage(message).into());
+        }
+        Ok(match self.writer {
+            Writer::File(encode) => Artifact::File(encode(bundle, options)?),
+            Writer::Folder(_, encode) => Artifact::Folder(encode(bundle, options)?),
+        })
+    }
+
+    /// The files that a folder of this format consists of, where it is one.
+    pub fn members(&self) -> Option<&'static [&'static str]> {
+        match self.writer {
+            Writer::File(_) => None,
+            Writer::Folder(members, _) => Some(members),
+        }
     }
 
     /// Whether the format is verified by the scores of images.
@@ -210,15 +330,42 @@ impl Format {
 
 /// The network as it is exported.
 fn network(bundle: &Bundle, options: &Options) -> Result<InferenceGraph> {
-    let mut network = bundle.clone().into_network()?;
-    if options.input == Input::Image {
-        let preprocessing = &bundle.manifest.preprocessing;
-        network = network.with_pixel_input(preprocessing.mean, preprocessing.std)?;
+    let Preprocessing { mean, std, .. } = bundle.manifest.preprocessing;
+    let network = match options.trainable {
+        true => {
+            let graph = bundle.manifest.graph()?;
+            let graph = match options.input {
+                Input::Image => passes::with_pixel_input(&graph, mean, std),
+                Input::Float => graph,
+            };
+            InferenceGraph::unfused(graph, bundle.weights.clone(), None)?
+        }
+        false => {
+            let network = bundle.clone().into_network()?;
+            match options.input {
+                Input::Image => network.with_pixel_input(mean, std)?,
+                Input::Float => network,
+            }
+        }
+    };
+    Ok(match options.softmax {
+        true => network.with_softmax(),
+        false => network,
+    })
+}
+
+/// The labels, one a line.
+///
+/// # Errors
+/// [`Error::Data`] for a label that takes more than a line, naming what can't hold it.
+fn label_lines(holder: &str, labels: &Labels) -> Result<String> {
+    let names = labels.names();
+    if let Some(label) = names.iter().find(|label| label.contains(['\n', '\r'])) {
+        let message =
+            format!("{holder} stores a label a line, and {label:?} has a line break: rename its class");
+        return Err(Error::Data(message).into());
     }
-    if options.softmax {
-        network = network.with_softmax();
-    }
-    Ok(network)
+    Ok(names.iter().map(|label| format!("{label}\n")).collect())
 }
 
 /// What a user of the file must know, as JSON by name.

@@ -2,9 +2,9 @@
 
 use std::io::Cursor;
 
-use super::{Options, notes};
+use super::{Artifact, Options, notes};
 use crate::bundle::{ARCHITECTURE, Bundle, HEAD};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::weights::archive::Archive;
 use crate::weights::pickler::Pickler;
 use crate::weights::{StateDict, Tensor, pth, safetensors};
@@ -12,7 +12,6 @@ use crate::weights::{StateDict, Tensor, pth, safetensors};
 /// A safetensors file whose metadata says what the parameters are for, so that it is read as a
 /// model again.
 pub(super) fn safetensors(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
-    let weights = float_weights(bundle)?;
     let mut notes = notes(&bundle.manifest)?;
     notes.insert(ARCHITECTURE.into(), bundle.manifest.architecture.clone());
     let head = serde_json::to_string(&bundle.manifest.head)?;
@@ -20,11 +19,12 @@ pub(super) fn safetensors(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
     // Hugging Face's loaders ask for it.
     notes.insert("format".into(), "pt".into());
     let mut file = Vec::new();
-    safetensors::write_to(&mut file, weights, &notes)?;
+    safetensors::write_to(&mut file, &bundle.weights, &notes)?;
     Ok(file)
 }
 
-pub(super) fn open_safetensors(mut file: &[u8]) -> Result<StateDict> {
+pub(super) fn open_safetensors(exported: &Artifact) -> Result<StateDict> {
+    let mut file = exported.file()?;
     let length = file.len() as u64;
     Ok(safetensors::read_from(&mut file, length)?.0)
 }
@@ -32,11 +32,10 @@ pub(super) fn open_safetensors(mut file: &[u8]) -> Result<StateDict> {
 /// What `torch.save(network.state_dict(), FILE)` writes: an `OrderedDict` in the order of the
 /// network's modules, which `torch.load` reads with `weights_only=True`.
 pub(super) fn pth(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
-    let weights = float_weights(bundle)?;
     let graph = bundle.manifest.graph()?;
     let mut tensors: Vec<(String, &Tensor)> = Vec::new();
     for parameter in graph.parameters() {
-        let tensor = weights.tensor(&parameter.name, &parameter.shape)?;
+        let tensor = bundle.weights.tensor(&parameter.name, &parameter.shape)?;
         tensors.push((parameter.name, tensor));
     }
 
@@ -60,18 +59,6 @@ pub(super) fn pth(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
     Ok(archive.finish()?.into_inner())
 }
 
-pub(super) fn open_pth(file: &[u8]) -> Result<StateDict> {
-    pth::read_zip(file)
-}
-
-fn float_weights(bundle: &Bundle) -> Result<&StateDict> {
-    match bundle.manifest.quantization {
-        None => Ok(&bundle.weights),
-        Some(_) => Err(Error::Usage(
-            "a PyTorch state dict can't hold the weights of an int8 model: export the float model \
-             that it was made from, or choose --format onnx or torchscript"
-                .into(),
-        )
-        .into()),
-    }
+pub(super) fn open_pth(exported: &Artifact) -> Result<StateDict> {
+    pth::read_zip(exported.file()?)
 }

@@ -1,6 +1,6 @@
 //! TorchScript of plain operators, which every PyTorch loads.
 
-use super::{Options, network, notes};
+use super::{Artifact, Options, network, notes};
 use crate::bundle::{Bundle, Manifest};
 use crate::error::Result;
 use crate::inference::torchscript::{Batches, Loaded, Target, compile};
@@ -21,9 +21,9 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
     module.to_bytes()
 }
 
-pub(super) fn open(file: &[u8], manifest: &Manifest) -> Result<Box<dyn Backend>> {
+pub(super) fn open(exported: &Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
     Ok(Box::new(Archive {
-        module: Loaded::read(file)?,
+        module: Loaded::read(exported.file()?)?,
         classes: manifest.labels.len(),
         image_size: manifest.preprocessing.crop as usize,
     }))

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Format, Input, Options, Reader, Weights};
+use super::{Artifact, Format, Input, Options, Reader, Weights};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
@@ -86,21 +86,21 @@ impl Agreement {
 }
 
 impl Format {
-    /// Reads a file of this format back and compares it with its model: its answers to
+    /// Reads an export of this format back and compares it with its model: its answers to
     /// `images`, 8-bit RGB `(n, size, size, 3)`, or its parameters.
     ///
     /// # Errors
-    /// [`Error::Gate`] when the file can't be read; those of the engine for the model.
+    /// [`Error::Gate`] when it can't be read; those of the engine for the model.
     pub fn verify(
         &self,
-        file: &[u8],
+        exported: &Artifact,
         bundle: &Bundle,
         options: &Options,
         images: &[u8],
         progress: &dyn Progress,
     ) -> Result<Verified> {
         let refused = |reader: &str, cause: anyhow::Error| {
-            Error::Gate(format!("{reader} can't use the exported file: {cause:#}"))
+            Error::Gate(format!("{reader} can't use the export: {cause:#}"))
         };
         let (reader, verdict) = match self.reader {
             Reader::Backend(name, open) => {
@@ -114,8 +114,8 @@ impl Format {
                 };
                 // One after the other, so that one of them is in memory.
                 let mut expected = pictures.scores_of(bundle)?;
-                let found = open(file, &bundle.manifest);
-                let found = found.and_then(|exported| pictures.read_back(&*exported));
+                let found = open(exported, &bundle.manifest);
+                let found = found.and_then(|backend| pictures.read_back(&*backend));
                 let mut found = found.map_err(|cause| refused(name, cause))?;
                 if expected.len() != found.len() {
                     let rows = format!("{} scores, not {}", found.len(), expected.len());
@@ -138,7 +138,7 @@ impl Format {
             }
             Reader::Parameters(open) => {
                 let name = "flowers";
-                let found = open(file).map_err(|cause| refused(name, cause))?;
+                let found = open(exported).map_err(|cause| refused(name, cause))?;
                 (name, equal_parameters(&bundle.weights, &found)?)
             }
         };

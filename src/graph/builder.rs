@@ -54,6 +54,16 @@ impl Builder {
         NodeId(self.nodes.len() - 1)
     }
 
+    /// Name of the node that computes a value.
+    pub fn name(&self, value: NodeId) -> &str {
+        &self.nodes[value.0].name
+    }
+
+    /// What computes a value.
+    pub fn op(&self, value: NodeId) -> &Op {
+        &self.nodes[value.0].op
+    }
+
     /// Shape of a value for one image.
     pub fn shape(&self, value: NodeId) -> &[usize] {
         &self.nodes[value.0].shape

@@ -1,7 +1,6 @@
 //! The runtimes that exports are for: ONNX Runtime, PyTorch and torchvision.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -105,11 +104,9 @@ fn probabilities(logits: &[f32], classes: usize) -> Vec<f32> {
 }
 
 fn write(folder: &Path, format: &str, bundle: &Bundle, options: &Options, name: &str) {
-    let file = export::find(format)
-        .unwrap()
-        .encode(bundle, options)
-        .unwrap();
-    fs::write(folder.join(name), file).unwrap();
+    let exported = export::find(format).unwrap().encode(bundle, options);
+    let written = exported.unwrap().write_checked(&folder.join(name), |_| Ok(()));
+    written.unwrap();
 }
 
 pub fn every_architecture_and_opset_is_answered_alike() {

@@ -4,12 +4,10 @@
 use super::file::{OUTPUT, Scales, TensorId};
 use super::flatbuffer::{Field, Table};
 use super::schema::{code, dtype, padding};
-use super::writer::{
-    Value, Writer, channels_last, convolution_options, feature_order, fused, kernel_order, map,
-    options, window_options,
-};
+use super::writer::{Value, Writer, convolution_options, fused, options, window_options};
 use crate::error::Result;
 use crate::export::bias::with_integer_bias;
+use crate::export::layout::{channels_last, feature_order, kernel_order, map};
 use crate::export::lowering::{Clamp, Operator, Padded, Step};
 use crate::graph::{
     Activation, Conv2d, Int8Weight, Padding, Pool2d, QuantizationParameters, Weight,
@@ -44,11 +42,12 @@ impl Writer<'_> {
             }
             Operator::MaxPool2d(_) | Operator::AvgPool2d(_) | Operator::Flatten => reads_integers,
             Operator::Softmax => reads_integers,
-            Operator::Input => false,
+            Operator::Input | Operator::Dropout(_) => false,
             Operator::Activation(
                 Activation::Hardsigmoid | Activation::Silu | Activation::Sigmoid,
             ) => false,
             Operator::Affine { .. }
+            | Operator::BatchNorm2d(_)
             | Operator::Activation(_)
             | Operator::GlobalAvgPool
             | Operator::Add { .. }
@@ -73,6 +72,10 @@ impl Writer<'_> {
             }
             Operator::Affine { scale, shift } => {
                 self.integer_affine(step, scale, shift, qparams)?
+            }
+            Operator::BatchNorm2d(norm) => {
+                let (scale, shift) = norm.affine();
+                self.integer_affine(step, &scale, &shift, qparams)?
             }
             Operator::Conv2d {
                 conv,
@@ -140,9 +143,10 @@ impl Writer<'_> {
                 self.file.push((code::SOFTMAX, 2), &[x], output, beta);
                 output
             }
-            Operator::Input | Operator::Conv2d { .. } | Operator::Linear { .. } => {
-                unreachable!("they are computed with floats")
-            }
+            Operator::Input
+            | Operator::Dropout(_)
+            | Operator::Conv2d { .. }
+            | Operator::Linear { .. } => unreachable!("they are computed with floats"),
         };
         Ok(Value {
             float: None,

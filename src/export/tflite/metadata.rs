@@ -2,14 +2,14 @@
 //! (<https://ai.google.dev/edge/litert/models/metadata>): the range of pixels, and labels in a zip behind
 //! the model.
 
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Seek, SeekFrom, Write};
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::flatbuffer::{Field, Table};
-use crate::error::{Error, Result};
-use crate::labels::Labels;
+use crate::error::Result;
+use crate::export::About;
 
 const IDENTIFIER: [u8; 4] = *b"M001";
 const LABELS: &str = "labels.txt";
@@ -23,7 +23,7 @@ const RGB: i8 = 1;
 const TENSOR_AXIS_LABELS: i8 = 2;
 
 /// The metadata of an image classifier that takes pixels from 0 to 255.
-pub(super) fn classifier(name: &str, description: &str, size: usize) -> Vec<u8> {
+pub(super) fn classifier(about: &About, size: usize) -> Vec<u8> {
     let side = || Field::U32(size as u32);
     let default_size = Table::new().with(0, side()).with(1, side());
     let image = Table::new()
@@ -54,11 +54,16 @@ pub(super) fn classifier(name: &str, description: &str, size: usize) -> Vec<u8> 
     let subgraph = Table::new()
         .with(2, Field::Tables(vec![input]))
         .with(3, Field::Tables(vec![output]));
-    let model = Table::new()
-        .with(0, Field::Text(name))
-        .with(1, Field::Text(description))
+    let mut model = Table::new()
+        .with(0, Field::Text("flowers"))
+        .with(1, Field::Text(&about.description))
         .with(3, Field::Tables(vec![subgraph]))
         .with(7, Field::Text(MIN_PARSER_VERSION));
+    for (field, text) in [(2, &about.version), (4, &about.author), (5, &about.license)] {
+        if !text.is_empty() {
+            model = model.with(field, Field::Text(text));
+        }
+    }
     model.to_file(IDENTIFIER)
 }
 
@@ -73,31 +78,19 @@ fn range(highest: f32) -> Field<'static> {
     Field::Table(stats.with(1, Field::Floats(vec![0.0])))
 }
 
-/// Appends the labels as an uncompressed zip, a label a line.
+/// Appends the labels, a label a line, in an uncompressed zip.
 ///
 /// # Errors
-/// [`Error::Data`] for a label that takes more than a line.
-pub(super) fn with_labels(mut model: Vec<u8>, labels: &Labels) -> Result<Vec<u8>> {
-    if let Some(label) = labels
-        .names()
-        .iter()
-        .find(|label| label.contains(['\n', '\r']))
-    {
-        let message = format!(
-            "TensorFlow Lite stores a label a line, and {label:?} has a line break: rename its class"
-        );
-        return Err(Error::Data(message).into());
-    }
+/// None that memory does not make.
+pub(super) fn with_labels(model: Vec<u8>, labels: &str) -> Result<Vec<u8>> {
     let stored = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(zip::DateTime::default());
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    // Some readers count places in the zip from the start of the file.
+    let mut end = Cursor::new(model);
+    end.seek(SeekFrom::End(0))?;
+    let mut zip = ZipWriter::new(end);
     zip.start_file(LABELS, stored)?;
-    for label in labels.names() {
-        writeln!(zip, "{label}")?;
-    }
-    let zip = zip.finish()?.into_inner();
-    model.reserve_exact(zip.len());
-    model.extend(zip);
-    Ok(model)
+    zip.write_all(labels.as_bytes())?;
+    Ok(zip.finish()?.into_inner())
 }

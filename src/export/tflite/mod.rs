@@ -15,7 +15,7 @@ mod writer;
 pub(super) use reader::open;
 
 use super::lowering::Lowered;
-use super::{Options, Weights, network};
+use super::{Options, Weights, label_lines, network};
 use crate::bundle::{Bundle, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::{InferenceGraph, Method};
@@ -40,22 +40,23 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
         }
         Some(Method::Static) | None => {}
     }
+    let labels = label_lines("TensorFlow Lite", &manifest.labels)?;
     let network = network(bundle, options)?;
-    let file = encoded(&network, options.weights, manifest)?;
-    metadata::with_labels(file, &manifest.labels)
+    let file = encoded(&network, options, manifest)?;
+    metadata::with_labels(file, &labels)
 }
 
-fn encoded(network: &InferenceGraph, weights: Weights, manifest: &Manifest) -> Result<Vec<u8>> {
+fn encoded(network: &InferenceGraph, options: &Options, manifest: &Manifest) -> Result<Vec<u8>> {
     let lowered = Lowered::new(network)?;
-    let is_half = weights == Weights::Float16;
+    let is_half = options.weights == Weights::Float16;
     let (file, input, output) = Writer::new(&lowered, is_half).write()?;
-    let description = format!("{} of flowers", manifest.architecture);
+    let about = options.about(manifest);
     let size = manifest.preprocessing.crop as usize;
     let frame = Frame {
         input,
         output,
-        description: &description,
-        metadata: metadata::classifier("flowers", &description, size),
+        description: &about.description,
+        metadata: metadata::classifier(&about, size),
     };
     Ok(file.into_bytes(&frame))
 }

@@ -1,7 +1,7 @@
 //! Reads a TensorFlow Lite file as a network again: for verification, so it knows what the writer
 //! writes, but decodes it by the schema alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 
@@ -13,20 +13,24 @@ use super::schema::{
 use super::stored::Stored;
 use crate::bundle::Manifest;
 use crate::error::Result;
+use crate::export::Artifact;
+use crate::export::assembly::{Around, Assembly, Value};
 use crate::export::reread::Reread;
 use crate::graph::{
-    Activation, BatchNorm2d, Builder, Conv2d, Epilogue, Int8, Int8Weight, Linear, Method, NodeId,
-    Op, Padding, Pool2d, QuantizationParameters,
+    Activation, Conv2d, Epilogue, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters,
 };
 use crate::inference::Backend;
-use crate::weights::{StateDict, Tensor};
+use crate::weights::Tensor;
 
 /// Loads a file for verification.
-pub(in crate::export) fn open(file: &[u8], _manifest: &Manifest) -> Result<Box<dyn Backend>> {
-    read(file)?.into_backend()
+pub(in crate::export) fn open(
+    exported: &Artifact,
+    _manifest: &Manifest,
+) -> Result<Box<dyn Backend>> {
+    read(exported.file()?)?.into_backend()
 }
 
-fn read(file: &[u8]) -> Result<Reread> {
+pub(super) fn read(file: &[u8]) -> Result<Reread> {
     let root = Record::root(file, IDENTIFIER).context("it is not a TensorFlow Lite file")?;
     let mut subgraphs = root
         .tables(model::SUBGRAPHS)
@@ -64,24 +68,14 @@ fn read(file: &[u8]) -> Result<Reread> {
     reader.finish(output)
 }
 
-/// What a tensor of the file is to the network.
-#[derive(Debug, Clone, Copy)]
-struct Read {
-    node: NodeId,
-    /// Pixels around it.
-    padding: Padding,
-}
-
 struct Reader<'a> {
     tensors: &'a [Stored<'a>],
-    values: BTreeMap<i32, Read>,
+    values: BTreeMap<i32, Value>,
     /// The constants that were read from others.
     aliases: BTreeMap<i32, i32>,
-    builder: Builder,
-    parameters: StateDict,
+    assembly: Assembly,
     int8: BTreeMap<NodeId, Int8Weight>,
     rounded: BTreeMap<NodeId, QuantizationParameters>,
-    names: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -90,26 +84,22 @@ impl<'a> Reader<'a> {
         let [1, size, _, 3] = first.shape[..] else {
             bail!("its input is of shape {:?}", first.shape);
         };
-        let (builder, node) = Builder::new(size);
+        let (assembly, value) = Assembly::new(size);
         let mut reader = Self {
             tensors,
             values: BTreeMap::new(),
             aliases: BTreeMap::new(),
-            builder,
-            parameters: StateDict::new(),
+            assembly,
             int8: BTreeMap::new(),
             rounded: BTreeMap::new(),
-            names: BTreeSet::new(),
         };
-        reader.value(input, node)?;
+        reader.value(input, value)?;
         Ok(reader)
     }
 
     fn finish(self, output: i32) -> Result<Reread> {
-        let last = self
-            .values
-            .get(&output)
-            .context("nothing computes the output")?;
+        let last = self.values.get(&output);
+        let last = *last.context("nothing computes the output")?;
         let int8 = (!self.rounded.is_empty()).then_some(Int8 {
             method: Method::Static,
             weights: self.int8,
@@ -117,11 +107,7 @@ impl<'a> Reader<'a> {
             ranges: BTreeMap::new(),
             before_add: BTreeMap::new(),
         });
-        Ok(Reread {
-            graph: self.builder.finish(last.node)?,
-            parameters: self.parameters,
-            int8,
-        })
+        self.assembly.finish(last, int8)
     }
 
     fn operator(&mut self, code: i32, record: Record<'_>) -> Result<()> {
@@ -131,29 +117,29 @@ impl<'a> Reader<'a> {
         };
         let first = *inputs.first().context("no input")?;
         let options = record.table(operator::OPTIONS);
-        let name = self.named(self.tensor(output)?.name);
-        let node = match code {
+        let name = self.tensor(output)?.name;
+        let value = match code {
             code::QUANTIZE | code::DEQUANTIZE => return self.converted(first, output),
             code::PAD | code::PADV2 => return self.padded(&inputs, output),
             code::CONV_2D | code::DEPTHWISE_CONV_2D => {
                 let options = options.context("no options")?;
-                self.convolution(code, &name, &inputs, options)?
+                self.convolution(code, name, &inputs, options)?
             }
-            code::FULLY_CONNECTED => self.linear(&name, &inputs, options)?,
+            code::FULLY_CONNECTED => self.linear(name, &inputs, options)?,
             code::ADD | code::MUL => {
                 let clamp = match code {
                     code::ADD => options.and_then(|options| options.i8(0)).unwrap_or(0),
                     _ => activation::NONE,
                 };
-                self.arithmetic(code, &name, &inputs, clamp)?
+                self.arithmetic(code, name, &inputs, clamp)?
             }
             code::CONCATENATION => {
-                let all = inputs.iter().map(|&input| Ok(self.read(input)?.node));
+                let all = inputs.iter().map(|&input| self.read(input));
                 let all = all.collect::<Result<Vec<_>>>()?;
-                self.builder.push(name, Op::Concat, &all)
+                self.assembly.operator(name, Op::Concat, &all)?
             }
             code::MAX_POOL_2D | code::AVERAGE_POOL_2D => {
-                self.pool(code, &name, first, options.context("no options")?)?
+                self.pool(code, name, first, options.context("no options")?)?
             }
             _ => {
                 let op = match code {
@@ -166,27 +152,26 @@ impl<'a> Reader<'a> {
                     code::SOFTMAX => Op::Softmax,
                     other => bail!("operator {other} is not known"),
                 };
-                let input = self.read(first)?.node;
-                self.builder.push(name, op, &[input])
+                let input = self.read(first)?;
+                self.assembly.operator(name, op, &[input])?
             }
         };
-        self.value(output, node)
+        self.value(output, value)
     }
 
     /// Remembers a value; integers are rounded as the file says.
-    fn value(&mut self, at: i32, node: NodeId) -> Result<()> {
+    fn value(&mut self, at: i32, value: Value) -> Result<()> {
         if let Some(qparams) = self.tensor(at)?.qparams() {
-            self.rounded.entry(node).or_insert(qparams);
+            self.rounded.entry(value.node).or_insert(qparams);
         }
-        let padding = Padding::both(0);
-        self.values.insert(at, Read { node, padding });
+        self.values.insert(at, value);
         Ok(())
     }
 
     /// Another type of the same numbers.
     fn converted(&mut self, from: i32, to: i32) -> Result<()> {
         match self.values.get(&from) {
-            Some(read) => self.value(to, read.node),
+            Some(&value) => self.value(to, value),
             None => {
                 self.aliases.insert(to, from);
                 Ok(())
@@ -199,15 +184,16 @@ impl<'a> Reader<'a> {
         let [0, 0, top, bottom, left, right, 0, 0] = sides[..] else {
             bail!("padding of {sides:?}");
         };
-        if (top, bottom) != (left, right) {
-            bail!("padding of {sides:?}");
-        }
-        let padding = Padding {
-            before: top as usize,
-            after: bottom as usize,
+        let filled = match inputs.get(2) {
+            Some(&filled) => self.constant(filled)?.fill()?,
+            None => 0.0,
         };
-        let node = self.read(inputs[0])?.node;
-        self.values.insert(output, Read { node, padding });
+        let around = Around::new([top, bottom, left, right].map(|side| side as usize), filled)?;
+        let value = Value {
+            around: Some(around),
+            ..self.read(inputs[0])?
+        };
+        self.values.insert(output, value);
         Ok(())
     }
 
@@ -217,7 +203,7 @@ impl<'a> Reader<'a> {
         name: &str,
         inputs: &[i32],
         options: Record<'_>,
-    ) -> Result<NodeId> {
+    ) -> Result<Value> {
         let &[x, weight, bias] = inputs else {
             bail!("a convolution of {} inputs", inputs.len());
         };
@@ -231,20 +217,14 @@ impl<'a> Reader<'a> {
         let [first, height, _, last] = self.constant(weight)?.shape[..] else {
             bail!("a weight of shape {:?}", self.constant(weight)?.shape);
         };
-        let channels = self.builder.channels(x.node);
+        let channels = self.assembly.shape(x)[0];
         let (outputs, groups) = match is_depthwise {
             true => (last, channels),
             false => (first, channels.checked_div(last).unwrap_or(0)),
         };
-        let mut conv = Conv2d::new(outputs, height).groups(groups).bias();
-        conv.in_channels = channels;
+        let mut conv = Conv2d::new(outputs, height).groups(groups);
         conv.stride = number(convolution::STRIDES[0]);
         conv.dilation = number(dilation);
-        let side = self.builder.shape(x.node).get(1).copied().unwrap_or(0);
-        conv.padding = match options.i8(convolution::PADDING) {
-            Some(padding::VALID) => x.padding,
-            _ => Padding::same(side, conv.dilation * (height - 1) + 1, conv.stride),
-        };
         conv.epilogue = Epilogue {
             add: false,
             activation: clamped(options.i8(clamp).unwrap_or(activation::NONE))?,
@@ -260,15 +240,10 @@ impl<'a> Reader<'a> {
             }
         });
         let shape = vec![outputs, inner, height, height];
-        let node = self.builder.push(name, Op::Conv2d(conv), &[x.node]);
-        self.layer(
-            node,
-            name,
-            [weight, bias],
-            shape,
-            &order.collect::<Vec<_>>(),
-        )?;
-        Ok(node)
+        let is_same = options.i8(convolution::PADDING) != Some(padding::VALID);
+        let value = self.assembly.convolution(name, x, conv, is_same)?;
+        self.layer(value, [weight, bias], shape, &order.collect::<Vec<_>>())?;
+        Ok(value)
     }
 
     fn linear(
@@ -276,35 +251,27 @@ impl<'a> Reader<'a> {
         name: &str,
         inputs: &[i32],
         options: Option<Record<'_>>,
-    ) -> Result<NodeId> {
+    ) -> Result<Value> {
         let &[x, weight, bias] = inputs else {
             bail!("a linear layer of {} inputs", inputs.len());
         };
-        let x = self.read(x)?.node;
+        let x = self.read(x)?;
         let [outputs, columns] = self.constant(weight)?.shape[..] else {
             bail!("a weight of shape {:?}", self.constant(weight)?.shape);
         };
-        let op = Op::Linear(Linear {
-            in_features: columns,
-            out_features: outputs,
-        });
         // The features of a map are flattened with the channels last there, first here.
-        let channels = self
-            .builder
-            .flattened(x)
-            .map_or(columns, |map| map[0])
-            .max(1);
+        let channels = self.assembly.flattened_channels(x);
         let pixels = columns / channels;
         let order = (0..outputs * columns).map(|at| {
             let (output, input) = (at / columns, at % columns);
             output * columns + input % pixels * channels + input / pixels
         });
-        let node = self.builder.push(name, op, &[x]);
+        let value = self.assembly.linear(name, x, outputs)?;
         let order: Vec<usize> = order.collect();
-        self.layer(node, name, [weight, bias], vec![outputs, columns], &order)?;
+        self.layer(value, [weight, bias], vec![outputs, columns], &order)?;
         self.clamped(
             name,
-            node,
+            value,
             options.and_then(|options| options.i8(0)).unwrap_or(0),
         )
     }
@@ -312,8 +279,7 @@ impl<'a> Reader<'a> {
     /// Takes over the constants of a layer, values in `order` of the file's.
     fn layer(
         &mut self,
-        node: NodeId,
-        name: &str,
+        layer: Value,
         [weight, bias]: [i32; 2],
         shape: Vec<usize>,
         order: &[usize],
@@ -322,98 +288,63 @@ impl<'a> Reader<'a> {
         if weight.dtype == dtype::INT8 {
             let q = order.iter().map(|&at| weight.bytes[at] as i8).collect();
             let weight = Int8Weight::new(shape, q, weight.scale.clone())?;
-            self.int8.insert(node, weight);
+            self.int8.insert(layer.node, weight);
         } else {
             let values = weight.reals()?;
             let values = order.iter().map(|&at| values[at]).collect();
-            self.parameters
-                .insert(format!("{name}.weight"), Tensor::f32(shape, values));
+            let weight = Tensor::f32(shape, values);
+            self.assembly.parameter(layer, "weight", weight);
         }
         let bias = self.constant(bias)?.reals()?;
-        self.parameters
-            .insert(format!("{name}.bias"), Tensor::f32([bias.len()], bias));
+        let bias = Tensor::f32([bias.len()], bias);
+        self.assembly.parameter(layer, "bias", bias);
         Ok(())
     }
 
     /// A sum or a product of two values, or of one and a constant for each channel.
-    fn arithmetic(&mut self, code: i32, name: &str, inputs: &[i32], clamp: i8) -> Result<NodeId> {
+    fn arithmetic(&mut self, code: i32, name: &str, inputs: &[i32], clamp: i8) -> Result<Value> {
         let &[a, b] = inputs else {
             bail!("{} operands", inputs.len());
         };
-        let x = self.read(a)?.node;
-        let node = if let Ok(other) = self.read(b) {
+        let x = self.read(a)?;
+        let value = if let Ok(other) = self.read(b) {
             let op = if code == code::ADD { Op::Add } else { Op::Mul };
-            self.builder.push(name, op, &[x, other.node])
+            self.assembly.operator(name, op, &[x, other])?
         } else {
             let constant = self.constant(b)?.reals()?;
-            let channels = self.builder.channels(x);
-            let each = |at: usize| {
-                constant
-                    .get(at)
-                    .or(constant.first())
-                    .copied()
-                    .unwrap_or(0.0)
-            };
-            let constant: Vec<f32> = (0..channels).map(each).collect();
-            let identity = |value: f32| vec![value; channels];
-            let (weight, bias) = match code {
-                code::ADD => (identity(1.0), constant),
-                _ => (constant, identity(0.0)),
-            };
-            let parts = [
-                ("weight", weight),
-                ("bias", bias),
-                ("running_mean", identity(0.0)),
-                ("running_var", identity(1.0)),
-            ];
-            for (part, values) in parts {
-                let tensor = Tensor::f32([channels], values);
-                self.parameters.insert(format!("{name}.{part}"), tensor);
+            match code {
+                code::ADD => self.assembly.per_channel(name, x, &[1.0], &constant)?,
+                _ => self.assembly.per_channel(name, x, &constant, &[0.0])?,
             }
-            let norm = BatchNorm2d {
-                channels,
-                eps: 0.0,
-                momentum: 0.1,
-            };
-            self.builder.push(name, Op::BatchNorm2d(norm), &[x])
         };
-        self.clamped(name, node, clamp)
+        self.clamped(name, value, clamp)
     }
 
     /// A value with the activation that its operator applies.
-    fn clamped(&mut self, name: &str, node: NodeId, clamp: i8) -> Result<NodeId> {
-        Ok(match clamped(clamp)? {
+    fn clamped(&mut self, name: &str, value: Value, clamp: i8) -> Result<Value> {
+        match clamped(clamp)? {
             Some(kind) => {
-                let clamped = self.named(&format!("{name}.clamped"));
-                self.builder.push(clamped, Op::Activation(kind), &[node])
+                let clamped = format!("{name}.clamped");
+                self.assembly.activation(&clamped, kind, value)
             }
-            None => node,
-        })
+            None => Ok(value),
+        }
     }
 
-    fn pool(&mut self, code: i32, name: &str, x: i32, options: Record<'_>) -> Result<NodeId> {
+    fn pool(&mut self, code: i32, name: &str, x: i32, options: Record<'_>) -> Result<Value> {
         let x = self.read(x)?;
         let number = |field: u16| options.i32(field).map_or(0, |value| value as usize);
-        let shape = self.builder.shape(x.node);
-        let window = Pool2d {
-            kernel: number(pool::WINDOW[0]),
-            stride: number(pool::STRIDES[0]),
-            padding: x.padding.before,
-        };
-        let is_whole = shape.get(1..) == Some(&[window.kernel; 2]) && window.padding == 0;
-        let op = match code {
-            code::MAX_POOL_2D => Op::MaxPool2d(window),
-            _ if is_whole => Op::GlobalAvgPool,
-            _ => Op::AvgPool2d(window),
-        };
-        if x.padding.before != x.padding.after || options.i8(pool::PADDING) != Some(padding::VALID)
-        {
+        let window = [number(pool::WINDOW[0]), number(pool::STRIDES[0])];
+        if options.i8(pool::PADDING) != Some(padding::VALID) {
             bail!("a pool that is padded on one side");
         }
-        Ok(self.builder.push(name, op, &[x.node]))
+        match code {
+            code::MAX_POOL_2D => self.assembly.max_pool(name, x, window),
+            _ => self.assembly.avg_pool(name, x, window),
+        }
     }
 
-    fn read(&self, at: i32) -> Result<Read> {
+    fn read(&self, at: i32) -> Result<Value> {
         let read = self.values.get(&at).copied();
         read.with_context(|| format!("tensor {at} is not computed"))
     }
@@ -430,15 +361,6 @@ impl<'a> Reader<'a> {
             [] => bail!("{} is not a constant", constant.name),
             _ => Ok(constant),
         }
-    }
-
-    /// A name that no other node has.
-    fn named(&mut self, name: &str) -> String {
-        let mut own = name.to_owned();
-        while !self.names.insert(own.clone()) {
-            own.push('_');
-        }
-        own
     }
 }
 

@@ -104,6 +104,14 @@ impl<'a> Stored<'a> {
         })
     }
 
+    /// The number that padding is filled with: the smallest integer is lower than any.
+    pub(super) fn fill(&self) -> Result<f32> {
+        match (self.dtype, self.bytes) {
+            (dtype::INT8, [lowest]) if *lowest as i8 == i8::MIN => Ok(f32::MIN),
+            _ => Ok(self.reals()?.first().copied().unwrap_or(f32::NAN)),
+        }
+    }
+
     /// How the integers of a value that is computed are read.
     pub(super) fn qparams(&self) -> Option<QuantizationParameters> {
         let (&scale, &zero_point) = (self.scale.first()?, self.zero_point.first()?);

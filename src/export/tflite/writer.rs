@@ -5,13 +5,11 @@ use half::f16;
 use super::file::{File, INPUT, OUTPUT, Scales, TensorId};
 use super::flatbuffer::{Field, Table};
 use super::schema::{activation, code, convolution, depthwise, dtype, padding, pool};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::export::layout::{channels_last, check_half, features_last, kernel_order, map, ordered, real};
 use crate::export::lowering::{Clamp, Lowered, Operator, Padded, Step};
-use crate::graph::{Activation, Conv2d, Padding, Pool2d, QuantizationParameters, Weight};
+use crate::graph::{Activation, Conv2d, Padding, Pool2d, QuantizationParameters};
 use crate::weights::Tensor;
-
-/// The largest finite half-precision number.
-const LARGEST_HALF: f32 = 65504.0;
 
 /// Walks the steps of a network. Each value is a tensor of floats, of integers, or both.
 pub(super) struct Writer<'a> {
@@ -64,6 +62,11 @@ impl<'a> Writer<'a> {
             // The input's floats are pixels already.
             Operator::PixelsToFloat => return Ok(self.values[step.inputs[0]]),
             Operator::Affine { scale, shift } => self.affine(step, scale, shift),
+            Operator::BatchNorm2d(norm) => {
+                let (scale, shift) = norm.affine();
+                self.affine(step, &scale, &shift)
+            }
+            Operator::Dropout(_) => return Ok(self.values[step.inputs[0]]),
             Operator::Conv2d {
                 conv,
                 weight,
@@ -188,7 +191,8 @@ impl<'a> Writer<'a> {
                 (x, padding::VALID)
             }
         };
-        let weight = kernel_last(weight, conv);
+        let (shape, order) = kernel_order(&weight.shape, conv.is_depthwise());
+        let weight = ordered(weight, shape, order);
         let weight = self.weights(&format!("{name}.weight"), &weight.shape, &weight)?;
         let bias = Tensor::f32([bias.len()], bias.to_vec());
         let bias = self.weights(&format!("{name}.bias"), &bias.shape, &bias)?;
@@ -305,11 +309,7 @@ impl<'a> Writer<'a> {
         if !self.half {
             return Ok(self.file.floats(name, shape, values));
         }
-        if let Some(large) = values.iter().find(|value| value.abs() > LARGEST_HALF) {
-            let message =
-                format!("{name} holds {large}, which float16 can't: use --weights float32");
-            return Err(Error::Usage(message).into());
-        }
+        check_half(name, values)?;
         let bytes = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
         let stored = format!("{name}.float16");
         let stored = self
@@ -339,19 +339,6 @@ impl<'a> Writer<'a> {
 
 pub(super) fn options() -> Table<'static> {
     Table::new()
-}
-
-/// `[1, height, width, channels]` or `[1, features]`.
-pub(super) fn channels_last(shape: &[usize]) -> Vec<usize> {
-    match *shape {
-        [channels, height, width] => vec![1, height, width, channels],
-        _ => [&[1], shape].concat(),
-    }
-}
-
-/// Channels, height and width.
-pub(super) fn map(shape: &[usize]) -> [usize; 3] {
-    shape.try_into().unwrap_or([shape.iter().product(), 1, 1])
 }
 
 pub(super) fn fused(clamp: Option<Clamp>) -> i8 {
@@ -401,63 +388,5 @@ pub(super) fn window_options(strides: [usize; 2], window: [usize; 2]) -> Table<'
         .with(pool::ACTIVATION, Field::I8(activation::NONE));
     fields.fold(table, |table, (field, value)| {
         table.with(field, Field::I32(value as i32))
-    })
-}
-
-fn real(weight: &Weight<'_>) -> Tensor {
-    match weight {
-        Weight::Float(tensor) => (*tensor).clone(),
-        Weight::Int8(weight) => weight.dequantized(),
-    }
-}
-
-/// A convolution's weight with the input's channels last; of a depthwise one, `[1, kernel, kernel, out]`.
-fn kernel_last(weight: &Tensor, conv: &Conv2d) -> Tensor {
-    let values = weight.as_f32().unwrap_or_default();
-    let (shape, order) = kernel_order(&weight.shape, conv.is_depthwise());
-    Tensor::f32(shape, order.map(|at| values[at]).collect())
-}
-
-/// The shape of a weight with the input's channels last, and where its values lie in PyTorch's layout
-/// `[out, in, kernel, kernel]`.
-pub(super) fn kernel_order(
-    shape: &[usize],
-    is_depthwise: bool,
-) -> (Vec<usize>, impl Iterator<Item = usize>) {
-    let [outputs, inputs, height, width]: [usize; 4] = shape.try_into().unwrap_or([0; 4]);
-    let to = match is_depthwise {
-        true => vec![1, height, width, outputs],
-        false => vec![outputs, height, width, inputs],
-    };
-    let taps = height * width;
-    let order = (0..outputs * inputs * taps).map(move |at| match is_depthwise {
-        true => at % outputs * taps + at / outputs,
-        false => {
-            let (output, rest) = (at / (taps * inputs), at % (taps * inputs));
-            (output * inputs + rest % inputs) * taps + rest / inputs
-        }
-    });
-    (to, order)
-}
-
-/// A linear layer's weight for features that were flattened with the channels last.
-fn features_last(weight: &Tensor, features: &[usize]) -> Tensor {
-    let values = weight.as_f32().unwrap_or_default();
-    let order = feature_order(&weight.shape, features);
-    Tensor::f32(weight.shape.clone(), order.map(|at| values[at]).collect())
-}
-
-/// Where the values of a weight `[out, in]` lie whose inputs are flattened with the channels last, in
-/// one whose inputs were `[channels, height, width]`.
-pub(super) fn feature_order(
-    shape: &[usize],
-    features: &[usize],
-) -> impl Iterator<Item = usize> + use<> {
-    let inputs = shape.get(1).copied().unwrap_or(1).max(1);
-    let channels = features.first().copied().unwrap_or(1).max(1);
-    let pixels = (inputs / channels).max(1);
-    (0..shape.iter().product()).map(move |at| {
-        let (output, input) = (at / inputs, at % inputs);
-        output * inputs + input % channels * pixels + input / channels
     })
 }

@@ -1,7 +1,7 @@
 //! What a writer could get wrong: each such file is refused.
 
 use flowers::bundle::Bundle;
-use flowers::export::{self, Input, Options};
+use flowers::export::{self, Artifact, Input, Options};
 use flowers::inference::onnx::proto::{Attribute, Graph, Initializer, Model, Node};
 use flowers::progress::Silent;
 use prost::Message;
@@ -147,9 +147,9 @@ fn transpose(tensor: &mut Initializer, rows: usize, columns: usize) {
     }
 }
 
-fn passes(file: &[u8], bundle: &Bundle, options: &Options) -> bool {
+fn passes(file: Artifact, bundle: &Bundle, options: &Options) -> bool {
     let onnx = export::find("onnx").unwrap();
-    let result = onnx.verify(file, bundle, options, &pictures(3, SIZE), &Silent);
+    let result = onnx.verify(&file, bundle, options, &pictures(3, SIZE), &Silent);
     match result {
         Ok(verified) => verified.passed,
         Err(cause) => {
@@ -174,12 +174,12 @@ fn each_fault_of_a_writer_is_found() {
             model = int8(&model);
         }
         let file = onnx.encode(&model, &options).unwrap();
-        let mut changed = Model::decode(&*file).unwrap();
+        let mut changed = Model::decode(file.file().unwrap()).unwrap();
         let graph = changed.graph.as_mut().unwrap();
         (fault.change)(graph);
-        let changed = changed.encode_to_vec();
+        let changed = Artifact::File(changed.encode_to_vec());
         assert_ne!(changed, file, "{}", fault.name);
-        if passes(&changed, &model, &options) {
+        if passes(changed, &model, &options) {
             missed.push(fault.name);
         }
     }
@@ -187,6 +187,6 @@ fn each_fault_of_a_writer_is_found() {
     for architecture in ["resnet18", "mobilenet_v2"] {
         let model = bundle(architecture);
         let file = onnx.encode(&model, &options).unwrap();
-        assert!(passes(&file, &model, &options), "{architecture}");
+        assert!(passes(file, &model, &options), "{architecture}");
     }
 }

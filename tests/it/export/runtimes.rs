@@ -1,6 +1,6 @@
 //! The ONNX interpreter and libtorch read every architecture back.
 
-use flowers::export::{self, Input, Options, Verdict, Weights};
+use flowers::export::{self, Artifact, FORMATS, Input, Options, Verdict, Weights};
 use flowers::graph::Method;
 use flowers::inference::torchscript::Loaded;
 use flowers::models::ARCHITECTURES;
@@ -11,11 +11,11 @@ use crate::networks::{SIZE, pictures};
 
 /// Asserts that a file of the bundle gives the scores of the model; gives the difference of scores.
 #[track_caller]
-fn verified(format: &str, bundle: &flowers::bundle::Bundle, options: Options) -> f32 {
+fn verified(format: &str, bundle: &flowers::bundle::Bundle, options: &Options) -> f32 {
     let format = export::find(format).unwrap();
-    let file = format.encode(bundle, &options).unwrap();
+    let file = format.encode(bundle, options).unwrap();
     let result = format
-        .verify(&file, bundle, &options, &pictures(3, SIZE), &Silent)
+        .verify(&file, bundle, options, &pictures(3, SIZE), &Silent)
         .unwrap();
     let Verdict::Scores(agreement) = &result.verdict else {
         panic!("scores are compared");
@@ -52,8 +52,8 @@ fn opset(opset: i64) -> Options {
 fn onnx_of_every_architecture_answers_alike() {
     for architecture in ARCHITECTURES {
         let bundle = bundle(architecture.name);
-        verified("onnx", &bundle, opset(11));
-        verified("onnx", &bundle, image_with_probabilities(21));
+        verified("onnx", &bundle, &opset(11));
+        verified("onnx", &bundle, &image_with_probabilities(21));
     }
 }
 
@@ -61,8 +61,8 @@ fn onnx_of_every_architecture_answers_alike() {
 fn int8_onnx_answers_alike() {
     for name in ["resnet18", "mobilenet_v2", "efficientnet_lite0"] {
         let bundle = int8(&bundle(name));
-        verified("onnx", &bundle, opset(13));
-        verified("onnx", &bundle, image_with_probabilities(21));
+        verified("onnx", &bundle, &opset(13));
+        verified("onnx", &bundle, &image_with_probabilities(21));
     }
 }
 
@@ -70,14 +70,14 @@ fn int8_onnx_answers_alike() {
 fn torchscript_of_every_architecture_answers_alike_in_libtorch() {
     for architecture in ARCHITECTURES {
         let bundle = bundle(architecture.name);
-        verified("torchscript", &bundle, Options::default());
+        verified("torchscript", &bundle, &Options::default());
         let image = Options {
             input: Input::Image,
             softmax: true,
             ..Options::default()
         };
-        verified("torchscript", &bundle, image);
-        verified("torchscript", &int8(&bundle), image);
+        verified("torchscript", &bundle, &image);
+        verified("torchscript", &int8(&bundle), &image);
     }
 }
 
@@ -90,15 +90,15 @@ fn tflite_of_every_architecture_is_read_back() {
     };
     for architecture in ARCHITECTURES {
         let bundle = bundle(architecture.name);
-        verified("tflite", &bundle, pictures);
-        verified("tflite", &int8(&bundle), pictures);
+        verified("tflite", &bundle, &pictures);
+        verified("tflite", &int8(&bundle), &pictures);
     }
     let half = Options {
         weights: Weights::Float16,
-        ..pictures
+        ..pictures.clone()
     };
     let mut bundle = bundle("resnet18");
-    verified("tflite", &bundle, half);
+    verified("tflite", &bundle, &half);
 
     let format = export::find("tflite").unwrap();
     bundle = int8(&bundle);
@@ -111,12 +111,51 @@ fn tflite_of_every_architecture_is_read_back() {
 }
 
 #[test]
+fn formats_of_tensorflow_are_read_back() {
+    for architecture in ARCHITECTURES {
+        let bundle = bundle(architecture.name);
+        for input in [Input::Float, Input::Image] {
+            let options = Options {
+                input,
+                softmax: true,
+                ..Options::default()
+            };
+            for format in ["saved-model", "keras", "keras-h5"] {
+                verified(format, &bundle, &options);
+            }
+            let trainable = Options {
+                trainable: true,
+                ..options.clone()
+            };
+            verified("keras", &bundle, &trainable);
+            verified("keras-h5", &bundle, &trainable);
+        }
+    }
+}
+
+#[test]
+fn core_ml_of_every_architecture_is_read_back() {
+    for architecture in ARCHITECTURES {
+        let bundle = bundle(architecture.name);
+        for weights in [Weights::Float32, Weights::Float16] {
+            let options = Options {
+                input: Input::Image,
+                softmax: true,
+                weights,
+                ..Options::default()
+            };
+            verified("coreml", &bundle, &options);
+        }
+    }
+}
+
+#[test]
 fn a_file_of_another_model_fails() {
     let (model, mut other) = (bundle("resnet18"), bundle("resnet18"));
     let head = other.weights.get_mut("fc.bias").unwrap();
     *head = flowers::weights::Tensor::f32([10], vec![1.0; 10]);
-    for name in ["onnx", "torchscript", "tflite", "safetensors", "pth"] {
-        let format = export::find(name).unwrap();
+    for format in FORMATS {
+        let name = format.name;
         let options = Options {
             input: format.defaults.input,
             softmax: format.defaults.softmax,
@@ -125,7 +164,15 @@ fn a_file_of_another_model_fails() {
         let file = format.encode(&other, &options).unwrap();
         let result = format.verify(&file, &model, &options, &pictures(1, SIZE), &Silent);
         assert!(!result.unwrap().passed, "{name}");
-        let broken = format.verify(&file[..200], &model, &options, &pictures(1, SIZE), &Silent);
+        let start = |content: &[u8]| content[..content.len().min(200)].to_vec();
+        let broken = match &file {
+            Artifact::File(content) => Artifact::File(start(content)),
+            Artifact::Folder(members) => {
+                let members = members.iter().map(|(name, file)| (name.clone(), start(file)));
+                Artifact::Folder(members.collect())
+            }
+        };
+        let broken = format.verify(&broken, &model, &options, &pictures(1, SIZE), &Silent);
         assert_eq!(flowers::error::exit_code(&broken.unwrap_err()), 1, "{name}");
     }
     assert!(Loaded::read(b"no archive").is_err());

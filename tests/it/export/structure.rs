@@ -22,7 +22,7 @@ fn model(bundle: &Bundle, options: Options) -> Model {
             .encode(bundle, &options)
             .unwrap()
     );
-    Model::decode(&*file).unwrap()
+    Model::decode(file.file().unwrap()).unwrap()
 }
 
 fn graph(bundle: &Bundle, options: Options) -> Graph {
@@ -130,7 +130,8 @@ fn state_dicts_are_the_models_own() {
     for name in ["safetensors", "pth"] {
         let path = folder.path().join(name);
         let format = export::find(name).unwrap();
-        std::fs::write(&path, format.encode(&bundle, &Options::default()).unwrap()).unwrap();
+        let exported = format.encode(&bundle, &Options::default()).unwrap();
+        std::fs::write(&path, exported.file().unwrap()).unwrap();
         assert_eq!(weights::read(&path).unwrap(), bundle.weights, "{name}");
         let refused = format
             .encode(&int8(&bundle), &Options::default())
@@ -149,7 +150,8 @@ fn torchscript_carries_labels_and_preprocessing() {
     let bundle = bundle("resnet18");
     let format = export::find("torchscript").unwrap();
     let file = format.encode(&bundle, &Options::default()).unwrap();
-    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(file)).unwrap();
+    let file = std::io::Cursor::new(file.file().unwrap());
+    let mut archive = zip::ZipArchive::new(file).unwrap();
     let mut labels = String::new();
     let mut member = archive.by_name("net/extra/labels.json").unwrap();
     member.read_to_string(&mut labels).unwrap();
