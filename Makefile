@@ -64,11 +64,17 @@ test-isa: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Run processor-dependent tests as on
 	done
 
 # Missing software is reported; the tests that need it are ignored.
-test-real: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test beside PyTorch and ONNX Runtime (downloads 3 GB once), on real weights and photos
+test-real: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test beside the runtimes of exports (downloads 4 GB once), on real weights and photos
 	@$(MAKE) --no-print-directory $(REAL)/mobilenet_v2-b0353104.pth || \
 		echo "published weights can't be downloaded; tests that need them are ignored"
-	@python=$${FLOWERS_PYTHON:-$$(python3 tests/peers/environment.py)}; \
-		FLOWERS_PYTHON=$${python:-python3} FLOWERS_REAL_WEIGHTS=$(abspath $(REAL)) \
+	@mkdir -p target/web && cp assets/web/package.json target/web && \
+		npm install --silent --no-fund --no-audit --prefix target/web || \
+		echo "ONNX Runtime Web can't be installed; what needs it is ignored"
+	@named() { python3 tests/peers/environment.py $$1; }; \
+		FLOWERS_PYTHON=$${FLOWERS_PYTHON:-$$(named torch)} \
+		FLOWERS_TENSORFLOW=$${FLOWERS_TENSORFLOW:-$$(named tensorflow)} \
+		FLOWERS_MEDIAPIPE=$${FLOWERS_MEDIAPIPE:-$$(named mediapipe)} \
+		FLOWERS_WEB=$(abspath target/web/node_modules) FLOWERS_REAL_WEIGHTS=$(abspath $(REAL)) \
 		FLOWERS_OXFORD12=$(abspath $(OXFORD12)) cargo test --release --locked --test peers
 
 # Both packages ship ImageNet weights in PyTorch's older format.

@@ -1,36 +1,23 @@
 //! `flowers export`: a model file for another runtime, verified.
 
-use anyhow::Context;
-use image::RgbImage;
-use serde::Serialize;
+mod report;
+mod samples;
 
-use super::output::{Output, path_text};
-use super::photos;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::output::path_text;
 use super::progress::Bar;
-use super::stop::stop_flag;
 use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
-use crate::data::{Depth, ScanOptions, Source, load_all};
 use crate::error::{Error, Result, shown};
-use crate::export::{self, About, Artifact, Format, FormatOption, Options, Verdict, Verified};
+use crate::export::{
+    self, About, Artifact, Format, FormatOption, Options, Samples, Verified, compare_geometries,
+};
 use crate::files;
-use crate::image::Preprocessing;
-use crate::sample;
-
-/// Pictures to verify on: drawn ones, or photos from all over a folder.
-const DRAWN: usize = 16;
-const PHOTOS: usize = 64;
-
-/// Side of drawn pictures in pixels, before they are fitted to the network.
-const SIDE: u32 = 256;
-
-#[derive(Serialize)]
-struct Exported {
-    file: String,
-    format: &'static str,
-    bytes: usize,
-    verification: Option<Verified>,
-}
+use report::Exported;
+use samples::Pictures;
 
 /// Runs `flowers export`.
 ///
@@ -46,31 +33,60 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
         None => files::check_replaceable(&args.out, &args.model, args.force)?,
     }
     let (bundle, _) = Bundle::read(&args.model)?;
+    let is_seen = !args.no_verify && format.needs_images();
+    let pictures = match is_seen {
+        true => Pictures::new(args, &bundle.manifest)?,
+        false => Pictures::default(),
+    };
     let encoded = format.encode(&bundle, &options);
     let exported = encoded.with_context(|| shown(&args.model))?;
     let bytes = exported.byte_len();
-    let verified = exported.write_checked(&args.out, |part| {
+    let verification = exported.write_checked(&args.out, |part| {
         if args.no_verify {
             return Ok(None);
         }
-        let pictures = match format.needs_images() {
-            true => pictures(args, &bundle.manifest.preprocessing)?,
-            false => Vec::new(),
-        };
-        let written = Artifact::read(part)?;
-        let verified = format.verify(&written, &bundle, &options, &pictures, &Bar::new());
-        let verified = verified.with_context(|| shown(&args.model))?;
-        if verified.passed {
-            return Ok(Some(verified));
-        }
-        let message = format!(
-            "the export does not match the model, {} was not written: {}",
-            shown(&args.out),
-            line(&verified)
-        );
-        Err(Error::Gate(message).into())
+        verified(args, format, &bundle, &options, part, &pictures.samples).map(Some)
     })?;
-    report(args, format, bytes, verified)
+    let geometries = match args.calibration {
+        Some(_) if is_seen => {
+            let classes = &pictures.samples.classes;
+            compare_geometries(&bundle, pictures.decoded(), classes, &Bar::new())?
+        }
+        _ => Vec::new(),
+    };
+    let file = path_text(&args.out);
+    let exported = Exported {
+        example: format.example(&file, &bundle.manifest, &options),
+        file,
+        format: format.name,
+        bytes,
+        verification,
+        geometries,
+    };
+    exported.report(&bundle.manifest.preprocessing, args.json)
+}
+
+/// Verifies what was written.
+fn verified(
+    args: &ExportArgs,
+    format: &Format,
+    bundle: &Bundle,
+    options: &Options,
+    part: &Path,
+    samples: &Samples,
+) -> Result<Verified> {
+    let written = Artifact::read(part)?;
+    let verified = format.verify(&written, bundle, options, samples, &Bar::new());
+    let verified = verified.with_context(|| shown(&args.model))?;
+    if verified.passed {
+        return Ok(verified);
+    }
+    let message = format!(
+        "the export does not match the model, {} was not written: {}",
+        shown(&args.out),
+        report::line(&verified)
+    );
+    Err(Error::Gate(message).into())
 }
 
 /// The options, for a format that has a use for those that were given.
@@ -84,8 +100,16 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
         (FormatOption::Trainable, "--trainable", args.trainable),
         (FormatOption::About, "--author", args.author.is_some()),
         (FormatOption::About, "--license", args.license.is_some()),
-        (FormatOption::About, "--description", args.description.is_some()),
-        (FormatOption::About, "--model-version", args.model_version.is_some()),
+        (
+            FormatOption::About,
+            "--description",
+            args.description.is_some(),
+        ),
+        (
+            FormatOption::About,
+            "--model-version",
+            args.model_version.is_some(),
+        ),
         (
             FormatOption::Calibration,
             "--calibration",
@@ -117,90 +141,4 @@ fn options(format: &Format, args: &ExportArgs) -> Result<Options> {
             version: args.model_version.clone().unwrap_or_default(),
         },
     })
-}
-
-/// Pictures of the network's size, 8-bit RGB one after the other.
-fn pictures(args: &ExportArgs, preprocessing: &Preprocessing) -> Result<Vec<u8>> {
-    let fitted = |picture: &RgbImage| preprocessing.fit(picture).into_raw();
-    let Some(folder) = &args.calibration else {
-        let kinds = sample::KINDS.iter().cycle().take(DRAWN).enumerate();
-        let drawn = kinds.map(|(at, kind)| fitted(&sample::draw(kind, 0, at, SIDE)));
-        return Ok(drawn.collect::<Vec<_>>().concat());
-    };
-    let (source, max_bad) = (Source::from(&**folder), ScanOptions::default().max_bad);
-    let folder = photos::scan(&source, max_bad, Depth::Headers, &Bar::new())?;
-    let step = folder.photos.len().div_ceil(PHOTOS).max(1);
-    let chosen: Vec<usize> = (0..folder.photos.len()).step_by(step).collect();
-    let undecodable = photos::tolerated(&folder, max_bad);
-    load_all(
-        &folder.photos,
-        &chosen,
-        preprocessing,
-        &undecodable,
-        &*stop_flag()?,
-        &Bar::new(),
-    )
-}
-
-fn report(
-    args: &ExportArgs,
-    format: &Format,
-    bytes: usize,
-    verification: Option<Verified>,
-) -> Result<()> {
-    let mut output = Output::stdout(args.json);
-    let size = bytes as f64 / 1e6;
-    let out = shown(&args.out);
-    output.text(format_args!("{out}: {}, {size:.1} MB", format.name))?;
-    output.text(match &verification {
-        Some(verified) => line(verified),
-        None => "not verified (--no-verify)".into(),
-    })?;
-    output.json(&Exported {
-        file: path_text(&args.out),
-        format: format.name,
-        bytes,
-        verification,
-    })
-}
-
-/// A verification as a person reads it.
-fn line(verified: &Verified) -> String {
-    let reader = verified.reader;
-    let found = match &verified.verdict {
-        Verdict::Scores(agreement) => format!(
-            "same label on {} of {} pictures, scores differ by at most {} (tolerance {})",
-            agreement.same_label,
-            agreement.pictures,
-            rounded(agreement.largest_difference),
-            rounded(agreement.tolerance)
-        ),
-        Verdict::Parameters { equal, parameters } => {
-            format!("{equal} of {parameters} parameters are bit for bit the same")
-        }
-    };
-    let verdict = if verified.passed { "passed" } else { "FAILED" };
-    format!("{verdict}: read back by {reader}, {found}")
-}
-
-/// A few significant digits, as a decimal where that is short.
-fn rounded(value: f32) -> String {
-    let decimal = match value {
-        v if (1.0..1000.0).contains(&v) => format!("{v:.2}"),
-        v if (0.001..1.0).contains(&v) => format!("{v:.5}"),
-        0.0 => return "0".into(),
-        v => return format!("{v:.1e}"),
-    };
-    decimal.trim_end_matches('0').trim_end_matches('.').into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_short() {
-        let shown = [0.0, 1.32, 0.05, 0.001, 250.0, 3.21e-6].map(rounded);
-        assert_eq!(shown, ["0", "1.32", "0.05", "0.001", "250", "3.2e-6"]);
-    }
 }

@@ -129,7 +129,10 @@ impl Assembly {
             (None, true) => Padding::same(side, reach, conv.stride.max(1)),
             (None, false) => Padding::both(0),
             (Some(around), false) if around.value == 0.0 => around.pixels,
-            _ => bail!("the convolution {name} has its input padded by {:?}", x.around),
+            _ => bail!(
+                "the convolution {name} has its input padded by {:?}",
+                x.around
+            ),
         };
         conv.in_channels = self.builder.channels(x.node);
         conv.bias = true;
@@ -163,7 +166,10 @@ impl Assembly {
         let each = |values: &[f32]| match *values {
             [one] => Ok(vec![one; channels]),
             _ if values.len() == channels => Ok(values.to_vec()),
-            _ => bail!("{name} has {} numbers for {channels} channels", values.len()),
+            _ => bail!(
+                "{name} has {} numbers for {channels} channels",
+                values.len()
+            ),
         };
         let (weight, bias) = (each(scale)?, each(shift)?);
         let [mean, variance] = [0.0, 1.0].map(|value| vec![value; channels]);
@@ -252,7 +258,10 @@ impl Assembly {
         let is = |kind| {
             matches!(
                 kind,
-                Activation::Relu | Activation::Relu6 | Activation::Sigmoid | Activation::Hardsigmoid
+                Activation::Relu
+                    | Activation::Relu6
+                    | Activation::Sigmoid
+                    | Activation::Hardsigmoid
             )
         };
         match self.builder.op(node) {

@@ -81,12 +81,11 @@ pub(super) fn assert_alike(found: Reread, takes_pixels: bool, tolerance: f32) {
         .collect();
     let preprocessing = Preprocessing::imagenet(SIZE as u32);
     let planes = preprocessing.planes(&pixels);
-    let network = inference::load(
-        &network(false),
-        &preprocessing,
-        &inference::Options::cpu(),
-    );
-    let expected = network.unwrap().logits(Images::Normalised(&planes)).unwrap();
+    let network = inference::load(&network(false), &preprocessing, &inference::Options::cpu());
+    let expected = network
+        .unwrap()
+        .logits(Images::Normalised(&planes))
+        .unwrap();
     let images = match takes_pixels {
         true => Images::Rgb8(&pixels),
         false => Images::Normalised(&planes),

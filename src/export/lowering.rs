@@ -85,7 +85,8 @@ impl Running<'_> {
         let scale = scale.map(|(&w, &v)| f64::from(w) / (f64::from(v) + self.norm.eps).sqrt());
         let scale: Vec<f64> = scale.collect();
         let shift = self.bias.iter().zip(self.mean).zip(&scale);
-        let shift = shift.map(|((&b, &mean), scale)| (f64::from(b) - f64::from(mean) * scale) as f32);
+        let shift =
+            shift.map(|((&b, &mean), scale)| (f64::from(b) - f64::from(mean) * scale) as f32);
         let shift = shift.collect();
         (scale.iter().map(|&scale| scale as f32).collect(), shift)
     }

@@ -1,12 +1,14 @@
 //! Model files for other runtimes: the registry of formats, and what their exports share.
 
+mod about;
 mod artifact;
 mod assembly;
 mod bias;
+mod coreml;
 #[cfg(test)]
 mod every_operator;
-mod about;
-mod coreml;
+mod example;
+mod geometry;
 mod keras;
 mod layout;
 mod lowering;
@@ -35,7 +37,10 @@ use crate::weights::StateDict;
 
 pub use about::About;
 pub use artifact::{Artifact, Members};
-pub use verify::{Agreement, Verdict, Verified};
+pub use example::Example;
+use example::Template;
+pub use geometry::{Squared, compare_geometries};
+pub use verify::{Agreement, Correct, Samples, Verdict, Verified};
 
 /// A format of the registry.
 pub struct Format {
@@ -50,6 +55,7 @@ pub struct Format {
     holds_int8: bool,
     writer: Writer,
     reader: Reader,
+    example: Template,
 }
 
 /// How a format is written.
@@ -131,6 +137,7 @@ pub const FORMATS: &[Format] = &[
         reader: Reader::Backend("ONNX interpreter", |exported, _| {
             Ok(Box::new(Interpreter::read(exported.file()?)?))
         }),
+        example: example::ONNX,
     },
     Format {
         name: "torchscript",
@@ -144,6 +151,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: true,
         writer: Writer::File(torchscript::encode),
         reader: Reader::Backend("libtorch", torchscript::open),
+        example: example::TORCHSCRIPT,
     },
     Format {
         name: "tflite",
@@ -157,6 +165,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: true,
         writer: Writer::File(tflite::encode),
         reader: Reader::Backend("flowers (not run by LiteRT)", tflite::open),
+        example: example::TFLITE,
     },
     Format {
         name: "saved-model",
@@ -166,6 +175,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: false,
         writer: Writer::Folder(saved_model::MEMBERS, saved_model::encode),
         reader: Reader::Backend("flowers (not run by TensorFlow)", saved_model::open),
+        example: example::SAVED_MODEL,
     },
     Format {
         name: "keras",
@@ -175,6 +185,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: false,
         writer: Writer::File(keras::encode),
         reader: Reader::Backend("flowers (not run by Keras)", keras::open),
+        example: example::KERAS,
     },
     Format {
         name: "keras-h5",
@@ -184,6 +195,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: false,
         writer: Writer::File(keras::encode_h5),
         reader: Reader::Backend("flowers (not run by Keras)", keras::open_h5),
+        example: example::KERAS_H5,
     },
     Format {
         name: "coreml",
@@ -197,6 +209,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: false,
         writer: Writer::Folder(coreml::MEMBERS, coreml::encode),
         reader: Reader::Backend("flowers (not run by Core ML)", coreml::open),
+        example: example::CORE_ML,
     },
     Format {
         name: "web",
@@ -206,6 +219,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: true,
         writer: Writer::Folder(web::MEMBERS, web::encode),
         reader: Reader::Backend("ONNX interpreter", web::open),
+        example: example::WEB,
     },
     Format {
         name: "safetensors",
@@ -215,6 +229,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: false,
         writer: Writer::File(state_dict::safetensors),
         reader: Reader::Parameters(state_dict::open_safetensors),
+        example: example::SAFETENSORS,
     },
     Format {
         name: "pth",
@@ -224,6 +239,7 @@ pub const FORMATS: &[Format] = &[
         holds_int8: false,
         writer: Writer::File(state_dict::pth),
         reader: Reader::Parameters(state_dict::open_pth),
+        example: example::PTH,
     },
 ];
 
@@ -361,8 +377,9 @@ fn network(bundle: &Bundle, options: &Options) -> Result<InferenceGraph> {
 fn label_lines(holder: &str, labels: &Labels) -> Result<String> {
     let names = labels.names();
     if let Some(label) = names.iter().find(|label| label.contains(['\n', '\r'])) {
-        let message =
-            format!("{holder} stores a label a line, and {label:?} has a line break: rename its class");
+        let message = format!(
+            "{holder} stores a label a line, and {label:?} has a line break: rename its class"
+        );
         return Err(Error::Data(message).into());
     }
     Ok(names.iter().map(|label| format!("{label}\n")).collect())

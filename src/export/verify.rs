@@ -33,6 +33,22 @@ pub struct Verified {
     pub passed: bool,
 }
 
+/// Pictures to verify on.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    /// 8-bit RGB `(n, size, size, 3)`.
+    pub pixels: Vec<u8>,
+    /// Their classes in the model's order; empty where these are not known.
+    pub classes: Vec<usize>,
+}
+
+/// How many pictures get the label that they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Correct {
+    pub model: usize,
+    pub export: usize,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Verdict {
@@ -56,6 +72,8 @@ pub struct Agreement {
     pub largest_difference: f32,
     /// What the difference may be.
     pub tolerance: f32,
+    /// Where the pictures' classes are known.
+    pub correct: Option<Correct>,
 }
 
 impl Agreement {
@@ -77,6 +95,7 @@ impl Agreement {
             mislabelled: others.iter().filter(|(a, _)| is_sure(a)).count(),
             largest_difference: apart.fold(0.0, f32::max),
             tolerance,
+            correct: None,
         }
     }
 
@@ -86,8 +105,8 @@ impl Agreement {
 }
 
 impl Format {
-    /// Reads an export of this format back and compares it with its model: its answers to
-    /// `images`, 8-bit RGB `(n, size, size, 3)`, or its parameters.
+    /// Reads an export of this format back and compares it with its model: its answers to pictures, or
+    /// its parameters.
     ///
     /// # Errors
     /// [`Error::Gate`] when it can't be read; those of the engine for the model.
@@ -96,7 +115,7 @@ impl Format {
         exported: &Artifact,
         bundle: &Bundle,
         options: &Options,
-        images: &[u8],
+        samples: &Samples,
         progress: &dyn Progress,
     ) -> Result<Verified> {
         let refused = |reader: &str, cause: anyhow::Error| {
@@ -106,7 +125,7 @@ impl Format {
             Reader::Backend(name, open) => {
                 let classes = bundle.manifest.labels.len();
                 let pictures = Pictures {
-                    pixels: images,
+                    pixels: &samples.pixels,
                     preprocessing: &bundle.manifest.preprocessing,
                     options,
                     classes,
@@ -133,7 +152,12 @@ impl Format {
                     Weights::Float16 => HALF_TOLERANCE * scale(&expected, classes),
                     Weights::Float32 => FLOAT_TOLERANCE * scale(&expected, classes),
                 };
-                let agreement = Agreement::of(&expected, &found, classes, tolerance);
+                let mut agreement = Agreement::of(&expected, &found, classes, tolerance);
+                if samples.classes.len() == agreement.pictures {
+                    let [model, export] =
+                        [&expected, &found].map(|scores| correct(scores, &samples.classes));
+                    agreement.correct = Some(Correct { model, export });
+                }
                 (name, Verdict::Scores(agreement))
             }
             Reader::Parameters(open) => {
@@ -179,7 +203,7 @@ fn scale(scores: &[f32], classes: usize) -> f32 {
 }
 
 /// The model as `flowers predict` runs it, in float32 or int8.
-fn reference(bundle: &Bundle) -> Result<Box<dyn Backend>> {
+pub(super) fn reference(bundle: &Bundle) -> Result<Box<dyn Backend>> {
     let options = inference::Options {
         precision: match bundle.manifest.quantization {
             Some(_) => Precision::Int8,
@@ -243,6 +267,13 @@ impl Pictures<'_> {
         self.progress.finish();
         Ok(scores)
     }
+}
+
+/// How many pictures get their own class.
+fn correct(scores: &[f32], classes: &[usize]) -> usize {
+    let rows = scores.chunks(scores.len() / classes.len().max(1));
+    let labels = rows.map(|row| top_k(row, 1)[0]);
+    labels.zip(classes).filter(|(a, b)| a == *b).count()
 }
 
 /// How many of the model's parameters a file has, bit for bit.

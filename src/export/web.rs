@@ -16,21 +16,21 @@ const MANIFEST: &str = "model.json";
 
 /// Files that are the same for every model.
 const PAGE: [(&str, &str); 5] = [
-    ("classifier.js", include_str!("../../assets/web/classifier.js")),
+    (
+        "classifier.js",
+        include_str!("../../assets/web/classifier.js"),
+    ),
     ("index.html", include_str!("../../assets/web/index.html")),
-    ("package.json", include_str!("../../assets/web/package.json")),
+    (
+        "package.json",
+        include_str!("../../assets/web/package.json"),
+    ),
     ("page.css", include_str!("../../assets/web/page.css")),
     ("page.js", include_str!("../../assets/web/page.js")),
 ];
 
 pub(super) const MEMBERS: &[&str] = &[
-    NETWORK,
-    MANIFEST,
-    PAGE[0].0,
-    PAGE[1].0,
-    PAGE[2].0,
-    PAGE[3].0,
-    PAGE[4].0,
+    NETWORK, MANIFEST, PAGE[0].0, PAGE[1].0, PAGE[2].0, PAGE[3].0, PAGE[4].0,
 ];
 
 /// The network for pictures, with its labels and preprocessing beside it, and the page.
@@ -50,7 +50,9 @@ fn about(manifest: &Manifest) -> Result<Value> {
         true => "flower",
         false => "picture",
     };
-    let chinese = names.iter().filter_map(|name| Some((name, flora::chinese(name)?)));
+    let chinese = names
+        .iter()
+        .filter_map(|name| Some((name, flora::chinese(name)?)));
     let chinese: BTreeMap<_, _> = chinese.collect();
     Ok(json!({
         "labels": names,

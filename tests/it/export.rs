@@ -5,4 +5,14 @@ mod program;
 mod runtimes;
 mod structure;
 
-use crate::networks::{bundle, int8};
+use flowers::export::Samples;
+
+use crate::networks::{SIZE, bundle, int8, pictures};
+
+/// Random pictures of no class.
+fn samples(n: usize) -> Samples {
+    Samples {
+        pixels: pictures(n, SIZE),
+        classes: Vec::new(),
+    }
+}

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Make the Python environment that exports are tested in, and print the path of its python.
+"""Make a Python environment that exports are tested in, and print the path of its python.
 
-usage: environment.py
+usage: environment.py torch|tensorflow|mediapipe
 
-It holds what requirements.txt beside this file pins, in the user's cache folder below the hash of
-that file, so that every checkout with the same pins shares it. The folder appears under its name
-only once it is whole. Where that fails, the reason is one line on stderr and the exit code is 1.
+It holds what NAME.txt beside this file pins, in the user's cache folder below the hash of that file, so
+that every checkout with the same pins shares it. The one of TensorFlow has the oldest Keras 3 that is
+supported beside it, in the folder `keras-oldest`. The folder appears under its name only once it is whole.
+Where that fails, the reason is one line on stderr and the exit code is 1.
 """
 
 import fcntl
@@ -18,42 +19,53 @@ import subprocess
 import sys
 import venv
 
-REQUIREMENTS = pathlib.Path(__file__).with_name("requirements.txt")
+KERAS_OLDEST = "keras==3.3.3"
 # On Linux PyTorch's wheels on PyPI come with CUDA, and don't load without it.
-SIZE = "2.8 GB, 4.9 GB unpacked" if platform.system() == "Linux" else "0.3 GB"
+SIZES = {
+    "torch": "2.8 GB, 4.9 GB unpacked" if platform.system() == "Linux" else "0.3 GB",
+    "tensorflow": "0.5 GB, 2.3 GB unpacked",
+    "mediapipe": "0.1 GB, 0.5 GB unpacked",
+}
 
 
-def install(target):
+def install(name, requirements, target):
     """Fill the new folder `target`.
 
     Raises `subprocess.CalledProcessError` with pip's words, `OSError` where there is no room.
     """
     venv.create(target, with_pip=True)
     pip = [target / "bin/python", "-m", "pip", "--disable-pip-version-check", "--no-cache-dir"]
-    command = [*pip, "install", "--quiet", "--requirement", REQUIREMENTS]
+    command = [*pip, "install", "--quiet", "--requirement", requirements]
     subprocess.run(command, check=True, capture_output=True, text=True)
+    if name == "tensorflow":
+        oldest = ["--no-deps", "--target", target / "keras-oldest", KERAS_OLDEST]
+        subprocess.run([*pip, "install", "--quiet", *oldest], check=True, capture_output=True, text=True)
 
 
-def main():
+def main(name):
+    requirements = pathlib.Path(__file__).with_name(f"{name}.txt")
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flowers"
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
+    pinned = requirements.read_bytes() + (KERAS_OLDEST.encode() if name == "tensorflow" else b"")
+    digest = hashlib.sha256(pinned).hexdigest()[:12]
     version = "{}.{}".format(*sys.version_info)
-    target = cache / f"peers-{version}-{digest}"
+    target = cache / f"peers-{name}-{version}-{digest}"
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "peers.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            print(f"downloading PyTorch, ONNX Runtime and LiteRT ({SIZE}) to {target}", file=sys.stderr)
+            print(f"downloading packages to test beside {name} ({SIZES[name]}) to {target}", file=sys.stderr)
             unfinished = cache / "peers.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
-            install(unfinished)
+            install(name, requirements, unfinished)
             unfinished.rename(target)
     print(target / "bin/python")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in SIZES:
+        sys.exit(f"usage: environment.py {'|'.join(SIZES)}")
     try:
-        main()
+        main(sys.argv[1])
     except (OSError, subprocess.CalledProcessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        sys.exit(f"PyTorch, ONNX Runtime and LiteRT can't be installed, what needs them is ignored: {reason}")
+        sys.exit(f"packages to test beside {sys.argv[1]} can't be installed, what needs them is ignored: {reason}")

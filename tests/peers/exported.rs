@@ -1,6 +1,9 @@
-//! The runtimes that exports are for: ONNX Runtime, PyTorch and torchvision.
+//! The runtimes that exports are for: ONNX Runtime, PyTorch, LiteRT, MediaPipe, TensorFlow, Keras and
+//! coremltools.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,18 +24,45 @@ use crate::networks::{SIZE, bundle, int8, pictures};
 /// Scores of the model by the kind of export that should give them.
 type Expected = BTreeMap<&'static str, Vec<f32>>;
 
-/// Runs the exports of a folder in their runtimes.
-fn run(folder: &Path) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/exported.py");
-    let output = Command::new(needs::python())
-        .arg(script)
-        .arg(folder)
-        .output()
-        .unwrap();
+/// A script beside the golden values, run by a Python.
+fn script(python: &OsStr, name: &str) -> Command {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut command = Command::new(python);
+    command.arg(scripts.join(name));
+    command
+}
+
+/// Runs a script to its end, which says what it found.
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     print!("{text}");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{stderr}");
+}
+
+/// Runs the exports of a folder in ONNX Runtime, PyTorch and LiteRT.
+fn run_torch(folder: &Path) {
+    run(script(&needs::python(), "exported.py").arg(folder));
+}
+
+/// Runs the exports of the folders of a folder in TensorFlow, Keras and coremltools.
+fn run_tensorflow(folder: &Path) {
+    let name = "exported_tensorflow.py";
+    run(script(&needs::tensorflow(), name).arg(folder));
+    let mut oldest = script(&needs::tensorflow(), name);
+    oldest.env("PYTHONPATH", needs::oldest_keras());
+    run(oldest.arg("--keras-only").arg(folder));
+}
+
+/// Runs the .tflite files of a folder in MediaPipe, which may hang.
+fn run_mediapipe(folder: &Path) {
+    let mut limited = Command::new("timeout");
+    limited.arg("300").arg(needs::mediapipe());
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    run(limited
+        .arg(scripts.join("mediapipe_classifier.py"))
+        .arg(folder));
 }
 
 /// An input of the network and what the model makes of it.
@@ -54,6 +84,8 @@ fn write_expected(folder: &Path, bundle: &Bundle, pixels: &[u8], scores: Expecte
         let scores = Tensor::f32([n, scores.len() / n], scores);
         tensors.insert(kind.into(), scores);
     }
+    let labels = bundle.manifest.labels.names().join("\n");
+    fs::write(folder.join("labels.txt"), labels).unwrap();
     safetensors::write(
         &folder.join("expected.safetensors"),
         &tensors,
@@ -85,14 +117,15 @@ fn float_scores(bundle: &Bundle, pixels: &[u8]) -> Expected {
 fn options(kind: &str) -> Options {
     Options {
         input: match kind {
-            "float" | "int8" => Input::Float,
+            "float" | "int8" | "normalised" => Input::Float,
             _ => Input::Image,
         },
-        softmax: ["softmax", "half", "int8softmax"].contains(&kind),
+        softmax: !["float", "image", "int8", "int8image"].contains(&kind),
         weights: match kind {
             "half" => Weights::Float16,
             _ => Weights::Float32,
         },
+        trainable: kind == "trainable",
         ..Options::default()
     }
 }
@@ -105,7 +138,9 @@ fn probabilities(logits: &[f32], classes: usize) -> Vec<f32> {
 
 fn write(folder: &Path, format: &str, bundle: &Bundle, options: &Options, name: &str) {
     let exported = export::find(format).unwrap().encode(bundle, options);
-    let written = exported.unwrap().write_checked(&folder.join(name), |_| Ok(()));
+    let written = exported
+        .unwrap()
+        .write_checked(&folder.join(name), |_| Ok(()));
     written.unwrap();
 }
 
@@ -139,32 +174,92 @@ pub fn every_architecture_and_opset_is_answered_alike() {
             let file = format!("{name}-{kind}.pt");
             write(folder.path(), "torchscript", of, &options(kind), &file);
         }
-        for (kind, of) in [
-            ("softmax", &float),
-            ("half", &float),
-            ("int8softmax", &quantized),
-        ] {
-            let file = format!("{name}-{kind}.tflite");
-            write(folder.path(), "tflite", of, &options(kind), &file);
-        }
+        write_tflite(folder.path(), &float, &quantized);
         if !name.starts_with("efficientnet") {
             // torchvision has no EfficientNet-Lite.
             let file = format!("{name}-float.pth");
             write(folder.path(), "pth", &float, &Options::default(), &file);
         }
-        run(folder.path());
+        run_torch(folder.path());
     }
+}
+
+fn write_tflite(folder: &Path, float: &Bundle, int8: &Bundle) {
+    let name = &float.manifest.architecture;
+    for (kind, of) in [("softmax", float), ("half", float), ("int8softmax", int8)] {
+        let file = format!("{name}-{kind}.tflite");
+        write(folder, "tflite", of, &options(kind), &file);
+    }
+}
+
+pub fn mediapipe_classifies_alike() {
+    for architecture in ARCHITECTURES {
+        let folder = tempfile::tempdir().unwrap();
+        let float = bundle(architecture.name);
+        let quantized = int8(&float);
+        let pixels = pictures(4, SIZE);
+        let mut scores = float_scores(&float, &pixels);
+        let integers = logits(&quantized, Precision::Int8, &pixels);
+        scores.insert("int8softmax", probabilities(&integers, 10));
+        write_expected(folder.path(), &float, &pixels, scores);
+        write_tflite(folder.path(), &float, &quantized);
+        run_mediapipe(folder.path());
+    }
+}
+
+/// The formats of TensorFlow, Keras and Core ML, by their suffixes and kinds.
+const TENSORFLOW: [(&str, &str, &[&str]); 4] = [
+    ("saved-model", "saved-model", &["softmax", "normalised"]),
+    ("keras", "keras", &["softmax", "normalised", "trainable"]),
+    ("keras-h5", "h5", &["softmax", "normalised", "trainable"]),
+    ("coreml", "mlpackage", &["softmax", "half"]),
+];
+
+fn write_tensorflow(folder: &Path, bundle: &Bundle, pixels: &[u8]) {
+    fs::create_dir(folder).unwrap();
+    write_expected(folder, bundle, pixels, float_scores(bundle, pixels));
+    let name = &bundle.manifest.architecture;
+    for (format, suffix, kinds) in TENSORFLOW {
+        for kind in kinds {
+            let file = format!("{name}-{kind}.{suffix}");
+            write(folder, format, bundle, &options(kind), &file);
+        }
+    }
+}
+
+pub fn tensorflow_keras_and_coremltools_answer_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    for architecture in ARCHITECTURES {
+        let bundle = bundle(architecture.name);
+        let own = folder.path().join(architecture.name);
+        write_tensorflow(&own, &bundle, &pictures(4, SIZE));
+    }
+    run_tensorflow(folder.path());
+}
+
+/// As [`compare_on_photos`], for the formats of TensorFlow.
+pub fn compare_tensorflow_on_photos(model: &Path, photos: &Path) {
+    let (bundle, _) = Bundle::read(model).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("model");
+    write_tensorflow(&own, &bundle, &pixels(&bundle, photos));
+    run_tensorflow(folder.path());
+}
+
+/// What a model sees of every photo of a folder.
+fn pixels(bundle: &Bundle, photos: &Path) -> Vec<u8> {
+    let folder = Folder::scan(&photos.into(), &ScanOptions::default(), &Silent).unwrap();
+    let seen = folder.photos.iter().map(|photo| {
+        let picture = decode::read(&photo.path, &Limits::default()).unwrap();
+        bundle.manifest.preprocessing.fit(&picture).into_raw()
+    });
+    seen.collect::<Vec<_>>().concat()
 }
 
 /// Holds the exports of a trained model against it on every photo of a folder.
 pub fn compare_on_photos(model: &Path, photos: &Path) {
     let (bundle, _) = Bundle::read(model).unwrap();
-    let folder = Folder::scan(&photos.into(), &ScanOptions::default(), &Silent).unwrap();
-    let mut pixels = Vec::new();
-    for photo in &*folder.photos {
-        let picture = decode::read(&photo.path, &Limits::default()).unwrap();
-        pixels.extend(bundle.manifest.preprocessing.fit(&picture).into_raw());
-    }
+    let pixels = pixels(&bundle, photos);
     let folder = tempfile::tempdir().unwrap();
     let is_int8 = bundle.manifest.quantization.is_some();
     let scores = match is_int8 {
@@ -196,7 +291,7 @@ pub fn compare_on_photos(model: &Path, photos: &Path) {
         }
     }
     write_expected(folder.path(), &bundle, &pixels, scores);
-    run(folder.path());
+    run_torch(folder.path());
 }
 
 /// Compares the exports of any model: `FLOWERS_MODEL` and `FLOWERS_PHOTOS`.

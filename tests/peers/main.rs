@@ -4,9 +4,13 @@
 // Shared with the other tests, which use all of it.
 #![allow(dead_code)]
 
+mod apps;
+mod examples;
 mod exported;
 #[path = "../it/golden.rs"]
 mod golden;
+#[path = "../it/http.rs"]
+mod http;
 #[path = "../it/known.rs"]
 mod known;
 mod needs;
@@ -18,11 +22,17 @@ mod real;
 mod shells;
 #[path = "../it/support.rs"]
 mod support;
+mod web;
+#[path = "../browser/webdriver.rs"]
+mod webdriver;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use needs::Need::{self, OnnxRuntime, OwnModel, Photos, Runtimes, Shell, Torchvision, Weights};
+use needs::Need::{
+    self, Browser, Grammars, MediaPipe, OnnxRuntime, OwnModel, Photos, Runtimes, Shell, TensorFlow,
+    Torchvision, Weights,
+};
 
 /// Each test by its name, with what it needs.
 macro_rules! trials {
@@ -42,9 +52,17 @@ fn main() -> ExitCode {
         published::published_weights_give_the_published_logits: [Weights];
         readme::the_onnx_example_answers_as_predict: [OnnxRuntime];
         exported::every_architecture_and_opset_is_answered_alike: [Runtimes];
+        exported::tensorflow_keras_and_coremltools_answer_alike: [TensorFlow];
+        exported::mediapipe_classifies_alike: [MediaPipe];
         exported::a_model_of_ones_own_is_answered_alike: [OwnModel, Runtimes];
+        examples::examples_of_torch_run: [Runtimes];
+        examples::examples_of_tensorflow_run: [TensorFlow];
+        examples::the_example_of_core_ml_parses: [Grammars];
+        apps::the_example_apps_parse: [Grammars];
+        web::the_page_answers_as_predict: [Browser];
         real::real_photos_are_learned_in_a_few_epochs: [Weights, Photos];
         real::exports_answer_alike_on_real_photos: [Weights, Photos, Runtimes];
+        real::tensorflow_answers_alike_on_real_photos: [Weights, Photos, TensorFlow];
         real::int8_exports_answer_alike_on_real_photos: [Weights, Photos, Runtimes];
         real::torchvision_answers_alike_on_real_photos: [Weights, Photos, Torchvision];
     };

@@ -1,8 +1,10 @@
 //! What is not on every machine, and where the environment says that it is.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::webdriver::has;
 
 const PUBLISHED: [&str; 2] = [
     "mobilenet_v2-b0353104.pth",
@@ -20,6 +22,14 @@ pub enum Need {
     OwnModel,
     /// What exports run in, in the Python of `FLOWERS_PYTHON`, or `python3`.
     Runtimes,
+    /// TensorFlow, Keras and coremltools, in the Python of `FLOWERS_TENSORFLOW`.
+    TensorFlow,
+    /// MediaPipe, in the Python of `FLOWERS_MEDIAPIPE`.
+    MediaPipe,
+    /// Parsers of Kotlin and Swift, in the Python of `FLOWERS_PYTHON`.
+    Grammars,
+    /// What the exported page needs, in the folder `node_modules` of `FLOWERS_WEB`, and a browser.
+    Browser,
     /// ONNX Runtime and Pillow, in the same Python.
     OnnxRuntime,
     /// torchvision, in the same Python.
@@ -35,9 +45,24 @@ impl Need {
             Self::Weights => PUBLISHED.iter().all(|file| weights().join(file).is_file()),
             Self::Photos => is_folder(&photos()),
             Self::OwnModel => own_model().iter().all(|path| path.exists()),
-            Self::Runtimes => has_modules("torch, onnx, onnxruntime, safetensors, ai_edge_litert"),
-            Self::OnnxRuntime => has_modules("numpy, onnxruntime, PIL"),
-            Self::Torchvision => has_modules("torchvision, safetensors, PIL"),
+            Self::Runtimes => has_modules(
+                &python(),
+                "torch, onnx, onnxruntime, safetensors, ai_edge_litert",
+            ),
+            Self::TensorFlow => has_modules(
+                &tensorflow(),
+                "tensorflow, tf_keras, coremltools, safetensors",
+            ),
+            Self::MediaPipe => has_modules(&mediapipe(), "mediapipe.tasks.python, safetensors"),
+            Self::Grammars => has_modules(
+                &python(),
+                "tree_sitter, tree_sitter_kotlin, tree_sitter_swift",
+            ),
+            Self::Browser => {
+                is_folder(&web().join("onnxruntime-web")) && has("chromedriver", "--version")
+            }
+            Self::OnnxRuntime => has_modules(&python(), "numpy, onnxruntime, PIL"),
+            Self::Torchvision => has_modules(&python(), "torchvision, safetensors, PIL"),
             Self::Shell(name) => succeeds(Command::new(name).args(["-c", ":"])),
         }
     }
@@ -51,6 +76,14 @@ impl Need {
             Self::Runtimes => {
                 "FLOWERS_PYTHON with torch, onnx, onnxruntime, safetensors, ai-edge-litert"
             }
+            Self::TensorFlow => {
+                "FLOWERS_TENSORFLOW with tensorflow, tf_keras, coremltools, safetensors"
+            }
+            Self::MediaPipe => "FLOWERS_MEDIAPIPE with mediapipe, safetensors",
+            Self::Grammars => {
+                "FLOWERS_PYTHON with tree-sitter, tree-sitter-kotlin, tree-sitter-swift"
+            }
+            Self::Browser => "FLOWERS_WEB with onnxruntime-web, and chromium with its driver",
             Self::OnnxRuntime => "FLOWERS_PYTHON with numpy, onnxruntime, Pillow",
             Self::Torchvision => "FLOWERS_PYTHON with torchvision, safetensors, Pillow",
             Self::Shell(name) => name,
@@ -58,12 +91,12 @@ impl Need {
     }
 }
 
-fn is_folder(path: &std::path::Path) -> bool {
+fn is_folder(path: &Path) -> bool {
     !path.as_os_str().is_empty() && path.is_dir()
 }
 
-fn has_modules(names: &str) -> bool {
-    succeeds(Command::new(python()).args(["-c", &format!("import {names}")]))
+fn has_modules(python: &OsStr, names: &str) -> bool {
+    succeeds(Command::new(python).args(["-c", &format!("import {names}")]))
 }
 
 fn succeeds(command: &mut Command) -> bool {
@@ -76,8 +109,32 @@ fn named(variable: &str) -> PathBuf {
 }
 
 pub fn python() -> OsString {
-    let python = std::env::var_os("FLOWERS_PYTHON");
+    program("FLOWERS_PYTHON")
+}
+
+pub fn tensorflow() -> OsString {
+    program("FLOWERS_TENSORFLOW")
+}
+
+pub fn mediapipe() -> OsString {
+    program("FLOWERS_MEDIAPIPE")
+}
+
+/// A Python that the environment names, or the system's.
+fn program(variable: &str) -> OsString {
+    let python = std::env::var_os(variable).filter(|python| !python.is_empty());
     python.unwrap_or_else(|| "python3".into())
+}
+
+/// The oldest Keras, which is beside TensorFlow's Python.
+pub fn oldest_keras() -> PathBuf {
+    let python = PathBuf::from(tensorflow());
+    let environment = python.parent().and_then(Path::parent);
+    environment.unwrap_or(Path::new("")).join("keras-oldest")
+}
+
+pub fn web() -> PathBuf {
+    named("FLOWERS_WEB")
 }
 
 pub fn weights() -> PathBuf {

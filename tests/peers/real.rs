@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::exported::compare_on_photos;
+use crate::exported::{compare_on_photos, compare_tensorflow_on_photos};
 use crate::needs;
 use crate::support::{Said, run};
 
@@ -44,6 +44,10 @@ pub fn real_photos_are_learned_in_a_few_epochs() {
 
 pub fn exports_answer_alike_on_real_photos() {
     compare_on_photos(trained(), &needs::photos().join("test"));
+}
+
+pub fn tensorflow_answers_alike_on_real_photos() {
+    compare_tensorflow_on_photos(trained(), &needs::photos().join("test"));
 }
 
 pub fn int8_exports_answer_alike_on_real_photos() {

@@ -28,7 +28,8 @@ impl Blobs {
 
     /// Adds little-endian elements; gives the place of their description.
     pub(super) fn push(&mut self, kind: u32, content: impl Iterator<Item = u8>) -> u64 {
-        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
+        self.bytes
+            .resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
         let place = self.bytes.len();
         self.bytes.resize(place + ALIGNMENT, 0);
         let start = self.bytes.len();
@@ -59,7 +60,8 @@ pub(super) fn find(file: &[u8], place: u64) -> Result<(u32, &[u8])> {
     let place = usize::try_from(place)?;
     let about = file.get(place..).and_then(|rest| rest.first_chunk::<24>());
     let about = about.with_context(|| format!("no tensor at {place} of the weights"))?;
-    let word = |at: usize| u32::from_le_bytes([about[at], about[at + 1], about[at + 2], about[at + 3]]);
+    let word =
+        |at: usize| u32::from_le_bytes([about[at], about[at + 1], about[at + 2], about[at + 3]]);
     let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
     if word(0) != SENTINEL {
         bail!("there is no tensor at {place} of the weights");

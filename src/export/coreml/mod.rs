@@ -104,9 +104,17 @@ fn description(size: usize, options: &Options, manifest: &Manifest) -> Descripti
     });
     let about = options.about(manifest);
     Description {
-        inputs: vec![feature(INPUT, format!("RGB, {size} x {size} pixels"), image)],
+        inputs: vec![feature(
+            INPUT,
+            format!("RGB, {size} x {size} pixels"),
+            image,
+        )],
         outputs: vec![
-            feature(LABEL, "The most probable label".into(), Kind::Text(Empty {})),
+            feature(
+                LABEL,
+                "The most probable label".into(),
+                Kind::Text(Empty {}),
+            ),
             feature(
                 PROBABILITIES,
                 "The probability of each label".into(),
@@ -152,11 +160,20 @@ fn manifest(model: &[u8]) -> String {
 
 /// A UUID that is the same for the same model (RFC 9562, version 8).
 fn identifier(part: &[u8], model: &[u8]) -> String {
-    let digest = Sha256::new().chain_update(part).chain_update(model).finalize();
+    let digest = Sha256::new()
+        .chain_update(part)
+        .chain_update(model)
+        .finalize();
     let mut uuid: [u8; 16] = std::array::from_fn(|at| digest[at]);
     uuid[6] = uuid[6] & 0x0f | 0x80;
     uuid[8] = uuid[8] & 0x3f | 0x80;
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02X}")).collect() };
-    let parts = [&uuid[..4], &uuid[4..6], &uuid[6..8], &uuid[8..10], &uuid[10..]];
+    let parts = [
+        &uuid[..4],
+        &uuid[4..6],
+        &uuid[6..8],
+        &uuid[8..10],
+        &uuid[10..],
+    ];
     parts.map(hex).join("-")
 }

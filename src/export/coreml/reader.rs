@@ -91,7 +91,11 @@ impl<'a> Reader<'a> {
             "linear" => self.linear(operation, name)?,
             "max_pool" | "avg_pool" => self.pool(operation, name)?,
             "concat" => {
-                let inputs = &operation.inputs.get("values").context("no values")?.bindings;
+                let inputs = &operation
+                    .inputs
+                    .get("values")
+                    .context("no values")?
+                    .bindings;
                 if self.ints(operation, "axis")? != [1] || self.bool(operation, "interleave")? {
                     bail!("joined along another axis");
                 }
@@ -182,7 +186,8 @@ impl<'a> Reader<'a> {
     fn layer(&mut self, operation: &Operation, layer: Value, weight: Tensor) -> Result<Value> {
         let (bias, shape) = self.tensor(operation, "bias")?;
         self.assembly.parameter(layer, "weight", weight);
-        self.assembly.parameter(layer, "bias", Tensor::f32(shape, bias));
+        self.assembly
+            .parameter(layer, "bias", Tensor::f32(shape, bias));
         Ok(layer)
     }
 
@@ -304,7 +309,9 @@ fn singles(bytes: &[u8]) -> Vec<f32> {
 
 fn halves(bytes: &[u8]) -> Vec<f32> {
     let halves = bytes.as_chunks::<2>().0.iter();
-    halves.map(|&half| f16::from_le_bytes(half).to_f32()).collect()
+    halves
+        .map(|&half| f16::from_le_bytes(half).to_f32())
+        .collect()
 }
 
 fn name_of(operation: &Operation) -> &str {
@@ -314,7 +321,10 @@ fn name_of(operation: &Operation) -> &str {
 
 fn labels(classify: &Operation) -> Result<Vec<String>> {
     let classes = classify.inputs.get("classes").context("no classes")?;
-    let bound = classes.bindings.first().and_then(|binding| binding.bound.as_ref());
+    let bound = classes
+        .bindings
+        .first()
+        .and_then(|binding| binding.bound.as_ref());
     let Some(Bound::Value(Stated {
         content: Some(Content::Immediate(immediate)),
         ..

@@ -107,7 +107,10 @@ impl Builder<'_> {
                 features,
             } => {
                 let weights = vec![
-                    ("kernel", self.weights.array(&transposed(&real(weight), features))),
+                    (
+                        "kernel",
+                        self.weights.array(&transposed(&real(weight), features)),
+                    ),
                     ("bias", self.vector(bias)),
                 ];
                 let config = json!({
@@ -152,8 +155,7 @@ impl Builder<'_> {
         let ends = ends.map(|(&scale, &shift)| (f64::from(scale), f64::from(shift)));
         let mean: Vec<f64> = ends.clone().map(|(scale, shift)| -shift / scale).collect();
         let variance: Vec<f64> = ends.map(|(scale, _)| 1.0 / (scale * scale)).collect();
-        let config =
-            json!({"axis": [-1], "invert": false, "mean": mean, "variance": variance});
+        let config = json!({"axis": [-1], "invert": false, "mean": mean, "variance": variance});
         self.layer("Normalization", step, config)
     }
 
@@ -193,7 +195,11 @@ impl Builder<'_> {
         };
         let is_depthwise = conv.is_depthwise();
         let (class, kernel, own) = match is_depthwise {
-            true => ("DepthwiseConv2D", "depthwise_kernel", json!({"depth_multiplier": 1})),
+            true => (
+                "DepthwiseConv2D",
+                "depthwise_kernel",
+                json!({"depth_multiplier": 1}),
+            ),
             false => {
                 let own = json!({"filters": conv.out_channels, "groups": conv.groups});
                 ("Conv2D", "kernel", own)

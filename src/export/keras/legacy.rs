@@ -27,7 +27,10 @@ pub(super) fn encode(layers: Layers, labels: &str) -> Result<Vec<u8>> {
         mut weights,
     } = layers;
     let config = config(&layers).to_string();
-    let weighted: Vec<&Layer> = layers.iter().filter(|own| !own.weights.is_empty()).collect();
+    let weighted: Vec<&Layer> = layers
+        .iter()
+        .filter(|own| !own.weights.is_empty())
+        .collect();
     let mut texts = vec![VERSION.into(), BACKEND.into(), config, labels.into()];
     texts.extend(weighted.iter().map(|own| own.name.clone()));
     for own in &weighted {
@@ -75,14 +78,18 @@ fn config(layers: &[Layer]) -> Value {
 }
 
 fn layer(layers: &[Layer], own: &Layer) -> Value {
-    let mut config = json!({"name": own.name, "trainable": true, "dtype": own.dtype});
+    let mut config = json!({"name": own.name, "dtype": own.dtype});
     let mut inbound = Vec::new();
     if own.inputs.is_empty() {
         config["batch_input_shape"] = batch(&own.shape);
         config["sparse"] = false.into();
         config["ragged"] = false.into();
     } else {
-        let all = own.inputs.iter().map(|&at| json!([layers[at].name, 0, 0, {}]));
+        config["trainable"] = true.into();
+        let all = own
+            .inputs
+            .iter()
+            .map(|&at| json!([layers[at].name, 0, 0, {}]));
         inbound.push(all.collect::<Value>());
     }
     if let Value::Object(config) = &mut config {

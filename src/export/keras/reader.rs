@@ -20,7 +20,9 @@ pub(super) fn read(file: &[u8]) -> Result<Reread> {
     let mut archive = ZipArchive::new(Cursor::new(file)).context("it is not a zip archive")?;
     let mut part = |name: &str| {
         let mut content = Vec::new();
-        let mut part = archive.by_name(name).with_context(|| format!("it has no {name}"))?;
+        let mut part = archive
+            .by_name(name)
+            .with_context(|| format!("it has no {name}"))?;
         part.read_to_end(&mut content)?;
         Ok::<_, anyhow::Error>(content)
     };
@@ -45,7 +47,9 @@ pub(super) fn read_h5(file: &[u8]) -> Result<Reread> {
     let config = root.text(legacy::CONFIG).context("no configuration")?;
     let config: Json = serde_json::from_str(config)?;
     let weights = file.group(legacy::WEIGHTS)?;
-    let names = weights.texts(legacy::LAYER_NAMES).context("no names of layers")?;
+    let names = weights
+        .texts(legacy::LAYER_NAMES)
+        .context("no names of layers")?;
     Reader::new(&config)?.read(|layer| {
         let name = text(layer, "name")?;
         if !names.iter().any(|known| known == name) {
@@ -53,8 +57,12 @@ pub(super) fn read_h5(file: &[u8]) -> Result<Reread> {
         }
         let path = format!("{}/{name}", legacy::WEIGHTS);
         let group = file.group(&path)?;
-        let weights = group.texts(legacy::WEIGHT_NAMES).context("no names of weights")?;
-        let arrays = weights.iter().map(|weight| file.array(&format!("{path}/{weight}")));
+        let weights = group
+            .texts(legacy::WEIGHT_NAMES)
+            .context("no names of weights")?;
+        let arrays = weights
+            .iter()
+            .map(|weight| file.array(&format!("{path}/{weight}")));
         arrays.collect()
     })
 }
@@ -96,7 +104,10 @@ impl<'a> Reader<'a> {
             let read = weights(layer).and_then(|weights| self.layer(layer, &weights));
             read.with_context(|| format!("layer {name}"))?;
         }
-        let last = *self.values.get(self.output).context("nothing computes the output")?;
+        let last = *self
+            .values
+            .get(self.output)
+            .context("nothing computes the output")?;
         self.assembly.finish(last, None)
     }
 
@@ -176,7 +187,10 @@ impl<'a> Reader<'a> {
     fn inputs(&self, layer: &Json) -> Result<Vec<Value>> {
         let node = &layer["inbound_nodes"][0];
         let names: Vec<&str> = match node.as_array() {
-            Some(inputs) => inputs.iter().filter_map(|input| input[0].as_str()).collect(),
+            Some(inputs) => inputs
+                .iter()
+                .filter_map(|input| input[0].as_str())
+                .collect(),
             None => {
                 let argument = &node["args"][0];
                 let one = std::slice::from_ref(argument);
@@ -252,7 +266,9 @@ fn operator(class: &str, config: &Json) -> Result<Op> {
 }
 
 fn text<'a>(json: &'a Json, key: &str) -> Result<&'a str> {
-    json[key].as_str().with_context(|| format!("{key} is not a text"))
+    json[key]
+        .as_str()
+        .with_context(|| format!("{key} is not a text"))
 }
 
 fn floats(config: &Json, key: &str) -> Result<Vec<f64>> {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::layers::{Layer, Layers};
 use super::INPUT;
+use super::layers::{Layer, Layers};
 use crate::error::Result;
 
 /// Parts of the archive. Keras does not look at the labels, and loads a file that has more parts.
@@ -38,7 +38,10 @@ pub(super) fn encode(layers: Layers, labels: &str) -> Result<Vec<u8>> {
         }
     }
     let groups = weights.group(&groups, &[]);
-    let root = weights.group(&BTreeMap::from([("layers".into(), groups)]), &[]);
+    // Those of the model itself, which older versions want to see.
+    let own = weights.group(&BTreeMap::new(), &[]);
+    let root = BTreeMap::from([("layers".into(), groups), ("vars".into(), own)]);
+    let root = weights.group(&root, &[]);
     let weights = weights.finish(root);
 
     let stored = SimpleFileOptions::default()
@@ -111,13 +114,14 @@ fn config(layers: &[Layer]) -> Value {
 }
 
 fn layer(layers: &[Layer], own: &Layer) -> Value {
-    let mut config = json!({"name": own.name, "trainable": true, "dtype": own.dtype});
+    let mut config = json!({"name": own.name, "dtype": own.dtype});
     let mut inbound = Vec::new();
     if own.inputs.is_empty() {
         config["batch_shape"] = batch(&own.shape);
         config["sparse"] = false.into();
         config["ragged"] = false.into();
     } else {
+        config["trainable"] = true.into();
         let all: Vec<Value> = own.inputs.iter().map(|&at| tensor(&layers[at])).collect();
         let args = match &all[..] {
             [one] => json!([one]),

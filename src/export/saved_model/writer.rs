@@ -95,9 +95,7 @@ impl<'a> Writer<'a> {
                 self.biased(name, "BiasAdd", &sums, bias, *clamp)
             }
             Operator::Activation(kind) => self.activation(name, *kind, all[0]),
-            Operator::MaxPool2d(window) => {
-                self.pool(step, "MaxPool", window, f32::NEG_INFINITY)
-            }
+            Operator::MaxPool2d(window) => self.pool(step, "MaxPool", window, f32::NEG_INFINITY),
             Operator::AvgPool2d(window) => self.pool(step, "AvgPool", window, 0.0),
             Operator::GlobalAvgPool => {
                 let axes = self.ints(&format!("{name}/axes"), &[2], &[1, 2]);
@@ -158,24 +156,28 @@ impl<'a> Writer<'a> {
     ) -> String {
         let name = step.name.as_str();
         let [_, height, width] = map(self.lowered.input_shape(step));
-        let explicit = match conv.padded(height, width) {
-            Padded::Explicit(Padding { before, after }) => {
-                [0, 0, before, after, before, after, 0, 0].map(|side| side as i64)
-            }
-            Padded::Valid | Padded::Same => [0; 8],
-        };
-        let (padding, explicit) = match conv.padded(height, width) {
-            Padded::Valid => ("VALID", &[][..]),
-            Padded::Same => ("SAME", &[][..]),
-            Padded::Explicit(_) => ("EXPLICIT", &explicit[..]),
-        };
         let is_depthwise = conv.is_depthwise();
+        let mut x = self.values[step.inputs[0]].clone();
+        let mut explicit = Vec::new();
+        let padding = match conv.padded(height, width) {
+            Padded::Valid => "VALID",
+            Padded::Same => "SAME",
+            Padded::Explicit(zeros) if is_depthwise => {
+                // Where TensorFlow fuses what follows, it forgets explicit padding, and crashes.
+                x = self.padded(name, &x, zeros, 0.0);
+                "VALID"
+            }
+            Padded::Explicit(zeros) => {
+                explicit = sides(zeros).to_vec();
+                "EXPLICIT"
+            }
+        };
         let mut attributes = floats();
         attributes.extend([
             ("strides", square(conv.stride)),
             ("dilations", square(conv.dilation)),
             ("padding", text(padding)),
-            ("explicit_paddings", ints(explicit)),
+            ("explicit_paddings", ints(&explicit)),
             ("data_format", text("NHWC")),
         ]);
         let operator = match is_depthwise {
@@ -185,10 +187,14 @@ impl<'a> Writer<'a> {
                 "Conv2D"
             }
         };
-        let x = self.values[step.inputs[0]].clone();
         let weight = kernel_first(weight, is_depthwise);
         let weight = self.tensor(&format!("{name}/weight"), &weight);
-        let sums = self.push(operator, &format!("{name}/sums"), &[&x, &weight], attributes);
+        let sums = self.push(
+            operator,
+            &format!("{name}/sums"),
+            &[&x, &weight],
+            attributes,
+        );
         // TensorFlow fuses a BiasAdd, and then can't compute the groups on a processor.
         let add = match is_depthwise || conv.groups == 1 {
             true => "BiasAdd",
@@ -257,19 +263,27 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// A map with pixels of this value around it.
+    fn padded(&mut self, name: &str, x: &str, pixels: Padding, value: f32) -> String {
+        let sides = sides(pixels).map(|side| side as i32);
+        let sides = self.ints(&format!("{name}/padding"), &[4, 2], &sides);
+        let value = self.scalar(&format!("{name}/around"), value);
+        let mut attributes = floats();
+        attributes.push(("Tpaddings", Value::Type(dtype::INT32)));
+        self.push(
+            "PadV2",
+            &format!("{name}/padded"),
+            &[x, &sides, &value],
+            attributes,
+        )
+    }
+
     /// A pool of a map around which `value` is put as padding.
     fn pool(&mut self, step: &Step<'_>, operator: &str, window: &Pool2d, value: f32) -> String {
         let name = step.name.as_str();
         let mut x = self.values[step.inputs[0]].clone();
         if window.padding > 0 {
-            let side = window.padding as i32;
-            let sides = [0, 0, side, side, side, side, 0, 0];
-            let sides = self.ints(&format!("{name}/padding"), &[4, 2], &sides);
-            let value = self.scalar(&format!("{name}/around"), value);
-            let mut attributes = floats();
-            attributes.push(("Tpaddings", Value::Type(dtype::INT32)));
-            let padded = format!("{name}/padded");
-            x = self.push("PadV2", &padded, &[&x, &sides, &value], attributes);
+            x = self.padded(name, &x, Padding::both(window.padding), value);
         }
         let mut attributes = floats();
         attributes.extend([
@@ -354,4 +368,9 @@ fn ints(values: &[i64]) -> Value {
 /// A number for each axis: the same for height and width.
 fn square(side: usize) -> Value {
     ints(&[1, side as i64, side as i64, 1])
+}
+
+/// Pixels before and after along each axis.
+fn sides(Padding { before, after }: Padding) -> [i64; 8] {
+    [0, 0, before, after, before, after, 0, 0].map(|side| side as i64)
 }

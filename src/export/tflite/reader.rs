@@ -246,12 +246,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn linear(
-        &mut self,
-        name: &str,
-        inputs: &[i32],
-        options: Option<Record<'_>>,
-    ) -> Result<Value> {
+    fn linear(&mut self, name: &str, inputs: &[i32], options: Option<Record<'_>>) -> Result<Value> {
         let &[x, weight, bias] = inputs else {
             bail!("a linear layer of {} inputs", inputs.len());
         };

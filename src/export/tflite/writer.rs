@@ -6,7 +6,9 @@ use super::file::{File, INPUT, OUTPUT, Scales, TensorId};
 use super::flatbuffer::{Field, Table};
 use super::schema::{activation, code, convolution, depthwise, dtype, padding, pool};
 use crate::error::Result;
-use crate::export::layout::{channels_last, check_half, features_last, kernel_order, map, ordered, real};
+use crate::export::layout::{
+    channels_last, check_half, features_last, kernel_order, map, ordered, real,
+};
 use crate::export::lowering::{Clamp, Lowered, Operator, Padded, Step};
 use crate::graph::{Activation, Conv2d, Padding, Pool2d, QuantizationParameters};
 use crate::weights::Tensor;

@@ -6,8 +6,7 @@ use flowers::inference::onnx::proto::{Attribute, Graph, Initializer, Model, Node
 use flowers::progress::Silent;
 use prost::Message;
 
-use super::{bundle, int8};
-use crate::networks::{SIZE, pictures};
+use super::{bundle, int8, samples};
 
 struct Fault {
     name: &'static str,
@@ -149,7 +148,7 @@ fn transpose(tensor: &mut Initializer, rows: usize, columns: usize) {
 
 fn passes(file: Artifact, bundle: &Bundle, options: &Options) -> bool {
     let onnx = export::find("onnx").unwrap();
-    let result = onnx.verify(&file, bundle, options, &pictures(3, SIZE), &Silent);
+    let result = onnx.verify(&file, bundle, options, &samples(3), &Silent);
     match result {
         Ok(verified) => verified.passed,
         Err(cause) => {

@@ -6,8 +6,7 @@ use flowers::inference::torchscript::Loaded;
 use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
 
-use super::{bundle, int8};
-use crate::networks::{SIZE, pictures};
+use super::{bundle, int8, samples};
 
 /// Asserts that a file of the bundle gives the scores of the model; gives the difference of scores.
 #[track_caller]
@@ -15,7 +14,7 @@ fn verified(format: &str, bundle: &flowers::bundle::Bundle, options: &Options) -
     let format = export::find(format).unwrap();
     let file = format.encode(bundle, options).unwrap();
     let result = format
-        .verify(&file, bundle, options, &pictures(3, SIZE), &Silent)
+        .verify(&file, bundle, options, &samples(3), &Silent)
         .unwrap();
     let Verdict::Scores(agreement) = &result.verdict else {
         panic!("scores are compared");
@@ -162,17 +161,19 @@ fn a_file_of_another_model_fails() {
             ..Options::default()
         };
         let file = format.encode(&other, &options).unwrap();
-        let result = format.verify(&file, &model, &options, &pictures(1, SIZE), &Silent);
+        let result = format.verify(&file, &model, &options, &samples(1), &Silent);
         assert!(!result.unwrap().passed, "{name}");
         let start = |content: &[u8]| content[..content.len().min(200)].to_vec();
         let broken = match &file {
             Artifact::File(content) => Artifact::File(start(content)),
             Artifact::Folder(members) => {
-                let members = members.iter().map(|(name, file)| (name.clone(), start(file)));
+                let members = members
+                    .iter()
+                    .map(|(name, file)| (name.clone(), start(file)));
                 Artifact::Folder(members.collect())
             }
         };
-        let broken = format.verify(&broken, &model, &options, &pictures(1, SIZE), &Silent);
+        let broken = format.verify(&broken, &model, &options, &samples(1), &Silent);
         assert_eq!(flowers::error::exit_code(&broken.unwrap_err()), 1, "{name}");
     }
     assert!(Loaded::read(b"no archive").is_err());

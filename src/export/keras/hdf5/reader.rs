@@ -104,8 +104,10 @@ impl<'a> Reader<'a> {
     }
 
     fn attribute(&self, body: Self) -> Result<(String, Vec<String>)> {
-        let [name, datatype, space] =
-            [2, 4, 6].map(|at| body.u16(at).map(|size| usize::from(size).next_multiple_of(8)));
+        let [name, datatype, space] = [2, 4, 6].map(|at| {
+            body.u16(at)
+                .map(|size| usize::from(size).next_multiple_of(8))
+        });
         let (datatype_at, space_at) = (8 + name?, 8 + body.u16(2)?.next_multiple_of(8) as usize);
         let space_at = space_at + datatype?;
         let name = body.slice(8, usize::from(body.u16(2)?))?;
@@ -120,7 +122,11 @@ impl<'a> Reader<'a> {
         let values = space_at + space?;
         let texts = (0..count).map(|at| {
             let place = values + 16 * at;
-            self.text(body.u64(place + 4)?, body.u32(place + 12)?, body.u32(place)?)
+            self.text(
+                body.u64(place + 4)?,
+                body.u32(place + 12)?,
+                body.u32(place)?,
+            )
         });
         let name = std::str::from_utf8(name)?.trim_end_matches('\0').to_owned();
         Ok((name, texts.collect::<Result<_>>()?))

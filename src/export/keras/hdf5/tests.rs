@@ -21,20 +21,32 @@ fn groups_arrays_and_texts_are_read_back() {
         ];
         let layer = file.group(&members, &attributes);
         let config = Attribute::One(texts[4]);
-        let root = file.group(&BTreeMap::from([("conv".into(), layer)]), &[("config", config)]);
+        let root = file.group(
+            &BTreeMap::from([("conv".into(), layer)]),
+            &[("config", config)],
+        );
         file.finish(root)
     };
     let file = write();
     assert_eq!(file, write());
     let reader = Reader::new(&file).unwrap();
     let kernel = reader.array("conv/kernel").unwrap();
-    assert_eq!(kernel, Tensor::f32([2, 3], vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
-    assert_eq!(reader.array("conv/bias").unwrap().as_f32(), Some(&[-0.5][..]));
+    assert_eq!(
+        kernel,
+        Tensor::f32([2, 3], vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    );
+    assert_eq!(
+        reader.array("conv/bias").unwrap().as_f32(),
+        Some(&[-0.5][..])
+    );
     let group = reader.group("conv").unwrap();
     assert_eq!(group.text("backend"), Some("tensorflow"));
     let names = group.texts("weight_names").unwrap();
     assert_eq!(names, ["kernel", "", "Gänseblümchen"]);
-    assert_eq!(reader.group("").unwrap().text("config").map(str::len), Some(100_000));
+    assert_eq!(
+        reader.group("").unwrap().text("config").map(str::len),
+        Some(100_000)
+    );
     for missing in ["conv/gamma", "dense", "conv/kernel/kernel"] {
         assert!(reader.array(missing).is_err(), "{missing}");
     }

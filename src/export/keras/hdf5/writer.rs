@@ -43,7 +43,8 @@ impl Writer {
     pub(in super::super) fn array(&mut self, tensor: &Tensor) -> Object {
         let values = tensor.as_f32().unwrap_or_default();
         let address = self.aligned();
-        self.bytes.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        self.bytes
+            .extend(values.iter().flat_map(|x| x.to_le_bytes()));
         let mut space = vec![1, tensor.shape.len() as u8, 0, 0, 0, 0, 0, 0];
         let sides = tensor.shape.iter().map(|&side| side as u64);
         space.extend(sides.flat_map(u64::to_le_bytes));
@@ -68,7 +69,10 @@ impl Writer {
     ) -> Object {
         let nowhere = UNDEFINED.to_le_bytes();
         let info = [&[0, 0][..], &nowhere, &nowhere].concat();
-        let mut messages = vec![(message::LINK_INFO, info), (message::GROUP_INFO, vec![0, 0])];
+        let mut messages = vec![
+            (message::LINK_INFO, info),
+            (message::GROUP_INFO, vec![0, 0]),
+        ];
         for (name, object) in members {
             let mut link = vec![1, 0, name.len() as u8];
             link.extend(name.bytes());
