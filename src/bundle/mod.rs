@@ -158,11 +158,24 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Error::Data`] for an architecture that is not known, or weights that do not fit it.
-    pub fn into_network(self) -> Result<InferenceGraph> {
+    pub fn network(&self) -> Result<InferenceGraph> {
         let graph = self.manifest.graph()?;
         match &self.manifest.quantization {
-            Some(quantization) => InferenceGraph::int8(&graph, self.weights, quantization),
+            Some(quantization) => InferenceGraph::int8(&graph, self.weights.clone(), quantization),
             None => InferenceGraph::float(&graph, &self.weights),
+        }
+    }
+
+    /// As [`Bundle::network`], of a model that is not needed any more.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn into_network(self) -> Result<InferenceGraph> {
+        match &self.manifest.quantization {
+            Some(quantization) => {
+                InferenceGraph::int8(&self.manifest.graph()?, self.weights, quantization)
+            }
+            None => self.network(),
         }
     }
 

@@ -11,15 +11,20 @@ use crate::export::{FORMATS, Input, Weights};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file is read back (ONNX and TensorFlow Lite by readers that follow the specification, TorchScript \
-by libtorch's loader), and the results must match the model's own. An int8 model becomes ONNX with \
-QuantizeLinear and DequantizeLinear nodes, which runtimes turn into integer kernels, and TensorFlow Lite \
-that takes and gives bytes.
+The export is read back (TorchScript by libtorch's loader, all others by readers that follow the \
+specification), and the results must match the model's own. Then the code that loads it is printed. An \
+int8 model becomes ONNX with QuantizeLinear and DequantizeLinear nodes, which runtimes turn into integer \
+kernels, and TensorFlow Lite that takes and gives bytes.
+
+Formats for apps and TensorFlow take RGB images from 0 to 255 and output probabilities. What a folder \
+holds besides an export is never replaced.
 
 Examples:
   flowers export run/model.safetensors --format onnx --out model.onnx
   flowers export run/model.safetensors --format onnx --out model.onnx --input image --softmax
   flowers export run/model.safetensors --format tflite --out model.tflite
+  flowers export run/model.safetensors --format coreml --weights float16 --out Flowers.mlpackage
+  flowers export run/model.safetensors --format keras --trainable --out model.keras
   flowers export run/model.safetensors --format torchscript --out model.pt --calibration photos
   flowers export run/model.safetensors --format pth --out model.pth
 
@@ -31,25 +36,25 @@ pub struct ExportArgs {
     /// Format to write
     #[arg(long, value_name = "FORMAT", value_parser = formats())]
     pub format: String,
-    /// File to write
+    /// File to write; a folder for saved-model, coreml, web and triton
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Replace the file if it exists
+    /// Replace the export if it exists
     #[arg(long)]
     pub force: bool,
     /// ONNX operator set version, 11 to 21 [default: 17]
     #[arg(long, value_name = "VERSION", value_parser = RangedI64ValueParser::<i64>::new().range(OPSETS))]
     pub opset: Option<i64>,
-    /// Input of the exported network [default: float]
+    /// Input of the exported network [default: float for onnx and torchscript, else image]
     #[arg(long, value_enum)]
     pub input: Option<Input>,
-    /// Output probabilities instead of logits
+    /// Output probabilities instead of logits, where that is not the default
     #[arg(long)]
     pub softmax: bool,
     /// Batch size: a number, or `dynamic` for any [default: dynamic]
     #[arg(long, value_name = "dynamic|N", value_parser = batch)]
     pub batch: Option<Batch>,
-    /// Precision that weights of a float model are stored in [default: float32]
+    /// Precision of the weights of a float model [default: float32]
     #[arg(long, value_enum)]
     pub weights: Option<Weights>,
     /// Keep batch normalisation and dropout as layers, to train on

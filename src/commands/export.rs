@@ -76,7 +76,7 @@ fn verified(
     samples: &Samples,
 ) -> Result<Verified> {
     let written = Artifact::read(part)?;
-    let verified = format.verify(&written, bundle, options, samples, &Bar::new());
+    let verified = format.verify(written, bundle, options, samples, &Bar::new());
     let verified = verified.with_context(|| shown(&args.model))?;
     if verified.passed {
         return Ok(verified);

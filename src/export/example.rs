@@ -36,6 +36,20 @@ print(scores.argmax(1))
     channels_last: false,
 };
 
+pub(super) const TRITON: Template = Template {
+    language: PYTHON,
+    needs: "numpy tritonclient[http], and a server whose --model-repository holds the folder",
+    code: r#"import numpy, pathlib
+from tritonclient.http import InferenceServerClient, InferInput
+images = IMAGES
+given = InferInput("input", images.shape, "TRITON")
+given.set_data_from_numpy(images)
+answer = InferenceServerClient("localhost:8000").infer(pathlib.Path(FILE).name, [given])
+print(answer.as_numpy("output").argmax(1))
+"#,
+    channels_last: false,
+};
+
 pub(super) const TORCHSCRIPT: Template = Template {
     language: PYTHON,
     needs: "numpy torch",
@@ -175,6 +189,7 @@ impl Format {
             code: template
                 .code
                 .replace("IMAGES", &images)
+                .replace("TRITON", if in_bytes { "UINT8" } else { "FP32" })
                 .replace("FILE", &file),
         }
     }

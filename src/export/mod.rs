@@ -18,6 +18,7 @@ mod saved_model;
 mod state_dict;
 mod tflite;
 mod torchscript;
+mod triton;
 mod verify;
 mod web;
 
@@ -93,11 +94,11 @@ enum Reader {
     /// A backend, by name, whose scores are compared.
     Backend(&'static str, Open),
     /// A reader of parameters, which have to be the same bits.
-    Parameters(fn(&Artifact) -> Result<StateDict>),
+    Parameters(fn(Artifact) -> Result<StateDict>),
 }
 
 /// Loads what was exported from this model.
-type Open = fn(&Artifact, &Manifest) -> Result<Box<dyn Backend>>;
+type Open = fn(Artifact, &Manifest) -> Result<Box<dyn Backend>>;
 
 /// An option of `flowers export` that not every format has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +139,21 @@ pub const FORMATS: &[Format] = &[
             Ok(Box::new(Interpreter::read(exported.file()?)?))
         }),
         example: example::ONNX,
+    },
+    Format {
+        name: "triton",
+        summary: "for NVIDIA Triton: a folder of a model repository, with ONNX",
+        options: &[
+            FormatOption::Opset,
+            FormatOption::Input,
+            FormatOption::Softmax,
+            FormatOption::Calibration,
+        ],
+        defaults: PICTURES,
+        holds_int8: true,
+        writer: Writer::Folder(triton::MEMBERS, triton::encode),
+        reader: Reader::Backend("ONNX interpreter", triton::open),
+        example: example::TRITON,
     },
     Format {
         name: "torchscript",
@@ -357,7 +373,7 @@ fn network(bundle: &Bundle, options: &Options) -> Result<InferenceGraph> {
             InferenceGraph::unfused(graph, bundle.weights.clone(), None)?
         }
         false => {
-            let network = bundle.clone().into_network()?;
+            let network = bundle.network()?;
             match options.input {
                 Input::Image => network.with_pixel_input(mean, std)?,
                 Input::Float => network,

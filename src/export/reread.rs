@@ -32,25 +32,29 @@ impl Reread {
             module: Loaded::compile(module, Device::Cpu)?,
             classes,
             image_size,
+            takes_planes: true,
         }))
     }
 }
 
-struct Plain {
-    module: Loaded,
-    classes: usize,
-    image_size: usize,
+/// A module that libtorch loaded, as a backend.
+pub(super) struct Plain {
+    pub module: Loaded,
+    pub classes: usize,
+    pub image_size: usize,
+    /// Whether it takes pixels as float32, channels first, instead of as bytes.
+    pub takes_planes: bool,
 }
 
 impl Backend for Plain {
     fn logits(&self, images: Images<'_>) -> Result<Vec<f32>> {
         match images {
-            Images::Rgb8(pixels) => {
+            Images::Rgb8(pixels) if self.takes_planes => {
                 let planes = planes(pixels, self.image_size);
                 self.module
                     .forward(Images::Normalised(&planes), self.image_size)
             }
-            floats => self.module.forward(floats, self.image_size),
+            images => self.module.forward(images, self.image_size),
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn safetensors(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
     Ok(file)
 }
 
-pub(super) fn open_safetensors(exported: &Artifact) -> Result<StateDict> {
+pub(super) fn open_safetensors(exported: Artifact) -> Result<StateDict> {
     let mut file = exported.file()?;
     let length = file.len() as u64;
     Ok(safetensors::read_from(&mut file, length)?.0)
@@ -59,6 +59,6 @@ pub(super) fn pth(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
     Ok(archive.finish()?.into_inner())
 }
 
-pub(super) fn open_pth(exported: &Artifact) -> Result<StateDict> {
+pub(super) fn open_pth(exported: Artifact) -> Result<StateDict> {
     pth::read_zip(exported.file()?)
 }

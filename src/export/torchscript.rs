@@ -1,10 +1,11 @@
 //! TorchScript of plain operators, which every PyTorch loads.
 
+use super::reread::Plain;
 use super::{Artifact, Options, network, notes};
 use crate::bundle::{Bundle, Manifest};
 use crate::error::Result;
+use crate::inference::Backend;
 use crate::inference::torchscript::{Batches, Loaded, Target, compile};
-use crate::inference::{Backend, Execution, Images};
 
 /// An archive whose `forward` takes a batch of any size. `labels.json` and `preprocessing.json`
 /// are its extra files. What an int8 model rounds is rounded here too, in float32.
@@ -21,35 +22,11 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
     module.to_bytes()
 }
 
-pub(super) fn open(exported: &Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
-    Ok(Box::new(Archive {
+pub(super) fn open(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    Ok(Box::new(Plain {
         module: Loaded::read(exported.file()?)?,
         classes: manifest.labels.len(),
         image_size: manifest.preprocessing.crop as usize,
+        takes_planes: false,
     }))
-}
-
-/// An exported archive as libtorch runs it.
-struct Archive {
-    module: Loaded,
-    classes: usize,
-    image_size: usize,
-}
-
-impl Backend for Archive {
-    fn logits(&self, images: Images<'_>) -> Result<Vec<f32>> {
-        self.module.forward(images, self.image_size)
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn image_size(&self) -> usize {
-        self.image_size
-    }
-
-    fn execution(&self) -> Execution {
-        Execution::PLAIN
-    }
 }

@@ -112,7 +112,7 @@ impl Format {
     /// [`Error::Gate`] when it can't be read; those of the engine for the model.
     pub fn verify(
         &self,
-        exported: &Artifact,
+        exported: Artifact,
         bundle: &Bundle,
         options: &Options,
         samples: &Samples,
@@ -211,7 +211,7 @@ pub(super) fn reference(bundle: &Bundle) -> Result<Box<dyn Backend>> {
         },
         ..inference::Options::cpu()
     };
-    inference::load_bundle(bundle.clone(), &options)
+    inference::load(&bundle.network()?, &bundle.manifest.preprocessing, &options)
 }
 
 /// 8-bit RGB images of a network's size, and what to make of them.

@@ -1,7 +1,5 @@
 //! A folder with a page that classifies in the browser: the ONNX network and what runs it.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::{Artifact, Members, Options, onnx};
@@ -45,25 +43,16 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Members> {
 
 /// What the page has to know of the model.
 fn about(manifest: &Manifest) -> Result<Value> {
-    let names = manifest.labels.names();
-    let subject = match flora::are_flowers(names.iter().map(String::as_str)) {
-        true => "flower",
-        false => "picture",
-    };
-    let chinese = names
-        .iter()
-        .filter_map(|name| Some((name, flora::chinese(name)?)));
-    let chinese: BTreeMap<_, _> = chinese.collect();
     Ok(json!({
-        "labels": names,
-        "names": {"zh-CN": chinese},
-        "subject": subject,
+        "labels": manifest.labels.names(),
+        "names": {"zh-CN": flora::chinese_names(&manifest.labels)},
+        "subject": flora::subject(&manifest.labels),
         "preprocessing": serde_json::to_value(&manifest.preprocessing)?,
     }))
 }
 
 /// Loads the network of a folder, if its labels are those of the model.
-pub(super) fn open(exported: &Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
+pub(super) fn open(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
     let stated: Value = serde_json::from_slice(exported.member(MANIFEST)?)?;
     if stated != about(manifest)? {
         anyhow::bail!("{MANIFEST} is of another model");

@@ -1,5 +1,9 @@
 //! Flowers by name: which class names are flowers, and what these are called in Chinese.
 
+use std::collections::BTreeMap;
+
+use super::Labels;
+
 /// The Chinese name of a kind of flower, whatever case, plural and punctuation its English name
 /// is written with: `tiger lily`, `Tiger_Lilies` and `tigerlily` are one.
 pub fn chinese(name: &str) -> Option<&'static str> {
@@ -14,6 +18,21 @@ pub fn chinese(name: &str) -> Option<&'static str> {
     names
         .find(|(english, _)| is_meant(english))
         .map(|(_, chinese)| *chinese)
+}
+
+/// The classes that have a Chinese name, with it.
+pub fn chinese_names(labels: &Labels) -> BTreeMap<&str, &'static str> {
+    let names = labels.names().iter();
+    let known = names.filter_map(|name| Some((name.as_str(), chinese(name)?)));
+    known.collect()
+}
+
+/// What a page calls what it classifies: `flower` or `picture`.
+pub fn subject(labels: &Labels) -> &'static str {
+    match are_flowers(labels.names().iter().map(String::as_str)) {
+        true => "flower",
+        false => "picture",
+    }
 }
 
 /// Whether these classes are kinds of flowers: at least nine in ten have a known English or

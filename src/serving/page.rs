@@ -56,11 +56,7 @@ impl UploadPage {
     }
 
     fn html(&self, labels: Option<&Labels>) -> String {
-        let names = labels.map_or(&[][..], Labels::names).iter();
-        let subject = match flora::are_flowers(names.map(String::as_str)) {
-            true => "flower",
-            false => "picture",
-        };
+        let subject = labels.map_or("picture", flora::subject);
         let title = escaped(self.title.as_deref().unwrap_or_default());
         let attributes = format!(
             "data-title=\"{title}\" data-subject=\"{subject}\" data-unsure-below=\"{}\"",

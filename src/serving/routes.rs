@@ -1,6 +1,5 @@
 //! Routes and the middleware around them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -136,11 +135,9 @@ async fn page(State(state): State<Arc<AppState>>) -> Response {
 async fn labels(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
     let model = state.model()?;
     let labels = &model.manifest.labels;
-    let names = labels.names().iter();
-    let chinese = names.filter_map(|name| Some((name.as_str(), flora::chinese(name)?)));
     let body = json!({
         "labels": labels,
-        "names": {"zh-CN": BTreeMap::from_iter(chinese)},
+        "names": {"zh-CN": flora::chinese_names(labels)},
         "collect": state.collection.is_some(),
         "model": {
             "sha256": model.sha256,

@@ -3,8 +3,8 @@
 
 usage: exported.py FOLDER
 
-needs torch, onnx, onnxruntime and ai-edge-litert, and torchvision to load parameters into its networks. FOLDER
-holds expected.safetensors: `pixels` (uint8, n x size x size x 3), `planes` (the same, normalised,
+needs torch, onnx, onnxruntime, ai-edge-litert and tritonclient, and torchvision to load parameters into its
+networks. FOLDER holds expected.safetensors: `pixels` (uint8, n x size x size x 3), `planes` (the same, normalised,
 n x 3 x size x size), and for each of the kinds `float`, `image`, `softmax`, `half`, `int8`, `int8image` and
 `int8softmax` the engine's scores (all but `float` and `int8` take pixels). Every other file is named ARCHITECTURE-KIND[-OPSET].SUFFIX:
 
@@ -13,6 +13,7 @@ n x 3 x size x size), and for each of the kinds `float`, `image`, `softmax`, `ha
 .pt           answers alike in PyTorch, and carries its labels
 .tflite       answers alike in LiteRT, with XNNPACK's kernels, the built-in and the reference ones, and
               carries its labels in a zip that is not compressed
+.triton       its configuration is what Triton's schema allows, and fits the network, which answers alike
 .pth          torch.load(weights_only=True) reads it, and torchvision's network takes it
 
 Exits with 1 when a score is further away than allowed: 0.001 of the largest score, 0.1 for int8, a
@@ -21,6 +22,7 @@ else by 0.005 in the mean, with the same label for 99% of them.
 """
 
 import collections
+import importlib.util
 import json
 import pathlib
 import sys
@@ -30,6 +32,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from google.protobuf import text_format
 from safetensors.numpy import load_file
 
 TOLERANCE = {"float": 1e-3, "image": 1e-3, "softmax": 1e-3, "int8": 0.1, "int8image": 0.1}
@@ -60,6 +63,25 @@ def with_onnx_runtime(path, kind, given):
         if not operators["QLinearConv"]:
             sys.exit(f"{path.name}: no integer convolution: {note}")
     return batches(lambda x: session.run(["output"], {"input": x})[0], given), note
+
+
+def with_triton(path, kind, given):
+    # The package itself imports gRPC, which nothing here needs.
+    package = pathlib.Path(importlib.util.find_spec("tritonclient").origin).parent
+    found = importlib.util.spec_from_file_location("model_config_pb2", package / "grpc/model_config_pb2.py")
+    schema = importlib.util.module_from_spec(found)
+    found.loader.exec_module(schema)
+    config = text_format.Parse((path / "config.pbtxt").read_text(), schema.ModelConfig())
+    session = onnxruntime.InferenceSession(path / "1/model.onnx", providers=["CPUExecutionProvider"])
+    sides = [(config.input, session.get_inputs()), (config.output, session.get_outputs())]
+    for stated, real in sides:
+        assert [tensor.name for tensor in stated] == [tensor.name for tensor in real], stated
+        assert all(list(a.dims) == list(b.shape[1:]) for a, b in zip(stated, real)), stated
+        types = {"tensor(float)": schema.TYPE_FP32, "tensor(uint8)": schema.TYPE_UINT8}
+        assert all(a.data_type == types[b.type] for a, b in zip(stated, real)), stated
+    labels = (path / config.output[0].label_filename).read_text(encoding="utf-8").splitlines()
+    assert config.backend == "onnxruntime" and config.max_batch_size > 1 and len(labels) == config.output[0].dims[0]
+    return batches(lambda x: session.run(["output"], {"input": x})[0], given), ""
 
 
 def with_torch(path, kind, given):
@@ -112,7 +134,13 @@ def with_torchvision(path, kind, given):
         return network.eval()(torch.from_numpy(given)).numpy(), ""
 
 
-READERS = {".onnx": with_onnx_runtime, ".pt": with_torch, ".pth": with_torchvision, ".tflite": with_litert}
+READERS = {
+    ".onnx": with_onnx_runtime,
+    ".pt": with_torch,
+    ".pth": with_torchvision,
+    ".tflite": with_litert,
+    ".triton": with_triton,
+}
 # The engine's scores by kind.
 WANTED = {}
 

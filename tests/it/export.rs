@@ -1,5 +1,6 @@
 //! Exported files: what is in them, and that other runtimes answer alike.
 
+mod apps;
 mod faults;
 mod program;
 mod runtimes;

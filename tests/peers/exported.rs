@@ -175,6 +175,9 @@ pub fn every_architecture_and_opset_is_answered_alike() {
             write(folder.path(), "torchscript", of, &options(kind), &file);
         }
         write_tflite(folder.path(), &float, &quantized);
+        let file = format!("{name}-softmax.triton");
+        let triton = options("softmax");
+        write(folder.path(), "triton", &float, &triton, &file);
         if !name.starts_with("efficientnet") {
             // torchvision has no EfficientNet-Lite.
             let file = format!("{name}-float.pth");

@@ -47,7 +47,7 @@ impl Need {
             Self::OwnModel => own_model().iter().all(|path| path.exists()),
             Self::Runtimes => has_modules(
                 &python(),
-                "torch, onnx, onnxruntime, safetensors, ai_edge_litert",
+                "torch, onnx, onnxruntime, safetensors, ai_edge_litert, tritonclient",
             ),
             Self::TensorFlow => has_modules(
                 &tensorflow(),
@@ -74,7 +74,7 @@ impl Need {
             Self::Photos => "FLOWERS_OXFORD12",
             Self::OwnModel => "FLOWERS_MODEL and FLOWERS_PHOTOS",
             Self::Runtimes => {
-                "FLOWERS_PYTHON with torch, onnx, onnxruntime, safetensors, ai-edge-litert"
+                "FLOWERS_PYTHON with torch, onnx, onnxruntime, safetensors, ai-edge-litert, tritonclient"
             }
             Self::TensorFlow => {
                 "FLOWERS_TENSORFLOW with tensorflow, tf_keras, coremltools, safetensors"

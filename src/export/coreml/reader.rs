@@ -20,14 +20,12 @@ use crate::inference::Backend;
 use crate::weights::Tensor;
 
 /// Loads a package for verification.
-pub(in crate::export) fn open(
-    exported: &Artifact,
-    manifest: &Manifest,
-) -> Result<Box<dyn Backend>> {
+pub(in crate::export) fn open(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
     let (network, labels) = read(exported.member(MODEL)?, exported.member(WEIGHTS)?)?;
     if labels != manifest.labels.names() {
         bail!("its labels are {labels:?}");
     }
+    drop(exported);
     network.into_backend()
 }
 

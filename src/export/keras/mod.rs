@@ -23,16 +23,14 @@ const OUTPUT: &str = "probabilities";
 
 /// A `.keras` file.
 pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
-    let network = network(bundle, options)?;
-    let labels = serde_json::to_string(bundle.manifest.labels.names())?;
-    v3::encode(layers(&network, options.input)?, &labels)
+    let layers = layers(&network(bundle, options)?, options.input)?;
+    v3::encode(layers, &serde_json::to_string(&bundle.manifest.labels)?)
 }
 
 /// An `.h5` file.
 pub(super) fn encode_h5(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
-    let network = network(bundle, options)?;
-    let labels = serde_json::to_string(bundle.manifest.labels.names())?;
-    legacy::encode(layers(&network, options.input)?, &labels)
+    let layers = layers(&network(bundle, options)?, options.input)?;
+    legacy::encode(layers, &serde_json::to_string(&bundle.manifest.labels)?)
 }
 
 fn layers(network: &InferenceGraph, input: Input) -> Result<Layers> {
@@ -40,11 +38,15 @@ fn layers(network: &InferenceGraph, input: Input) -> Result<Layers> {
 }
 
 /// Loads a `.keras` file for verification.
-pub(super) fn open(exported: &Artifact, _manifest: &Manifest) -> Result<Box<dyn Backend>> {
-    reader::read(exported.file()?)?.into_backend()
+pub(super) fn open(exported: Artifact, _manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    let network = reader::read(exported.file()?)?;
+    drop(exported);
+    network.into_backend()
 }
 
 /// Loads an `.h5` file for verification.
-pub(super) fn open_h5(exported: &Artifact, _manifest: &Manifest) -> Result<Box<dyn Backend>> {
-    reader::read_h5(exported.file()?)?.into_backend()
+pub(super) fn open_h5(exported: Artifact, _manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    let network = reader::read_h5(exported.file()?)?;
+    drop(exported);
+    network.into_backend()
 }

@@ -1,11 +1,11 @@
 //! Reads Keras files as networks again: for verification, so it knows the layers that are written.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 
 use anyhow::{Context, bail};
 use serde_json::Value as Json;
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
 use super::hdf5::Reader as Hdf5;
 use super::{legacy, v3};
@@ -18,17 +18,20 @@ use crate::weights::Tensor;
 /// Reads a `.keras` file.
 pub(super) fn read(file: &[u8]) -> Result<Reread> {
     let mut archive = ZipArchive::new(Cursor::new(file)).context("it is not a zip archive")?;
+    // Nothing in it is compressed.
     let mut part = |name: &str| {
-        let mut content = Vec::new();
-        let mut part = archive
-            .by_name(name)
-            .with_context(|| format!("it has no {name}"))?;
-        part.read_to_end(&mut content)?;
-        Ok::<_, anyhow::Error>(content)
+        let part = archive.by_name(name);
+        let part = part.with_context(|| format!("it has no {name}"))?;
+        let start = usize::try_from(part.data_start().context("no content")?)?;
+        let end = start.checked_add(usize::try_from(part.size())?);
+        let content = end.and_then(|end| file.get(start..end));
+        let is_stored = part.compression() == CompressionMethod::Stored;
+        content
+            .filter(|_| is_stored)
+            .context("compressed, or not whole")
     };
-    let config: Json = serde_json::from_slice(&part(v3::CONFIG)?)?;
-    let weights = part(v3::WEIGHTS)?;
-    let file = Hdf5::new(&weights)?;
+    let config: Json = serde_json::from_slice(part(v3::CONFIG)?)?;
+    let file = Hdf5::new(part(v3::WEIGHTS)?)?;
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     Reader::new(&config)?.read(|layer| {
         let class = v3::snake_case(text(layer, "class_name")?);

@@ -17,13 +17,12 @@ use writer::Writer;
 pub const DEFAULT_OPSET: i64 = 17;
 
 /// Names of the network's input and output.
-const INPUT: &str = "input";
-const OUTPUT: &str = "output";
+pub(super) const INPUT: &str = "input";
+pub(super) const OUTPUT: &str = "output";
 
 /// An ONNX model with input `input` and output `output`.
 pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
-    let network = network(bundle, options)?;
-    let mut model = model(&network, options)?;
+    let mut model = model(&network(bundle, options)?, options)?;
     let notes = notes(&bundle.manifest)?.into_iter();
     model.metadata_props = notes.map(|(key, value)| Entry { key, value }).collect();
     Ok(model.encode_to_vec())

@@ -33,14 +33,14 @@ pub(super) const OUTPUT: &str = "probabilities";
 /// `probabilities`, float32 `[n, classes]`; with `--input float` the image is float32 and normalised.
 pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Members> {
     let labels = label_lines("a SavedModel", &bundle.manifest.labels)?;
-    let graph = encoded(&network(bundle, options)?, options.input)?;
+    let model = model(&network(bundle, options)?, options.input)?;
     Ok(Members::from([
-        (GRAPH.into(), graph),
+        (GRAPH.into(), model.encode_to_vec()),
         (LABELS.into(), labels.into()),
     ]))
 }
 
-fn encoded(network: &InferenceGraph, input: Input) -> Result<Vec<u8>> {
+fn model(network: &InferenceGraph, input: Input) -> Result<SavedModel> {
     let lowered = Lowered::new(network)?;
     let element = match input {
         Input::Float => dtype::FLOAT,
@@ -61,7 +61,7 @@ fn encoded(network: &InferenceGraph, input: Input) -> Result<Vec<u8>> {
         method: "tensorflow/serving/predict".into(),
     };
     let graph = Writer::new(&lowered, element).write()?;
-    let model = SavedModel {
+    Ok(SavedModel {
         schema_version: 1,
         meta_graphs: vec![MetaGraph {
             info: Some(MetaInfo {
@@ -71,6 +71,5 @@ fn encoded(network: &InferenceGraph, input: Input) -> Result<Vec<u8>> {
             graph: Some(graph),
             signatures: BTreeMap::from([(SIGNATURE.into(), signature)]),
         }],
-    };
-    Ok(model.encode_to_vec())
+    })
 }

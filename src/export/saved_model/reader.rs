@@ -19,10 +19,12 @@ use crate::weights::Tensor;
 
 /// Loads a folder for verification.
 pub(in crate::export) fn open(
-    exported: &Artifact,
+    exported: Artifact,
     _manifest: &Manifest,
 ) -> Result<Box<dyn Backend>> {
-    read(exported.member(GRAPH)?)?.into_backend()
+    let network = read(exported.member(GRAPH)?)?;
+    drop(exported);
+    network.into_backend()
 }
 
 pub(super) fn read(file: &[u8]) -> Result<Reread> {

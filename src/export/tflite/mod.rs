@@ -41,15 +41,15 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
         Some(Method::Static) | None => {}
     }
     let labels = label_lines("TensorFlow Lite", &manifest.labels)?;
-    let network = network(bundle, options)?;
-    let file = encoded(&network, options, manifest)?;
+    let file = encoded(network(bundle, options)?, options, manifest)?;
     metadata::with_labels(file, &labels)
 }
 
-fn encoded(network: &InferenceGraph, options: &Options, manifest: &Manifest) -> Result<Vec<u8>> {
-    let lowered = Lowered::new(network)?;
+fn encoded(network: InferenceGraph, options: &Options, manifest: &Manifest) -> Result<Vec<u8>> {
+    let lowered = Lowered::new(&network)?;
     let is_half = options.weights == Weights::Float16;
     let (file, input, output) = Writer::new(&lowered, is_half).write()?;
+    drop(network);
     let about = options.about(manifest);
     let size = manifest.preprocessing.crop as usize;
     let frame = Frame {

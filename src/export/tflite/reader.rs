@@ -24,10 +24,12 @@ use crate::weights::Tensor;
 
 /// Loads a file for verification.
 pub(in crate::export) fn open(
-    exported: &Artifact,
+    exported: Artifact,
     _manifest: &Manifest,
 ) -> Result<Box<dyn Backend>> {
-    read(exported.file()?)?.into_backend()
+    let network = read(exported.file()?)?;
+    drop(exported);
+    network.into_backend()
 }
 
 pub(super) fn read(file: &[u8]) -> Result<Reread> {

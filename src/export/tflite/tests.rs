@@ -61,7 +61,7 @@ fn every_operator_is_read_back() {
                 weights: stored,
                 ..Options::default()
             };
-            let file = encoded(&network, &options, &manifest(&["a", "b", "c", "d", "e"])).unwrap();
+            let file = encoded(network, &options, &manifest(&["a", "b", "c", "d", "e"])).unwrap();
             every_operator::assert_alike(reader::read(&file).unwrap(), takes_pixels, tolerance);
         }
     }
@@ -92,6 +92,6 @@ fn a_number_too_large_for_half_precision_is_refused() {
         weights: Weights::Float16,
         ..Options::default()
     };
-    let refused = encoded(&network, &options, &manifest(&["a", "b"])).unwrap_err();
+    let refused = encoded(network, &options, &manifest(&["a", "b"])).unwrap_err();
     assert!(refused.to_string().contains("fc.bias"), "{refused}");
 }

@@ -148,7 +148,7 @@ fn transpose(tensor: &mut Initializer, rows: usize, columns: usize) {
 
 fn passes(file: Artifact, bundle: &Bundle, options: &Options) -> bool {
     let onnx = export::find("onnx").unwrap();
-    let result = onnx.verify(&file, bundle, options, &samples(3), &Silent);
+    let result = onnx.verify(file, bundle, options, &samples(3), &Silent);
     match result {
         Ok(verified) => verified.passed,
         Err(cause) => {
