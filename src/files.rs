@@ -11,7 +11,7 @@ use etcetera::BaseStrategy;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result, shown};
-pub(crate) use folder::{check_folder_replaceable, read_folder, write_folder_checked};
+pub(crate) use folder::{Layout, check_folder_replaceable, read_folder, write_folder_checked};
 
 const PREFIX: &str = ".flowers-";
 const SUFFIX: &str = ".part";
@@ -39,20 +39,30 @@ pub(crate) fn write_atomically(
 }
 
 /// As [`write_atomically`], but the new file only takes its name when `check`, which is given
-/// where it is until then, agrees. The content is not in memory any more by then.
+/// where it is until then, agrees. The content is not in memory any more by then. Without `force`, a file
+/// that has appeared meanwhile stays.
 ///
 /// # Errors
 /// Those of [`write_atomically`], and what `check` says; no file is left then.
 pub(crate) fn write_checked<T>(
     path: &Path,
     content: Vec<u8>,
+    force: bool,
     check: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
     let part = draft(path, |sink| sink.write_all(&content));
     let part = part.map_err(|cause| unwritten(path, &cause))?;
     drop(content);
     let checked = check(part.path())?;
-    persist(part, path).map_err(|cause| unwritten(path, &cause))?;
+    let persisted = match force {
+        true => persist(part, path),
+        false => {
+            let persisted = part.persist_noclobber(path);
+            persisted.map(drop).map_err(|failed| failed.error)
+        }
+    };
+    persisted.map_err(|cause| unwritten(path, &cause))?;
+    sync_folder(folder_of(path));
     Ok(checked)
 }
 
@@ -88,10 +98,16 @@ fn draft(
 
 fn persist(part: NamedTempFile, path: &Path) -> io::Result<()> {
     part.persist(path).map_err(|failed| failed.error)?;
-    // The rename itself must survive a power cut; not every file system can sync a folder.
-    #[cfg(unix)]
-    File::open(folder_of(path))?.sync_all().ok();
+    sync_folder(folder_of(path));
     Ok(())
+}
+
+/// Lets a rename survive a power cut, where the folder may be listed and the file system can do it.
+fn sync_folder(folder: &Path) {
+    #[cfg(unix)]
+    if let Ok(folder) = File::open(folder) {
+        folder.sync_all().ok();
+    }
 }
 
 /// Removes the unfinished files that killed processes left in a folder.
@@ -210,14 +226,18 @@ mod tests {
             Err(io::Error::other("disk full"))
         });
         assert_eq!(crate::error::exit_code(&failed.unwrap_err()), 4);
-        let refused = write_checked(&path, b"new".to_vec(), |part| {
+        let refused = write_checked(&path, b"new".to_vec(), true, |part| {
             assert_eq!(std::fs::read(part).unwrap(), b"new");
             Err::<(), _>(Error::Gate("it is wrong".into()).into())
         });
         assert_eq!(crate::error::exit_code(&refused.unwrap_err()), 1);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        let late = write_checked(&path, b"new".to_vec(), false, |_| Ok(()));
+        assert!(late.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
+
     #[test]
     fn an_output_is_replaced_when_asked_but_never_the_model() {
         let folder = tempfile::tempdir().unwrap();

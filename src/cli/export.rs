@@ -45,7 +45,7 @@ pub struct ExportArgs {
     /// ONNX operator set version, 11 to 21 [default: 17]
     #[arg(long, value_name = "VERSION", value_parser = RangedI64ValueParser::<i64>::new().range(OPSETS))]
     pub opset: Option<i64>,
-    /// Input of the exported network [default: float for onnx and torchscript, else image]
+    /// Input of the network, for formats that have a choice [default: float for onnx and torchscript, image for the others]
     #[arg(long, value_enum)]
     pub input: Option<Input>,
     /// Output probabilities instead of logits, where that is not the default

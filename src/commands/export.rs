@@ -9,11 +9,12 @@ use anyhow::Context;
 
 use super::output::path_text;
 use super::progress::Bar;
+use super::stop::stop_flag;
 use crate::bundle::Bundle;
 use crate::cli::export::{Batch, ExportArgs};
 use crate::error::{Error, Result, shown};
 use crate::export::{
-    self, About, Artifact, Format, FormatOption, Options, Samples, Verified, compare_geometries,
+    self, About, Artifact, Format, FormatOption, Options, Verified, compare_geometries,
 };
 use crate::files;
 use report::Exported;
@@ -28,32 +29,36 @@ use samples::Pictures;
 pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let format = export::find(&args.format)?;
     let options = options(format, args)?;
-    match format.members() {
-        Some(members) => files::check_folder_replaceable(&args.out, members, args.force)?,
+    match format.layout() {
+        Some(layout) => files::check_folder_replaceable(&args.out, layout, args.force)?,
         None => files::check_replaceable(&args.out, &args.model, args.force)?,
     }
     let (bundle, _) = Bundle::read(&args.model)?;
-    let is_seen = !args.no_verify && format.needs_images();
-    let pictures = match is_seen {
-        true => Pictures::new(args, &bundle.manifest)?,
+    let stop = stop_flag()?;
+    let pictures = match !args.no_verify && format.needs_images() {
+        true => Pictures::new(args, &bundle.manifest, &stop)?,
         false => Pictures::default(),
+    };
+    let classes = &pictures.samples.classes;
+    let geometries = match pictures.decoded() {
+        photos if photos.len() > 0 => {
+            compare_geometries(&bundle, photos, classes, &stop, &Bar::new())?
+        }
+        _ => Vec::new(),
     };
     let encoded = format.encode(&bundle, &options);
     let exported = encoded.with_context(|| shown(&args.model))?;
     let bytes = exported.byte_len();
-    let verification = exported.write_checked(&args.out, |part| {
+    let verification = format.write(exported, &args.out, args.force, |part| {
         if args.no_verify {
             return Ok(None);
         }
-        verified(args, format, &bundle, &options, part, &pictures.samples).map(Some)
+        let written = Artifact::read(part)?;
+        let samples = &pictures.samples;
+        let verified = format.verify(written, &bundle, &options, samples, &stop, &Bar::new());
+        let verified = verified.with_context(|| shown(&args.model))?;
+        passed(verified, &args.out).map(Some)
     })?;
-    let geometries = match args.calibration {
-        Some(_) if is_seen => {
-            let classes = &pictures.samples.classes;
-            compare_geometries(&bundle, pictures.decoded(), classes, &Bar::new())?
-        }
-        _ => Vec::new(),
-    };
     let file = path_text(&args.out);
     let exported = Exported {
         example: format.example(&file, &bundle.manifest, &options),
@@ -66,24 +71,17 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     exported.report(&bundle.manifest.preprocessing, args.json)
 }
 
-/// Verifies what was written.
-fn verified(
-    args: &ExportArgs,
-    format: &Format,
-    bundle: &Bundle,
-    options: &Options,
-    part: &Path,
-    samples: &Samples,
-) -> Result<Verified> {
-    let written = Artifact::read(part)?;
-    let verified = format.verify(written, bundle, options, samples, &Bar::new());
-    let verified = verified.with_context(|| shown(&args.model))?;
+/// A verification that was passed.
+///
+/// # Errors
+/// [`Error::Gate`] for another.
+fn passed(verified: Verified, out: &Path) -> Result<Verified> {
     if verified.passed {
         return Ok(verified);
     }
     let message = format!(
         "the export does not match the model, {} was not written: {}",
-        shown(&args.out),
+        shown(out),
         report::line(&verified)
     );
     Err(Error::Gate(message).into())

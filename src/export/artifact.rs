@@ -30,23 +30,6 @@ impl Artifact {
         })
     }
 
-    /// Writes it, whole or not at all; it only takes its name when `check`, which is given where it is
-    /// until then, agrees. Its bytes are not in memory any more by then.
-    ///
-    /// # Errors
-    /// [`Error::Environment`](crate::error::Error::Environment) when it can't be written, and what
-    /// `check` says; nothing is left then.
-    pub fn write_checked<T>(
-        self,
-        path: &Path,
-        check: impl FnOnce(&Path) -> Result<T>,
-    ) -> Result<T> {
-        match self {
-            Self::File(content) => files::write_checked(path, content, check),
-            Self::Folder(members) => files::write_folder_checked(path, members, check),
-        }
-    }
-
     /// Size of all files in bytes.
     pub fn byte_len(&self) -> usize {
         match self {
@@ -76,5 +59,13 @@ impl Artifact {
             Self::Folder(members) => members.get(name),
         };
         Ok(found.with_context(|| format!("it has no {name}"))?)
+    }
+
+    /// The lines of a file of the folder.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is not UTF-8.
+    pub(super) fn lines(&self, name: &str) -> Result<Vec<&str>> {
+        Ok(std::str::from_utf8(self.member(name)?)?.lines().collect())
     }
 }

@@ -83,10 +83,22 @@ impl Assembly {
         self.builder.shape(value.node)
     }
 
+    /// Channels, or features, of a value.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub(super) fn channels(&self, value: Value) -> Result<usize> {
+        match self.builder.channels(value.node) {
+            0 => bail!("{} has no channels", self.builder.name(value.node)),
+            channels => Ok(channels),
+        }
+    }
+
     /// Channels of the map that a value was flattened from, or its features.
     pub(super) fn flattened_channels(&self, value: Value) -> usize {
         let map = self.builder.flattened(value.node);
-        map.unwrap_or(self.shape(value))[0].max(1)
+        let map = map.unwrap_or(self.shape(value));
+        map.first().copied().unwrap_or(1).max(1)
     }
 
     /// Sets a parameter of the operator that computes a value.
@@ -173,7 +185,7 @@ impl Assembly {
         };
         let (weight, bias) = (each(scale)?, each(shift)?);
         let [mean, variance] = [0.0, 1.0].map(|value| vec![value; channels]);
-        self.batch_norm(name, x, 0.0, [weight, bias, mean, variance])
+        self.batch_norm(name, x, [0.0, 0.1], [weight, bias, mean, variance])
     }
 
     /// A normalisation by weight, bias, mean and variance.
@@ -184,13 +196,13 @@ impl Assembly {
         &mut self,
         name: &str,
         x: Value,
-        eps: f64,
+        [eps, momentum]: [f64; 2],
         parameters: [Vec<f32>; 4],
     ) -> Result<Value> {
         let norm = BatchNorm2d {
             channels: self.builder.channels(x.node),
             eps,
-            momentum: 0.1,
+            momentum,
         };
         let value = self.operator(name, Op::BatchNorm2d(norm), &[x])?;
         let parts = ["weight", "bias", "running_mean", "running_var"];

@@ -22,7 +22,8 @@ fn graph() -> Graph {
     let x = relu(&mut g, "stem.relu", x);
     let x = g.max_pool2d("max", x, pool(3, 2, 1));
     let a = g.conv2d("a", x, conv(3, 1));
-    let x = g.add("sum", a, x);
+    let shortcut = g.conv2d("shortcut", x, conv(3, 1));
+    let x = g.add("sum", a, shortcut);
     let x = relu(&mut g, "sum.relu", x);
     let x = g.batch_norm("norm", x, 1e-3, 0.1);
     let x = g.conv2d("depthwise", x, conv(3, 1).groups(8));
@@ -60,6 +61,7 @@ pub(super) fn network(takes_pixels: bool) -> InferenceGraph {
         "norm.running_mean",
         "norm.running_var",
         "stem.bias",
+        "shortcut.bias",
         "grouped.bias",
         "classifier.bias",
     ] {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Format, Input, Options};
+use super::{Format, Input, Int8, Options};
 use crate::bundle::Manifest;
 
 /// Code to be pasted.
@@ -23,6 +23,8 @@ pub(super) struct Template {
 }
 
 const PYTHON: &str = "python";
+const SHELL: &str = "sh";
+const SWIFT: &str = "swift";
 
 pub(super) const ONNX: Template = Template {
     language: PYTHON,
@@ -80,7 +82,7 @@ pub(super) const SAVED_MODEL: Template = Template {
     language: PYTHON,
     needs: "numpy tensorflow",
     code: r#"import numpy, tensorflow
-model = tensorflow.saved_model.load(FILE)
+model = tensorflow.saved_model.load(FILE + "/1")
 images = IMAGES
 run = model.signatures["serving_default"]
 probabilities = run(image=tensorflow.constant(images))["probabilities"]
@@ -114,7 +116,7 @@ print(probabilities.argmax(1))
 };
 
 pub(super) const CORE_ML: Template = Template {
-    language: "swift",
+    language: SWIFT,
     needs: "macOS 13 or newer",
     code: r#"import CoreML
 import Vision
@@ -128,9 +130,9 @@ if let best = request.results?.first as? VNClassificationObservation { print(bes
 };
 
 pub(super) const WEB: Template = Template {
-    language: "sh",
+    language: SHELL,
     needs: "Node.js with npm",
-    code: "cd FILE\nnpm install\nnpm start\n",
+    code: "cd -- FILE\nnpm install\nnpm start\n",
     channels_last: false,
 };
 
@@ -160,8 +162,8 @@ impl Format {
         let template = &self.example;
         let size = manifest.preprocessing.crop;
         let n = options.batch.unwrap_or(1);
-        let in_bytes = match self.name {
-            "tflite" => manifest.quantization.is_some(),
+        let in_bytes = match self.int8 {
+            Int8::Throughout => self.is_in_bytes(manifest),
             _ => options.input == Input::Image,
         };
         let dtype = if in_bytes { "uint8" } else { "float32" };
@@ -173,13 +175,9 @@ impl Format {
             Input::Float => "normalised RGB images",
             Input::Image => "RGB images, 0 to 255",
         };
-        // A shell takes the single quotes that no path needs but one with its own.
-        let path = match self.name {
-            "saved-model" => &*format!("{path}/1"),
-            _ => path,
-        };
         let file = match template.language {
-            "sh" => format!("'{}'", path.replace('\'', r"'\''")),
+            SHELL => format!("'{}'", path.replace('\'', r"'\''")),
+            SWIFT => swift(path),
             _ => serde_json::Value::from(path).to_string(),
         };
         let images = format!("numpy.zeros({shape}, numpy.{dtype})  # {content}");
@@ -192,5 +190,25 @@ impl Format {
                 .replace("TRITON", if in_bytes { "UINT8" } else { "FP32" })
                 .replace("FILE", &file),
         }
+    }
+}
+
+/// A text as Swift writes it.
+fn swift(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{{{:x}}}", u32::from(c)),
+        c => c.into(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_as_swift_does() {
+        assert_eq!(swift("a\"b\\c\u{7}ü"), r#""a\"b\\c\u{7}ü""#);
     }
 }

@@ -1,13 +1,16 @@
 //! What becomes of a model's answers where photos are made square in another way than its own.
 
+use std::sync::atomic::AtomicBool;
+
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 use serde::Serialize;
 
-use super::verify::reference;
+use super::verify::{check_stop, reference};
 use crate::bundle::Bundle;
 use crate::error::Result;
 use crate::image::Preprocessing;
+use crate::image::preprocess::Interpolation;
 use crate::inference::Images;
 use crate::metrics::top_k;
 use crate::progress::Progress;
@@ -30,12 +33,16 @@ const GEOMETRIES: [Geometry; 4] = [
             let side = photo.width().min(photo.height());
             let (left, top) = ((photo.width() - side) / 2, (photo.height() - side) / 2);
             let square = imageops::crop_imm(photo, left, top, side, side).to_image();
-            resized(&square, preprocessing.crop, preprocessing.crop)
+            let size = preprocessing.crop;
+            resized(&square, size, size, preprocessing)
         },
     },
     Geometry {
         name: "squashed",
-        fit: |photo, preprocessing| resized(photo, preprocessing.crop, preprocessing.crop),
+        fit: |photo, preprocessing| {
+            let size = preprocessing.crop;
+            resized(photo, size, size, preprocessing)
+        },
     },
     Geometry {
         name: "letterboxed in black",
@@ -46,15 +53,19 @@ const GEOMETRIES: [Geometry; 4] = [
             let (width, height) = (side(photo.width()), side(photo.height()));
             let mut boxed = RgbImage::from_pixel(size, size, Rgb([0; 3]));
             let (left, top) = ((size - width) / 2, (size - height) / 2);
-            let photo = resized(photo, width, height);
+            let photo = resized(photo, width, height, preprocessing);
             imageops::replace(&mut boxed, &photo, left.into(), top.into());
             boxed
         },
     },
 ];
 
-fn resized(photo: &RgbImage, width: u32, height: u32) -> RgbImage {
-    imageops::resize(photo, width, height, FilterType::Triangle)
+fn resized(photo: &RgbImage, width: u32, height: u32, like: &Preprocessing) -> RgbImage {
+    let filter = match like.interpolation {
+        Interpolation::Bilinear => FilterType::Triangle,
+        Interpolation::Bicubic => FilterType::CatmullRom,
+    };
+    imageops::resize(photo, width, height, filter)
 }
 
 /// The model's answers to photos that were made square in one way.
@@ -71,11 +82,13 @@ pub struct Squared {
 /// Runs a model on photos that were made square in each way. `classes` are the photos' own, or none.
 ///
 /// # Errors
-/// Those of the engine, and of the photos.
+/// Those of the engine, and of the photos; [`Error::Interrupted`](crate::error::Error::Interrupted) after
+/// `stop`.
 pub fn compare_geometries(
     bundle: &Bundle,
     photos: impl ExactSizeIterator<Item = Result<RgbImage>>,
     classes: &[usize],
+    stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Vec<Squared>> {
     let model = reference(bundle)?;
@@ -91,6 +104,7 @@ pub fn compare_geometries(
             found.push(top_k(&scores, 1)[0]);
         }
         progress.advance(1);
+        check_stop(stop)?;
     }
     progress.finish();
     let equal = |a: &[usize], b: &[usize]| a.iter().zip(b).filter(|(a, b)| a == b).count();

@@ -32,7 +32,7 @@ pub(super) fn check_half(name: &str, values: &[f32]) -> Result<()> {
         None => Ok(()),
         Some(large) => {
             let message =
-                format!("{name} holds {large}, which float16 can't: use --weights float32");
+                format!("{name} holds {large}, beyond float16's 65504: use --weights float32");
             Err(Error::Usage(message).into())
         }
     }

@@ -13,6 +13,7 @@ mod keras;
 mod layout;
 mod lowering;
 pub mod onnx;
+mod registry;
 mod reread;
 mod saved_model;
 mod state_dict;
@@ -23,241 +24,24 @@ mod verify;
 mod web;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use clap::ValueEnum;
 
 use crate::bundle::{Bundle, Manifest};
 use crate::error::{Error, Result};
+use crate::files::{self, Layout};
 use crate::graph::{InferenceGraph, passes};
 use crate::image::Preprocessing;
-use crate::inference::Backend;
-use crate::inference::onnx::Interpreter;
 use crate::labels::Labels;
-use crate::names::{self, Named};
-use crate::weights::StateDict;
 
 pub use about::About;
 pub use artifact::{Artifact, Members};
 pub use example::Example;
-use example::Template;
 pub use geometry::{Squared, compare_geometries};
+pub use registry::{Defaults, FORMATS, Format, FormatOption, find};
+use registry::{Int8, Reader, Writer};
 pub use verify::{Agreement, Correct, Samples, Verdict, Verified};
-
-/// A format of the registry.
-pub struct Format {
-    pub name: &'static str,
-    /// One line for the help.
-    pub summary: &'static str,
-    /// The options that the format has a use for.
-    pub options: &'static [FormatOption],
-    /// What the network takes and answers unless the options say otherwise.
-    pub defaults: Defaults,
-    /// Whether it can hold an int8 model.
-    holds_int8: bool,
-    writer: Writer,
-    reader: Reader,
-    example: Template,
-}
-
-/// How a format is written.
-enum Writer {
-    File(fn(&Bundle, &Options) -> Result<Vec<u8>>),
-    /// A folder, and the files that it may consist of.
-    Folder(
-        &'static [&'static str],
-        fn(&Bundle, &Options) -> Result<Members>,
-    ),
-}
-
-/// What the networks of a format take and answer unless the options say otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Defaults {
-    pub input: Input,
-    /// Probabilities instead of logits.
-    pub softmax: bool,
-}
-
-/// Arrays for programs that normalise images themselves.
-const ARRAYS: Defaults = Defaults {
-    input: Input::Float,
-    softmax: false,
-};
-
-/// Pictures for apps, which show probabilities.
-const PICTURES: Defaults = Defaults {
-    input: Input::Image,
-    softmax: true,
-};
-
-/// Who reads an exported file back.
-enum Reader {
-    /// A backend, by name, whose scores are compared.
-    Backend(&'static str, Open),
-    /// A reader of parameters, which have to be the same bits.
-    Parameters(fn(Artifact) -> Result<StateDict>),
-}
-
-/// Loads what was exported from this model.
-type Open = fn(Artifact, &Manifest) -> Result<Box<dyn Backend>>;
-
-/// An option of `flowers export` that not every format has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FormatOption {
-    Opset,
-    Input,
-    Softmax,
-    Batch,
-    Weights,
-    Trainable,
-    /// Author, licence, description and version.
-    About,
-    Calibration,
-}
-
-const KERAS_OPTIONS: &[FormatOption] = &[
-    FormatOption::Input,
-    FormatOption::Trainable,
-    FormatOption::Calibration,
-];
-
-/// Every format; the command line, the help and the export know them by name.
-pub const FORMATS: &[Format] = &[
-    Format {
-        name: "onnx",
-        summary: "for ONNX Runtime, OpenVINO, TensorRT and others; int8 models as QDQ",
-        options: &[
-            FormatOption::Opset,
-            FormatOption::Input,
-            FormatOption::Softmax,
-            FormatOption::Batch,
-            FormatOption::Calibration,
-        ],
-        defaults: ARRAYS,
-        holds_int8: true,
-        writer: Writer::File(onnx::encode),
-        reader: Reader::Backend("ONNX interpreter", |exported, _| {
-            Ok(Box::new(Interpreter::read(exported.file()?)?))
-        }),
-        example: example::ONNX,
-    },
-    Format {
-        name: "triton",
-        summary: "for NVIDIA Triton: a folder of a model repository, with ONNX",
-        options: &[
-            FormatOption::Opset,
-            FormatOption::Input,
-            FormatOption::Softmax,
-            FormatOption::Calibration,
-        ],
-        defaults: PICTURES,
-        holds_int8: true,
-        writer: Writer::Folder(triton::MEMBERS, triton::encode),
-        reader: Reader::Backend("ONNX interpreter", triton::open),
-        example: example::TRITON,
-    },
-    Format {
-        name: "torchscript",
-        summary: "for PyTorch and libtorch: torch.jit.load",
-        options: &[
-            FormatOption::Input,
-            FormatOption::Softmax,
-            FormatOption::Calibration,
-        ],
-        defaults: ARRAYS,
-        holds_int8: true,
-        writer: Writer::File(torchscript::encode),
-        reader: Reader::Backend("libtorch", torchscript::open),
-        example: example::TORCHSCRIPT,
-    },
-    Format {
-        name: "tflite",
-        summary: "for Android, MediaPipe and LiteRT, with labels; int8 models as full integer",
-        options: &[
-            FormatOption::Weights,
-            FormatOption::About,
-            FormatOption::Calibration,
-        ],
-        defaults: PICTURES,
-        holds_int8: true,
-        writer: Writer::File(tflite::encode),
-        reader: Reader::Backend("flowers (not run by LiteRT)", tflite::open),
-        example: example::TFLITE,
-    },
-    Format {
-        name: "saved-model",
-        summary: "for TensorFlow Serving and tf.saved_model.load: a folder with a version, 1",
-        options: &[FormatOption::Input, FormatOption::Calibration],
-        defaults: PICTURES,
-        holds_int8: false,
-        writer: Writer::Folder(saved_model::MEMBERS, saved_model::encode),
-        reader: Reader::Backend("flowers (not run by TensorFlow)", saved_model::open),
-        example: example::SAVED_MODEL,
-    },
-    Format {
-        name: "keras",
-        summary: "for Keras 3: keras.saving.load_model",
-        options: KERAS_OPTIONS,
-        defaults: PICTURES,
-        holds_int8: false,
-        writer: Writer::File(keras::encode),
-        reader: Reader::Backend("flowers (not run by Keras)", keras::open),
-        example: example::KERAS,
-    },
-    Format {
-        name: "keras-h5",
-        summary: "for Keras 2 (tf_keras) and Keras 3: tf.keras.models.load_model",
-        options: KERAS_OPTIONS,
-        defaults: PICTURES,
-        holds_int8: false,
-        writer: Writer::File(keras::encode_h5),
-        reader: Reader::Backend("flowers (not run by Keras)", keras::open_h5),
-        example: example::KERAS_H5,
-    },
-    Format {
-        name: "coreml",
-        summary: "for iPhone, iPad and Mac: a package for Xcode and Vision, with labels",
-        options: &[
-            FormatOption::Weights,
-            FormatOption::About,
-            FormatOption::Calibration,
-        ],
-        defaults: PICTURES,
-        holds_int8: false,
-        writer: Writer::Folder(coreml::MEMBERS, coreml::encode),
-        reader: Reader::Backend("flowers (not run by Core ML)", coreml::open),
-        example: example::CORE_ML,
-    },
-    Format {
-        name: "web",
-        summary: "a folder with a page that classifies in the browser, offline",
-        options: &[FormatOption::Calibration],
-        defaults: PICTURES,
-        holds_int8: true,
-        writer: Writer::Folder(web::MEMBERS, web::encode),
-        reader: Reader::Backend("ONNX interpreter", web::open),
-        example: example::WEB,
-    },
-    Format {
-        name: "safetensors",
-        summary: "weights, with architecture, labels and preprocessing as metadata",
-        options: &[],
-        defaults: ARRAYS,
-        holds_int8: false,
-        writer: Writer::File(state_dict::safetensors),
-        reader: Reader::Parameters(state_dict::open_safetensors),
-        example: example::SAFETENSORS,
-    },
-    Format {
-        name: "pth",
-        summary: "weights only: torch.load, load_state_dict",
-        options: &[],
-        defaults: ARRAYS,
-        holds_int8: false,
-        writer: Writer::File(state_dict::pth),
-        reader: Reader::Parameters(state_dict::open_pth),
-        example: example::PTH,
-    },
-];
 
 /// What an exported network takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -308,20 +92,6 @@ impl Default for Options {
     }
 }
 
-/// Finds a format by name.
-///
-/// # Errors
-/// [`Error::Usage`](crate::error::Error::Usage) with the nearest name and all that there are.
-pub fn find(name: &str) -> Result<&'static Format> {
-    names::find("format", FORMATS, name)
-}
-
-impl Named for Format {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-}
-
 impl Format {
     /// A model in this format. The same model gives the same bytes.
     ///
@@ -329,8 +99,8 @@ impl Format {
     /// [`Error::Usage`] for a model that the format can't express with these options, naming the
     /// node; [`Error::Data`] when the weights do not fit the architecture.
     pub fn encode(&self, bundle: &Bundle, options: &Options) -> Result<Artifact> {
-        if bundle.manifest.quantization.is_some() && !self.holds_int8 {
-            let able = FORMATS.iter().filter(|format| format.holds_int8);
+        if bundle.manifest.quantization.is_some() && self.int8 == Int8::Refused {
+            let able = FORMATS.iter().filter(|format| format.int8 != Int8::Refused);
             let able: Vec<_> = able.map(|format| format.name).collect();
             let message = format!(
                 "{} can't hold an int8 model: export the float model that it was made from, or choose \
@@ -346,12 +116,43 @@ impl Format {
         })
     }
 
-    /// The files that a folder of this format consists of, where it is one.
-    pub fn members(&self) -> Option<&'static [&'static str]> {
+    /// What a folder of this format consists of; `None` where it is a file.
+    pub(crate) fn layout(&self) -> Option<Layout> {
         match self.writer {
             Writer::File(_) => None,
-            Writer::Folder(members, _) => Some(members),
+            Writer::Folder(layout, _) => Some(layout),
         }
+    }
+
+    /// Writes an export, whole or not at all; it only takes its name when `check`, which is given where it is
+    /// until then, agrees. Its bytes are not in memory any more by then. What has the name stays without
+    /// `force`, and if an export of this format did not write it.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when it can't be written, [`Error::Usage`] for what must not be replaced, and
+    /// what `check` says; nothing is left then.
+    pub fn write<T>(
+        &self,
+        exported: Artifact,
+        path: &Path,
+        force: bool,
+        check: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<T> {
+        let layout = self.layout().unwrap_or(Layout {
+            members: &[],
+            kept: &[],
+        });
+        match exported {
+            Artifact::File(content) => files::write_checked(path, content, force, check),
+            Artifact::Folder(members) => {
+                files::write_folder_checked(path, members, (layout, force), check)
+            }
+        }
+    }
+
+    /// Whether a model of this kind answers with bytes in this format.
+    fn is_in_bytes(&self, manifest: &Manifest) -> bool {
+        self.int8 == Int8::Throughout && manifest.quantization.is_some()
     }
 
     /// Whether the format is verified by the scores of images.
@@ -386,7 +187,7 @@ fn network(bundle: &Bundle, options: &Options) -> Result<InferenceGraph> {
     })
 }
 
-/// The labels, one a line.
+/// The labels, one per line.
 ///
 /// # Errors
 /// [`Error::Data`] for a label that takes more than a line, naming what can't hold it.
@@ -394,11 +195,40 @@ fn label_lines(holder: &str, labels: &Labels) -> Result<String> {
     let names = labels.names();
     if let Some(label) = names.iter().find(|label| label.contains(['\n', '\r'])) {
         let message = format!(
-            "{holder} stores a label a line, and {label:?} has a line break: rename its class"
+            "{holder} stores one label per line, and {label:?} has a line break: rename its class"
         );
         return Err(Error::Data(message).into());
     }
     Ok(names.iter().map(|label| format!("{label}\n")).collect())
+}
+
+/// Refuses a network that protocol buffers are too small for.
+///
+/// # Errors
+/// [`Error::Usage`] naming what can't hold it.
+fn check_protobuf(holder: &str, network: &InferenceGraph) -> Result<()> {
+    // Beside the weights there is little: a thousandth of the largest size is left for it.
+    const MOST: usize = 2_145_000_000;
+    match network.byte_len() > MOST {
+        true => Err(Error::Usage(format!("{holder} holds at most 2 GiB")).into()),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a file that does not hold the labels of its model.
+///
+/// # Errors
+/// When they differ.
+fn check_labels(found: &[impl AsRef<str>], manifest: &Manifest) -> Result<()> {
+    let labels = manifest.labels.names();
+    match found
+        .iter()
+        .map(AsRef::as_ref)
+        .eq(labels.iter().map(String::as_str))
+    {
+        true => Ok(()),
+        false => anyhow::bail!("its {} labels are not those of the model", found.len()),
+    }
 }
 
 /// What a user of the file must know, as JSON by name.

@@ -1,15 +1,19 @@
 //! NVIDIA Triton Inference Server: the ONNX network in a model repository's layout.
 
-use super::{Artifact, Input, Members, Options, label_lines, onnx};
+use super::{Artifact, Input, Members, Options, check_labels, label_lines, onnx};
 use crate::bundle::{Bundle, Manifest};
 use crate::error::Result;
+use crate::files::Layout;
 use crate::inference::Backend;
 use crate::inference::onnx::Interpreter;
 
 const CONFIG: &str = "config.pbtxt";
 const LABELS: &str = "labels.txt";
 const NETWORK: &str = "1/model.onnx";
-pub(super) const MEMBERS: &[&str] = &[CONFIG, LABELS, NETWORK];
+pub(super) const LAYOUT: Layout = Layout {
+    members: &[CONFIG, LABELS, NETWORK],
+    kept: &[],
+};
 
 /// Pictures that the server may join to a batch, as many as `flowers serve` does.
 const MAX_BATCH: usize = 32;
@@ -55,6 +59,7 @@ dynamic_batching {{ }}
 }
 
 /// Loads the network of a folder.
-pub(super) fn open(exported: Artifact, _manifest: &Manifest) -> Result<Box<dyn Backend>> {
+pub(super) fn open(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    check_labels(&exported.lines(LABELS)?, manifest)?;
     Ok(Box::new(Interpreter::read(exported.member(NETWORK)?)?))
 }

@@ -1,5 +1,7 @@
 //! Reads an exported file back, and holds it against the model it was made of.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::Serialize;
 
 use super::{Artifact, Format, Input, Options, Reader, Weights};
@@ -19,6 +21,10 @@ const INT8_TOLERANCE: f32 = 0.1;
 
 /// Largest difference of a probability that is a byte: integers are rounded in other places there.
 const BYTE_TOLERANCE: f32 = 0.2;
+
+/// The mean of these differences, as a share of how far probabilities lie from their mean: a network that
+/// answers the same to everything is as far away as that.
+const BYTE_SPREAD: f32 = 0.5;
 
 /// Pictures that run together where the file takes any number.
 const BATCH: usize = 4;
@@ -74,6 +80,9 @@ pub struct Agreement {
     pub tolerance: f32,
     /// Where the pictures' classes are known.
     pub correct: Option<Correct>,
+    /// Whether probabilities lie as far apart as the model's.
+    #[serde(skip)]
+    is_spread: bool,
 }
 
 impl Agreement {
@@ -96,11 +105,12 @@ impl Agreement {
             largest_difference: apart.fold(0.0, f32::max),
             tolerance,
             correct: None,
+            is_spread: true,
         }
     }
 
     fn passed(&self) -> bool {
-        self.largest_difference <= self.tolerance && self.mislabelled == 0
+        self.largest_difference <= self.tolerance && self.mislabelled == 0 && self.is_spread
     }
 }
 
@@ -109,13 +119,15 @@ impl Format {
     /// its parameters.
     ///
     /// # Errors
-    /// [`Error::Gate`] when it can't be read; those of the engine for the model.
+    /// [`Error::Gate`] when it can't be read, [`Error::Interrupted`] after `stop`; those of the engine for
+    /// the model.
     pub fn verify(
         &self,
         exported: Artifact,
         bundle: &Bundle,
         options: &Options,
         samples: &Samples,
+        stop: &AtomicBool,
         progress: &dyn Progress,
     ) -> Result<Verified> {
         let refused = |reader: &str, cause: anyhow::Error| {
@@ -129,19 +141,23 @@ impl Format {
                     preprocessing: &bundle.manifest.preprocessing,
                     options,
                     classes,
+                    stop,
                     progress,
                 };
                 // One after the other, so that one of them is in memory.
                 let mut expected = pictures.scores_of(bundle)?;
                 let found = open(exported, &bundle.manifest);
                 let found = found.and_then(|backend| pictures.read_back(&*backend));
-                let mut found = found.map_err(|cause| refused(name, cause))?;
+                let mut found = found.map_err(|cause| match stop.load(Ordering::Relaxed) {
+                    true => cause,
+                    false => refused(name, cause).into(),
+                })?;
                 if expected.len() != found.len() {
                     let rows = format!("{} scores, not {}", found.len(), expected.len());
                     return Err(refused(name, anyhow::anyhow!(rows)).into());
                 }
                 let is_int8 = bundle.manifest.quantization.is_some();
-                let in_bytes = is_int8 && self.defaults.softmax;
+                let in_bytes = self.is_in_bytes(&bundle.manifest);
                 if options.softmax && !in_bytes {
                     to_logarithms(&mut expected);
                     to_logarithms(&mut found);
@@ -153,6 +169,7 @@ impl Format {
                     Weights::Float32 => FLOAT_TOLERANCE * scale(&expected, classes),
                 };
                 let mut agreement = Agreement::of(&expected, &found, classes, tolerance);
+                agreement.is_spread = !in_bytes || is_spread(&expected, &found, classes);
                 if samples.classes.len() == agreement.pictures {
                     let [model, export] =
                         [&expected, &found].map(|scores| correct(scores, &samples.classes));
@@ -220,6 +237,7 @@ struct Pictures<'a> {
     preprocessing: &'a Preprocessing,
     options: &'a Options,
     classes: usize,
+    stop: &'a AtomicBool,
     progress: &'a dyn Progress,
 }
 
@@ -263,9 +281,32 @@ impl Pictures<'_> {
             }
             scores.extend(run(&pixels)?.into_iter().take(n * self.classes));
             self.progress.advance(n as u64);
+            check_stop(self.stop)?;
         }
         self.progress.finish();
         Ok(scores)
+    }
+}
+
+/// Whether probabilities that are bytes differ from the model's by less, on average, than those differ among
+/// themselves.
+fn is_spread(expected: &[f32], found: &[f32], classes: usize) -> bool {
+    let mean = 1.0 / classes.max(1) as f32;
+    let count = expected.len().max(1) as f32;
+    let spread = expected.iter().map(|p| (p - mean).abs()).sum::<f32>() / count;
+    let apart = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
+    // A byte is a multiple of 1/256.
+    apart.sum::<f32>() / count <= (BYTE_SPREAD * spread).max(1.0 / 256.0)
+}
+
+/// Ends long work after Ctrl-C.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub(super) fn check_stop(stop: &AtomicBool) -> Result<()> {
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted("stopped".into()).into()),
+        false => Ok(()),
     }
 }
 
@@ -344,6 +385,20 @@ mod tests {
         // Probabilities that do not sum to 1.
         let doubled: Vec<f32> = expected.iter().map(|x| x + 2f32.ln()).collect();
         assert!(!compared(&doubled).passed());
+    }
+
+    #[test]
+    fn bytes_that_are_the_same_for_every_class_are_refused() {
+        let logits: Vec<f32> = (0..10)
+            .map(|class| (class as f32 * 2.0).sin() * 2.0)
+            .collect();
+        let expected: Vec<f32> = softmax(&logits).into_iter().map(|p| p as f32).collect();
+        let rounded: Vec<f32> = expected
+            .iter()
+            .map(|p| (p * 256.0).round() / 256.0)
+            .collect();
+        assert!(is_spread(&expected, &rounded, 10));
+        assert!(!is_spread(&expected, &[0.1; 10], 10));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Artifact, Members, Options, onnx};
 use crate::bundle::{Bundle, Manifest};
 use crate::error::Result;
+use crate::files::Layout;
 use crate::inference::Backend;
 use crate::inference::onnx::Interpreter;
 use crate::labels::flora;
@@ -27,9 +28,13 @@ const PAGE: [(&str, &str); 5] = [
     ("page.js", include_str!("../../assets/web/page.js")),
 ];
 
-pub(super) const MEMBERS: &[&str] = &[
-    NETWORK, MANIFEST, PAGE[0].0, PAGE[1].0, PAGE[2].0, PAGE[3].0, PAGE[4].0,
-];
+pub(super) const LAYOUT: Layout = Layout {
+    members: &[
+        NETWORK, MANIFEST, PAGE[0].0, PAGE[1].0, PAGE[2].0, PAGE[3].0, PAGE[4].0,
+    ],
+    // What npm installs.
+    kept: &["node_modules", "package-lock.json"],
+};
 
 /// The network for pictures, with its labels and preprocessing beside it, and the page.
 pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Members> {

@@ -80,7 +80,7 @@ def with_triton(path, kind, given):
         types = {"tensor(float)": schema.TYPE_FP32, "tensor(uint8)": schema.TYPE_UINT8}
         assert all(a.data_type == types[b.type] for a, b in zip(stated, real)), stated
     labels = (path / config.output[0].label_filename).read_text(encoding="utf-8").splitlines()
-    assert config.backend == "onnxruntime" and config.max_batch_size > 1 and len(labels) == config.output[0].dims[0]
+    assert config.backend == "onnxruntime" and config.max_batch_size > 1 and labels == NAMES, labels
     return batches(lambda x: session.run(["output"], {"input": x})[0], given), ""
 
 
@@ -91,7 +91,7 @@ def with_torch(path, kind, given):
     json.loads(extra["preprocessing.json"])
     with torch.no_grad():
         scores = batches(lambda x: module(torch.from_numpy(x)).numpy(), given)
-    assert len(labels) == scores.shape[1], labels
+    assert labels == NAMES, labels
     return scores, ""
 
 
@@ -114,10 +114,13 @@ def with_litert(path, kind, given):
         interpreter = Interpreter(str(path), experimental_op_resolver_type=resolver)
         run = interpreter.get_signature_runner("serving_default")
         (taken,) = run.get_input_details().values()
+        (given_back,) = run.get_output_details().values()
         one = lambda x: run(image=x.astype(taken["dtype"]))["probabilities"]
         scores = np.concatenate([one(picture[None]) for picture in given])
-        all_scores[name] = scores / np.float32(256) if scores.dtype == np.uint8 else scores
-        assert scores.shape[1] == len(labels), labels
+        scale, zero_point = given_back["quantization"]
+        real = (scores.astype(np.float32) - zero_point) * np.float32(scale)
+        all_scores[name] = real if scores.dtype == np.uint8 else scores
+        assert labels == NAMES, labels
     reference = next(iter(all_scores.values()))
     apart = ", ".join(f"{name} {np.abs(x - reference).max():.1e}" for name, x in all_scores.items())
     farthest = max(all_scores.values(), key=lambda x: np.abs(x - WANTED[kind]).max())
@@ -141,14 +144,16 @@ READERS = {
     ".tflite": with_litert,
     ".triton": with_triton,
 }
-# The engine's scores by kind.
+# The engine's scores by kind, and the labels.
 WANTED = {}
+NAMES = []
 
 
 def main():
     folder = pathlib.Path(sys.argv[1])
     expected = load_file(folder / "expected.safetensors")
     WANTED.update(expected)
+    NAMES.extend((folder / "labels.txt").read_text(encoding="utf-8").splitlines())
     far = 0
     files = 0
     for path in sorted(folder.iterdir()):

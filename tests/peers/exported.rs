@@ -137,10 +137,9 @@ fn probabilities(logits: &[f32], classes: usize) -> Vec<f32> {
 }
 
 fn write(folder: &Path, format: &str, bundle: &Bundle, options: &Options, name: &str) {
-    let exported = export::find(format).unwrap().encode(bundle, options);
-    let written = exported
-        .unwrap()
-        .write_checked(&folder.join(name), |_| Ok(()));
+    let format = export::find(format).unwrap();
+    let exported = format.encode(bundle, options).unwrap();
+    let written = format.write(exported, &folder.join(name), false, |_| Ok(()));
     written.unwrap();
 }
 

@@ -59,7 +59,9 @@ impl Need {
                 "tree_sitter, tree_sitter_kotlin, tree_sitter_swift",
             ),
             Self::Browser => {
-                is_folder(&web().join("onnxruntime-web")) && has("chromedriver", "--version")
+                let packages = ["onnxruntime-web", ".bin/sirv"];
+                let has_packages = packages.iter().all(|name| web().join(name).exists());
+                has_packages && has("chromedriver", "--version")
             }
             Self::OnnxRuntime => has_modules(&python(), "numpy, onnxruntime, PIL"),
             Self::Torchvision => has_modules(&python(), "torchvision, safetensors, PIL"),

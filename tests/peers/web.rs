@@ -12,6 +12,8 @@ use crate::webdriver::Browser;
 
 /// By how much a probability may differ: JPEGs of this size are decoded and resized to the same pixels.
 const TOLERANCE: f64 = 1e-3;
+/// Integers are rounded in other places.
+const INT8_TOLERANCE: f64 = 0.1;
 
 /// What `npm start` runs in a folder.
 struct Server {
@@ -64,18 +66,26 @@ fn answered(browser: &Browser, photo: &Path) -> (String, f64) {
 }
 
 fn predicted(photo: &Path) -> Value {
-    let model = model();
-    let arguments = ["predict", "--json", "--precision", "float32"].map(Path::new);
-    let said = run(arguments.into_iter().chain([&*model, photo])).done();
+    predicted_by(&model(), photo, "float32")
+}
+
+fn predicted_by(model: &Path, photo: &Path, precision: &str) -> Value {
+    let arguments = ["predict", "--json", "--precision", precision].map(Path::new);
+    let said = run(arguments.into_iter().chain([model, photo])).done();
     said.json()[0].clone()
+}
+
+/// A page of a model in a folder.
+fn export(model: &Path, out: &Path) {
+    let [export, format, web, to, force] =
+        ["export", "--format", "web", "--out", "--force"].map(Path::new);
+    run([export, model, format, web, to, out, force]).done();
 }
 
 pub fn the_page_answers_as_predict() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("page");
-    let model = model();
-    let [export, format, web, to] = ["export", "--format", "web", "--out"].map(Path::new);
-    run([export, &*model, format, web, to, &out]).done();
+    export(&model(), &out);
 
     let browser = Browser::start("en");
     let unserved = format!("file://{}", out.join("index.html").display());
@@ -101,6 +111,24 @@ pub fn the_page_answers_as_predict() {
             "{share} is not {confidence}"
         );
     }
+    // What npm installed stays when the model is exported again, here as int8.
+    let int8 = folder.path().join("int8.safetensors");
+    let [quantize, calibration, to] = ["quantize", "--calibration", "--out"].map(Path::new);
+    let photos = photos();
+    run([quantize, &*model(), calibration, photos, to, &int8]).done();
+    export(&int8, &out);
+    browser.open(&server.address);
+    browser.wait("document.documentElement.dataset.state === 'ready'");
+    let photo = photos.join("rose/rose-0001.jpg");
+    let (label, share) = answered(&browser, &photo);
+    let expected = predicted_by(&int8, &photo, "int8");
+    assert_eq!(expected["class"], label);
+    let confidence = expected["confidence"].as_f64().unwrap();
+    assert!(
+        (share - confidence).abs() < INT8_TOLERANCE,
+        "{share} is not {confidence}"
+    );
+
     // All that was loaded came from there.
     let elsewhere = "performance.getEntriesByType('resource').map(entry => entry.name)\
                      .filter(name => !name.startsWith(location.origin) && !name.startsWith('blob:'))";

@@ -1,12 +1,13 @@
 //! The pictures that an export is verified on.
 
+use std::sync::atomic::AtomicBool;
+
 use image::RgbImage;
 
 use crate::bundle::Manifest;
 use crate::cli::export::ExportArgs;
 use crate::commands::photos;
 use crate::commands::progress::Bar;
-use crate::commands::stop::stop_flag;
 use crate::data::{Depth, Folder, Part, Photo, ScanOptions, Source, load_all};
 use crate::error::{Error, Result};
 use crate::export::Samples;
@@ -32,9 +33,9 @@ impl Pictures {
     ///
     /// # Errors
     /// [`Error::Data`] for photos that can't be used, [`Error::Interrupted`] after Ctrl-C.
-    pub(super) fn new(args: &ExportArgs, manifest: &Manifest) -> Result<Self> {
+    pub(super) fn new(args: &ExportArgs, manifest: &Manifest, stop: &AtomicBool) -> Result<Self> {
         match &args.calibration {
-            Some(folder) => Self::of_photos(&Source::from(&**folder), manifest),
+            Some(folder) => Self::of_photos(&Source::from(&**folder), manifest, stop),
             None => Ok(Self::drawn(manifest)),
         }
     }
@@ -53,7 +54,7 @@ impl Pictures {
         }
     }
 
-    fn of_photos(source: &Source, manifest: &Manifest) -> Result<Self> {
+    fn of_photos(source: &Source, manifest: &Manifest, stop: &AtomicBool) -> Result<Self> {
         let max_bad = ScanOptions::default().max_bad;
         let folder = photos::scan(source, max_bad, Depth::Headers, &Bar::new())?;
         let chosen = chosen(&folder);
@@ -63,7 +64,7 @@ impl Pictures {
             &chosen,
             &manifest.preprocessing,
             &undecodable,
-            &*stop_flag()?,
+            stop,
             &Bar::new(),
         )?;
         let chosen = chosen.iter().map(|&at| folder.photos[at].clone());

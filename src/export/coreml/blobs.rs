@@ -71,3 +71,26 @@ pub(super) fn find(file: &[u8], place: u64) -> Result<(u32, &[u8])> {
     let content = content.with_context(|| format!("the tensor at {place} is not whole"))?;
     Ok((word(4), content))
 }
+
+/// Refuses a file of another version, or with another number of tensors than it says.
+///
+/// # Errors
+/// When it is one.
+pub(super) fn check(file: &[u8]) -> Result<()> {
+    let start = file
+        .first_chunk::<8>()
+        .context("the weights are not whole")?;
+    let [count, version] = [0, 4]
+        .map(|at| u32::from_le_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]));
+    let mut found = 0;
+    let mut place = ALIGNMENT;
+    while place < file.len() {
+        let (_, content) = find(file, place as u64)?;
+        place = (place + ALIGNMENT + content.len()).next_multiple_of(ALIGNMENT);
+        found += 1;
+    }
+    match (count, version) == (found, VERSION) {
+        true => Ok(()),
+        false => bail!("the weights are {found} tensors, not {count}, of version {version}"),
+    }
+}

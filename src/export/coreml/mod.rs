@@ -17,6 +17,7 @@ use super::lowering::Lowered;
 use super::{Members, Options, Weights, network};
 use crate::bundle::{Bundle, Manifest};
 use crate::error::Result;
+use crate::files::Layout;
 use crate::graph::InferenceGraph;
 use proto::{
     Block, ByText, Description, Empty, Feature, FeatureType, Function, Image, Kind, Metadata,
@@ -29,7 +30,10 @@ use writer::Writer;
 const MANIFEST: &str = "Manifest.json";
 const MODEL: &str = "Data/com.apple.CoreML/model.mlmodel";
 const WEIGHTS: &str = "Data/com.apple.CoreML/weights/weight.bin";
-pub(super) const MEMBERS: &[&str] = &[MANIFEST, MODEL, WEIGHTS];
+pub(super) const LAYOUT: Layout = Layout {
+    members: &[MANIFEST, MODEL, WEIGHTS],
+    kept: &[],
+};
 
 /// How the program refers to [`WEIGHTS`].
 const WEIGHT_FILE: &str = "@model_path/weights/weight.bin";
@@ -48,7 +52,7 @@ const OPSET: &str = "CoreML5";
 pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Members> {
     let network = network(bundle, options)?;
     let (model, weights) = encoded(&network, options, &bundle.manifest)?;
-    let manifest = manifest(&model);
+    let manifest = manifest(&model, &weights);
     Ok(Members::from([
         (MANIFEST.into(), manifest.into()),
         (MODEL.into(), model),
@@ -136,9 +140,10 @@ fn description(size: usize, options: &Options, manifest: &Manifest) -> Descripti
 }
 
 /// What the package consists of.
-fn manifest(model: &[u8]) -> String {
-    let identifiers = [&b"model"[..], b"weights"].map(|part| identifier(part, model));
-    let [model, weights] = &identifiers;
+fn manifest(model: &[u8], weights: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(model).chain_update(weights);
+    let digest = digest.finalize();
+    let [model, weights] = &["model", "weights"].map(|part| uuid(part, &digest));
     let entry = |name: &str, path: &str, description: &str| {
         json!({
             "author": "com.apple.CoreML",
@@ -159,11 +164,9 @@ fn manifest(model: &[u8]) -> String {
 }
 
 /// A UUID that is the same for the same model (RFC 9562, version 8).
-fn identifier(part: &[u8], model: &[u8]) -> String {
-    let digest = Sha256::new()
-        .chain_update(part)
-        .chain_update(model)
-        .finalize();
+fn uuid(part: &str, model: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(part).chain_update(model);
+    let digest = digest.finalize();
     let mut uuid: [u8; 16] = std::array::from_fn(|at| digest[at]);
     uuid[6] = uuid[6] & 0x0f | 0x80;
     uuid[8] = uuid[8] & 0x3f | 0x80;

@@ -7,14 +7,15 @@ use half::f16;
 use prost::Message;
 
 use super::proto::{
-    Binding, Bound, Content, Items, Model, Operation, Stored, Value as Stated, ValueType, dtype,
+    Binding, Bound, Content, Description, Feature, Image, Items, Kind, Model, Operation, RGB,
+    Stored, Value as Stated, ValueType, dtype,
 };
-use super::{INPUT, MODEL, OPSET, WEIGHTS, blobs};
+use super::{INPUT, LABEL, MODEL, OPSET, PROBABILITIES, WEIGHTS, blobs};
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::export::Artifact;
 use crate::export::assembly::{Around, Assembly, Value};
 use crate::export::reread::Reread;
+use crate::export::{Artifact, check_labels};
 use crate::graph::{Activation, Conv2d, Op};
 use crate::inference::Backend;
 use crate::weights::Tensor;
@@ -22,9 +23,7 @@ use crate::weights::Tensor;
 /// Loads a package for verification.
 pub(in crate::export) fn open(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
     let (network, labels) = read(exported.member(MODEL)?, exported.member(WEIGHTS)?)?;
-    if labels != manifest.labels.names() {
-        bail!("its labels are {labels:?}");
-    }
+    check_labels(&labels, manifest)?;
     drop(exported);
     network.into_backend()
 }
@@ -32,6 +31,8 @@ pub(in crate::export) fn open(exported: Artifact, manifest: &Manifest) -> Result
 /// The network and its labels.
 pub(super) fn read(model: &[u8], weights: &[u8]) -> Result<(Reread, Vec<String>)> {
     let model = Model::decode(model).context("it is not a Core ML model")?;
+    blobs::check(weights)?;
+    let description = model.description.context("it has no description")?;
     let program = model.program.context("it is no ML Program")?;
     let main = program.functions.get("main").context("no function main")?;
     let input = main.inputs.iter().find(|input| input.name == INPUT);
@@ -42,6 +43,7 @@ pub(super) fn read(model: &[u8], weights: &[u8]) -> Result<(Reread, Vec<String>)
     let [1, 3, size, _] = shape[..] else {
         bail!("its input is of shape {shape:?}");
     };
+    check(&description, size)?;
     let (assembly, value) = Assembly::new(size);
     let mut reader = Reader {
         weights,
@@ -62,6 +64,29 @@ pub(super) fn read(model: &[u8], weights: &[u8]) -> Result<(Reread, Vec<String>)
     bail!("it does not classify")
 }
 
+/// Refuses a description that is not of an image classifier of this size.
+fn check(description: &Description, size: usize) -> Result<()> {
+    let kind = |feature: &'_ Feature| Some(feature.kind.as_ref()?.kind.clone()?);
+    let input = description.inputs.first().and_then(kind);
+    let image = Kind::Image(Image {
+        width: size as i64,
+        height: size as i64,
+        channels: RGB,
+    });
+    if input != Some(image) {
+        bail!("its input is described as {input:?}");
+    }
+    let names = description
+        .outputs
+        .iter()
+        .map(|output| output.name.as_str());
+    let stated = [&*description.predicted, &*description.probabilities];
+    match names.eq([LABEL, PROBABILITIES]) && stated == [LABEL, PROBABILITIES] {
+        true => Ok(()),
+        false => bail!("its outputs are described as {stated:?}"),
+    }
+}
+
 struct Reader<'a> {
     weights: &'a [u8],
     constants: BTreeMap<&'a str, &'a Stated>,
@@ -78,8 +103,10 @@ impl<'a> Reader<'a> {
         let kind = operation.kind.as_str();
         if kind == "const" {
             let value = operation.attributes.get("val").context("no value")?;
-            self.constants.insert(name, value);
-            return Ok(());
+            return match self.constants.insert(name, value) {
+                None => Ok(()),
+                Some(_) => bail!("two constants have the name"),
+            };
         }
         let x = || self.value(operation, "x");
         let value = match kind {
@@ -112,8 +139,10 @@ impl<'a> Reader<'a> {
         if value.around.is_none() && stated.as_ref().is_none_or(|(_, stated)| *stated != shape) {
             bail!("it gives {shape:?}, not {stated:?}");
         }
-        self.values.insert(name, value);
-        Ok(())
+        match self.values.insert(name, value) {
+            None => Ok(()),
+            Some(_) => bail!("two values have the name"),
+        }
     }
 
     /// The operator of one input and no parameters.
@@ -126,7 +155,8 @@ impl<'a> Reader<'a> {
             "sigmoid_hard" => {
                 let [alpha, beta] = ["alpha", "beta"].map(|key| self.floats(operation, key));
                 let (alpha, beta) = (alpha?, beta?);
-                if (alpha[0] - 1.0 / 6.0).abs() > 1e-4 || beta[0] != 0.5 {
+                let is_sixth = |alpha: &f32| (alpha - 1.0 / 6.0).abs() < 1e-4;
+                if !alpha.iter().all(is_sixth) || beta != [0.5] {
                     bail!("a slope of {alpha:?} and an offset of {beta:?}");
                 }
                 Op::Activation(Activation::Hardsigmoid)
@@ -139,7 +169,7 @@ impl<'a> Reader<'a> {
                 Op::GlobalAvgPool
             }
             "reshape" => Op::Flatten,
-            "softmax" => Op::Softmax,
+            "softmax" if self.ints(operation, "axis")? == [-1] => Op::Softmax,
             _ => bail!("it is not known"),
         })
     }
@@ -177,7 +207,8 @@ impl<'a> Reader<'a> {
     fn linear(&mut self, operation: &Operation, name: &str) -> Result<Value> {
         let x = self.value(operation, "x")?;
         let (weight, shape) = self.tensor(operation, "weight")?;
-        let value = self.assembly.linear(name, x, shape[0])?;
+        let outputs = *shape.first().context("a weight without a shape")?;
+        let value = self.assembly.linear(name, x, outputs)?;
         self.layer(operation, value, Tensor::f32(shape, weight))
     }
 

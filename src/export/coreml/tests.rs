@@ -1,6 +1,6 @@
 //! Packages are read back as they were written.
 
-use super::{encoded, identifier, reader};
+use super::{encoded, reader, uuid};
 use crate::bundle::Manifest;
 use crate::export::{Options, Weights, every_operator};
 use crate::image::Preprocessing;
@@ -28,8 +28,8 @@ fn every_operator_is_read_back() {
 
 #[test]
 fn an_identifier_is_a_uuid_of_the_content() {
-    let [a, b] = [&b"model"[..], b"weights"].map(|part| identifier(part, b"content"));
-    assert_eq!(a, identifier(b"model", b"content"));
+    let [a, b] = ["model", "weights"].map(|part| uuid(part, b"content"));
+    assert_eq!(a, uuid("model", b"content"));
     assert_ne!(a, b);
     let lengths: Vec<usize> = a.split('-').map(str::len).collect();
     assert_eq!((lengths, &a[14..15]), (vec![8, 4, 4, 4, 12], "8"));

@@ -1,6 +1,6 @@
 //! From plain operators to those of Core ML's intermediate language, channels first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use half::f16;
 
@@ -27,6 +27,7 @@ pub(super) struct Writer<'a> {
     operations: Vec<Operation>,
     blobs: Blobs,
     values: Vec<Computed>,
+    names: BTreeSet<String>,
 }
 
 /// A value of the program.
@@ -60,6 +61,7 @@ impl<'a> Writer<'a> {
             operations: Vec::new(),
             blobs: Blobs::new(if half { bytes / 2 } else { bytes }),
             values: Vec::new(),
+            names: BTreeSet::from([INPUT, LABEL, PROBABILITIES].map(String::from)),
         }
     }
 
@@ -78,7 +80,7 @@ impl<'a> Writer<'a> {
 
     /// Writes a step's operators; gives its value.
     fn step(&mut self, step: &Step<'_>) -> Result<Computed> {
-        let name = &*identifier(&step.name);
+        let name = step.name.as_str();
         let inputs: Vec<Computed> = step
             .inputs
             .iter()
@@ -348,6 +350,7 @@ impl<'a> Writer<'a> {
         (shape, dtype): (&[usize], i32),
         arguments: &[(&str, Input<'_>)],
     ) -> Result<Computed> {
+        let name = &*self.unique(name);
         let mut inputs = BTreeMap::new();
         for (key, argument) in arguments {
             let names = match argument {
@@ -380,6 +383,7 @@ impl<'a> Writer<'a> {
 
     /// Adds a constant; gives its name.
     fn constant(&mut self, name: String, input: &Input<'_>, element: i32) -> Result<String> {
+        let name = self.unique(&name);
         let value = match input {
             Input::Value(_) | Input::Values(_) => unreachable!("values are computed"),
             Input::Ints(ints) => {
@@ -411,6 +415,18 @@ impl<'a> Writer<'a> {
             ]),
         });
         Ok(name)
+    }
+
+    /// A name of letters, digits and underscores that nothing else has.
+    fn unique(&mut self, name: &str) -> String {
+        let mut own = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        if own.starts_with(|c: char| c.is_ascii_digit()) {
+            own.insert(0, '_');
+        }
+        while !self.names.insert(own.clone()) {
+            own.push('_');
+        }
+        own
     }
 
     fn tensor(&mut self, name: &str, tensor: &Tensor, element: i32) -> Result<Value> {
@@ -464,13 +480,4 @@ fn vector(values: &[f32]) -> Tensor {
 fn sides(Padding { before, after }: Padding) -> Input<'static> {
     let [before, after] = [before, after].map(|side| side as i32);
     Input::Ints(vec![before, after, before, after])
-}
-
-/// A name of letters, digits and underscores.
-fn identifier(name: &str) -> String {
-    let mut name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-    if name.starts_with(|c: char| c.is_ascii_digit()) {
-        name.insert(0, '_');
-    }
-    name
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::hdf5::{Object, Writer};
+use super::order::order;
 use super::{INPUT, OUTPUT};
 use crate::error::{Error, Result};
 use crate::export::Input;
@@ -36,7 +37,7 @@ pub(super) struct Layer {
 type Weights = Vec<(&'static str, Object)>;
 
 impl Layers {
-    /// The layers of a network, which has about as many bytes of parameters.
+    /// The layers of a network, which has about as many bytes of parameters, in Keras' order.
     ///
     /// # Errors
     /// [`Error::Usage`] for an operator that Keras has no layer for.
@@ -56,10 +57,30 @@ impl Layers {
             last.name = OUTPUT.into();
         }
         Ok(Self {
-            layers: builder.layers,
+            layers: in_order(builder.layers),
             weights: builder.weights,
         })
     }
+}
+
+/// Layers as Keras counts them, since it finds weights by that.
+fn in_order(layers: Vec<Layer>) -> Vec<Layer> {
+    let inputs: Vec<Vec<usize>> = layers.iter().map(|layer| layer.inputs.clone()).collect();
+    let order = order(&inputs);
+    let mut place = vec![0; order.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = new;
+    }
+    let mut layers: Vec<Layer> = layers;
+    for layer in &mut layers {
+        layer
+            .inputs
+            .iter_mut()
+            .for_each(|input| *input = place[*input]);
+    }
+    let mut places = place.into_iter().zip(layers).collect::<Vec<_>>();
+    places.sort_by_key(|(place, _)| *place);
+    places.into_iter().map(|(_, layer)| layer).collect()
 }
 
 struct Builder<'a> {
@@ -89,7 +110,7 @@ impl Builder<'_> {
             }
             Operator::PixelsToFloat | Operator::Dropout(0.0) => inputs[0],
             Operator::Affine { scale, shift } => self.normalization(step, scale, shift),
-            Operator::BatchNorm2d(norm) => self.batch_norm(step, norm),
+            Operator::BatchNorm2d(norm) => self.batch_norm(step, norm)?,
             Operator::Dropout(rate) => self.layer("Dropout", step, json!({"rate": rate})),
             Operator::Conv2d {
                 conv,
@@ -97,7 +118,7 @@ impl Builder<'_> {
                 bias,
                 clamp,
             } => {
-                let value = self.convolution(step, conv, &real(weight), bias, *clamp);
+                let value = self.convolution(step, conv, &real(weight), bias, *clamp)?;
                 self.clamped(step, value, *clamp)
             }
             Operator::Linear {
@@ -109,9 +130,9 @@ impl Builder<'_> {
                 let weights = vec![
                     (
                         "kernel",
-                        self.weights.array(&transposed(&real(weight), features)),
+                        self.weights.array(&transposed(&real(weight), features))?,
                     ),
-                    ("bias", self.vector(bias)),
+                    ("bias", self.vector(bias)?),
                 ];
                 let config = json!({
                     "units": bias.len(), "activation": "linear", "use_bias": true,
@@ -159,20 +180,20 @@ impl Builder<'_> {
         self.layer("Normalization", step, config)
     }
 
-    fn batch_norm(&mut self, step: &Step<'_>, norm: &Running<'_>) -> usize {
+    fn batch_norm(&mut self, step: &Step<'_>, norm: &Running<'_>) -> Result<usize> {
         let config = json!({
             "axis": -1, "momentum": 1.0 - norm.norm.momentum, "epsilon": norm.norm.eps,
             "center": true, "scale": true,
         });
         let weights = vec![
-            ("gamma", self.vector(norm.weight)),
-            ("beta", self.vector(norm.bias)),
-            ("moving_mean", self.vector(norm.mean)),
-            ("moving_variance", self.vector(norm.variance)),
+            ("gamma", self.vector(norm.weight)?),
+            ("beta", self.vector(norm.bias)?),
+            ("moving_mean", self.vector(norm.mean)?),
+            ("moving_variance", self.vector(norm.variance)?),
         ];
         let inputs = [self.values[step.inputs[0]]];
         let class = "BatchNormalization";
-        self.push(class, &step.name, &inputs, &step.shape, config, weights)
+        Ok(self.push(class, &step.name, &inputs, &step.shape, config, weights))
     }
 
     fn convolution(
@@ -182,7 +203,7 @@ impl Builder<'_> {
         weight: &Tensor,
         bias: &[f32],
         clamp: Option<Clamp>,
-    ) -> usize {
+    ) -> Result<usize> {
         let [_, height, width] = map(self.lowered.input_shape(step));
         let mut x = self.values[step.inputs[0]];
         let padding = match conv.padded(height, width) {
@@ -215,12 +236,12 @@ impl Builder<'_> {
             config.extend(own);
         }
         let weight = kernel_first(weight, is_depthwise);
-        let mut weights = vec![(kernel, self.weights.array(&weight))];
+        let mut weights = vec![(kernel, self.weights.array(&weight)?)];
         if conv.bias {
-            weights.push(("bias", self.vector(bias)));
+            weights.push(("bias", self.vector(bias)?));
         }
         let name = layer_name(step, clamp);
-        self.push(class, &name, &[x], &step.shape, config, weights)
+        Ok(self.push(class, &name, &[x], &step.shape, config, weights))
     }
 
     /// A map with zeros around it.
@@ -324,7 +345,7 @@ impl Builder<'_> {
         self.layers.len() - 1
     }
 
-    fn vector(&mut self, values: &[f32]) -> Object {
+    fn vector(&mut self, values: &[f32]) -> Result<Object> {
         let tensor = Tensor::f32([values.len()], values.to_vec());
         self.weights.array(&tensor)
     }

@@ -15,11 +15,11 @@ const VERSION: &str = "2.15.0";
 const BACKEND: &str = "tensorflow";
 
 /// Names in the file.
-pub(super) const CONFIG: &str = "model_config";
-pub(super) const LABELS: &str = "labels";
-pub(super) const WEIGHTS: &str = "model_weights";
-pub(super) const LAYER_NAMES: &str = "layer_names";
-pub(super) const WEIGHT_NAMES: &str = "weight_names";
+const CONFIG: &str = "model_config";
+const LABELS: &str = "labels";
+const WEIGHTS: &str = "model_weights";
+const LAYER_NAMES: &str = "layer_names";
+const WEIGHT_NAMES: &str = "weight_names";
 
 pub(super) fn encode(layers: Layers, labels: &str) -> Result<Vec<u8>> {
     let Layers {
@@ -37,7 +37,7 @@ pub(super) fn encode(layers: Layers, labels: &str) -> Result<Vec<u8>> {
         let names = own.weights.iter();
         texts.extend(names.map(|(weight, _)| format!("{}/{weight}:0", own.name)));
     }
-    let mut texts = weights.texts(&texts).into_iter();
+    let mut texts = weights.texts(&texts)?.into_iter();
     let mut next = |count: usize| texts.by_ref().take(count).collect::<Vec<_>>();
     let common = next(4);
     let one = |at: usize| Attribute::One(common[at]);
@@ -48,18 +48,18 @@ pub(super) fn encode(layers: Layers, labels: &str) -> Result<Vec<u8>> {
     for own in &weighted {
         let arrays = own.weights.iter();
         let arrays = arrays.map(|&(weight, array)| (format!("{weight}:0"), array));
-        let inner = weights.group(&arrays.collect(), &[]);
+        let inner = weights.group(&arrays.collect(), &[])?;
         let members = BTreeMap::from([(own.name.clone(), inner)]);
         let names = Attribute::Many(next(own.weights.len()));
-        let group = weights.group(&members, &[(WEIGHT_NAMES, names)]);
+        let group = weights.group(&members, &[(WEIGHT_NAMES, names)])?;
         groups.insert(own.name.clone(), group);
     }
     let [version, backend] = versions();
     let attributes = [version, backend, (LAYER_NAMES, Attribute::Many(names))];
-    let all = weights.group(&groups, &attributes);
+    let all = weights.group(&groups, &attributes)?;
     let [version, backend] = versions();
     let attributes = [version, backend, (CONFIG, one(2)), (LABELS, one(3))];
-    let root = weights.group(&BTreeMap::from([(WEIGHTS.into(), all)]), &attributes);
+    let root = weights.group(&BTreeMap::from([(WEIGHTS.into(), all)]), &attributes)?;
     Ok(weights.finish(root))
 }
 

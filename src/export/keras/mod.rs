@@ -4,16 +4,18 @@
 mod hdf5;
 mod layers;
 mod legacy;
+mod order;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod v3;
 
 use super::lowering::Lowered;
-use super::{Artifact, Input, Options, network};
+use super::reread::Reread;
+use super::{Artifact, Input, Options, check_labels, network};
 use crate::bundle::{Bundle, Manifest};
 use crate::error::Result;
-use crate::graph::InferenceGraph;
+use crate::graph::{Graph, InferenceGraph, Op};
 use crate::inference::Backend;
 use layers::Layers;
 
@@ -38,15 +40,45 @@ fn layers(network: &InferenceGraph, input: Input) -> Result<Layers> {
 }
 
 /// Loads a `.keras` file for verification.
-pub(super) fn open(exported: Artifact, _manifest: &Manifest) -> Result<Box<dyn Backend>> {
-    let network = reader::read(exported.file()?)?;
-    drop(exported);
-    network.into_backend()
+pub(super) fn open(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    checked(reader::read(exported.file()?)?, exported, manifest)
 }
 
 /// Loads an `.h5` file for verification.
-pub(super) fn open_h5(exported: Artifact, _manifest: &Manifest) -> Result<Box<dyn Backend>> {
-    let network = reader::read_h5(exported.file()?)?;
+pub(super) fn open_h5(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    checked(reader::read_h5(exported.file()?)?, exported, manifest)
+}
+
+/// A network that was read, if its labels are the model's, and if it is trained further as the model was.
+fn checked(
+    (network, labels): (Reread, String),
+    exported: Artifact,
+    manifest: &Manifest,
+) -> Result<Box<dyn Backend>> {
     drop(exported);
+    let labels: Vec<String> = serde_json::from_str(&labels)?;
+    check_labels(&labels, manifest)?;
+    let found = trained(&network.graph);
+    if !found.is_empty() && found != trained(&manifest.graph()?) {
+        anyhow::bail!("its normalisations or its dropout are not those of the model");
+    }
     network.into_backend()
+}
+
+/// What shows in training only, sorted: momentum and epsilon of normalisations, rates of dropout.
+fn trained(graph: &Graph) -> Vec<String> {
+    let shown = |op: &Op| match op {
+        Op::BatchNorm2d(norm) if norm.eps > 0.0 => Some(format!(
+            "{} {:.6} {:.3e}",
+            norm.channels, norm.momentum, norm.eps
+        )),
+        Op::Dropout { probability } if *probability > 0.0 => Some(format!("{probability:.6}")),
+        _ => None,
+    };
+    let mut all: Vec<String> = graph
+        .iter()
+        .filter_map(|(_, node)| shown(&node.op))
+        .collect();
+    all.sort();
+    all
 }

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use anyhow::{Context, bail};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::hdf5::Reader as Hdf5;
-use super::{legacy, v3};
 use crate::error::Result;
 use crate::export::assembly::{Around, Assembly, Value, kernel_from_first, linear_from_last};
 use crate::export::reread::Reread;
 use crate::graph::{Activation, Conv2d, Op};
 use crate::weights::Tensor;
 
-/// Reads a `.keras` file.
-pub(super) fn read(file: &[u8]) -> Result<Reread> {
+/// Reads a `.keras` file: the network, and its labels as JSON.
+pub(super) fn read(file: &[u8]) -> Result<(Reread, String)> {
     let mut archive = ZipArchive::new(Cursor::new(file)).context("it is not a zip archive")?;
     // Nothing in it is compressed.
     let mut part = |name: &str| {
@@ -30,44 +29,81 @@ pub(super) fn read(file: &[u8]) -> Result<Reread> {
             .filter(|_| is_stored)
             .context("compressed, or not whole")
     };
-    let config: Json = serde_json::from_slice(part(v3::CONFIG)?)?;
-    let file = Hdf5::new(part(v3::WEIGHTS)?)?;
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    Reader::new(&config)?.read(|layer| {
-        let class = v3::snake_case(text(layer, "class_name")?);
-        let earlier = seen.entry(class.clone()).or_default();
-        let group = v3::numbered(&class, *earlier);
+    let config: Json = serde_json::from_slice(part("config.json")?)?;
+    let labels = std::str::from_utf8(part("labels.json")?)?.to_owned();
+    let file = Hdf5::new(part("model.weights.h5")?)?;
+    let reader = Reader::new(&config)?;
+    // Weights are in groups by class, numbered as Keras counts the layers.
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut weights = BTreeMap::new();
+    for layer in reader.in_keras_order()? {
+        let Some(group) = group(text(layer, "class_name")?) else {
+            continue;
+        };
+        let earlier = seen.entry(group).or_default();
+        let place = match *earlier {
+            0 => group.to_owned(),
+            number => format!("{group}_{number}"),
+        };
         *earlier += 1;
-        let arrays = (0..).map_while(|at| file.array(&format!("layers/{group}/vars/{at}")).ok());
-        Ok(arrays.collect())
+        let path = format!("layers/{place}/vars");
+        let names = file.group(&path)?.names();
+        let arrays = (0..names).map(|at| file.array(&format!("{path}/{at}")));
+        weights.insert(text(layer, "name")?, arrays.collect::<Result<Vec<_>>>()?);
+    }
+    if file.group("layers")?.names() != weights.len() {
+        bail!("it has weights of no layer");
+    }
+    Ok((reader.read(weights)?, labels))
+}
+
+/// Reads an `.h5` file, as [`read`].
+pub(super) fn read_h5(file: &[u8]) -> Result<(Reread, String)> {
+    let file = Hdf5::new(file)?;
+    let root = file.group("")?;
+    let config = root.text("model_config").context("no configuration")?;
+    let config: Json = serde_json::from_str(config)?;
+    let labels = root.text("labels").context("no labels")?.to_owned();
+    let stored = file.group("model_weights")?;
+    let names = stored.texts("layer_names").context("no names of layers")?;
+    let reader = Reader::new(&config)?;
+    // The weights of layers are found by position.
+    let layers = reader.in_keras_order()?.into_iter();
+    let weighted = layers.filter(|layer| text(layer, "class_name").is_ok_and(has_weights));
+    let weighted: Vec<&Json> = weighted.collect();
+    if weighted.len() != names.len() {
+        bail!(
+            "{} layers have weights, not {}",
+            names.len(),
+            weighted.len()
+        );
+    }
+    let mut weights = BTreeMap::new();
+    for (layer, name) in weighted.into_iter().zip(names) {
+        let path = format!("model_weights/{name}");
+        let group = file.group(&path)?;
+        let arrays = group.texts("weight_names").context("no names of weights")?;
+        let arrays = arrays
+            .iter()
+            .map(|weight| file.array(&format!("{path}/{weight}")));
+        weights.insert(text(layer, "name")?, arrays.collect::<Result<Vec<_>>>()?);
+    }
+    Ok((reader.read(weights)?, labels))
+}
+
+/// What Keras calls the weights of a class; `None` for one that has none.
+fn group(class: &str) -> Option<&'static str> {
+    Some(match class {
+        "Conv2D" => "conv2d",
+        "DepthwiseConv2D" => "depthwise_conv2d",
+        "Dense" => "dense",
+        "BatchNormalization" => "batch_normalization",
+        _ => return None,
     })
 }
 
-/// Reads an `.h5` file.
-pub(super) fn read_h5(file: &[u8]) -> Result<Reread> {
-    let file = Hdf5::new(file)?;
-    let root = file.group("")?;
-    let config = root.text(legacy::CONFIG).context("no configuration")?;
-    let config: Json = serde_json::from_str(config)?;
-    let weights = file.group(legacy::WEIGHTS)?;
-    let names = weights
-        .texts(legacy::LAYER_NAMES)
-        .context("no names of layers")?;
-    Reader::new(&config)?.read(|layer| {
-        let name = text(layer, "name")?;
-        if !names.iter().any(|known| known == name) {
-            return Ok(Vec::new());
-        }
-        let path = format!("{}/{name}", legacy::WEIGHTS);
-        let group = file.group(&path)?;
-        let weights = group
-            .texts(legacy::WEIGHT_NAMES)
-            .context("no names of weights")?;
-        let arrays = weights
-            .iter()
-            .map(|weight| file.array(&format!("{path}/{weight}")));
-        arrays.collect()
-    })
+fn has_weights(class: &str) -> bool {
+    group(class).is_some()
 }
 
 struct Reader<'a> {
@@ -100,30 +136,75 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads all layers, whose weights `weights` gives in their order.
-    fn read(mut self, mut weights: impl FnMut(&Json) -> Result<Vec<Tensor>>) -> Result<Reread> {
+    /// Layers by their longest way to the output, the longest first; of one length, as a search from the
+    /// output comes to them.
+    fn in_keras_order(&self) -> Result<Vec<&'a Json>> {
+        let mut found = Vec::new();
+        self.search(self.output, &mut found)?;
+        let mut ways: BTreeMap<&str, usize> = found.iter().map(|&name| (name, 0)).collect();
+        let longest = found.len();
+        let mut has_changed = true;
+        while has_changed {
+            has_changed = false;
+            for &name in &found {
+                let way = ways[name] + 1;
+                if way > longest {
+                    bail!("layers read each other in a circle");
+                }
+                for input in input_names(named(self.layers, name)?)? {
+                    let known = ways.get_mut(input).context("a layer that was not found")?;
+                    has_changed |= *known < way;
+                    *known = way.max(*known);
+                }
+            }
+        }
+        // Stable, so that what was found first stays first.
+        found.sort_by_key(|name| std::cmp::Reverse(ways[name]));
+        found.iter().map(|name| named(self.layers, name)).collect()
+    }
+
+    /// Adds a layer, and then what it reads, unless they were found before.
+    fn search(&self, name: &str, found: &mut Vec<&'a str>) -> Result<()> {
+        let layer = named(self.layers, name)?;
+        let name = text(layer, "name")?;
+        if found.contains(&name) {
+            return Ok(());
+        }
+        found.push(name);
+        let mut inputs = input_names(layer)?.into_iter();
+        inputs.try_for_each(|input| self.search(input, found))
+    }
+
+    /// Reads all layers with their weights, by name.
+    fn read(mut self, mut weights: BTreeMap<&str, Vec<Tensor>>) -> Result<Reread> {
         for layer in self.layers {
             let name = text(layer, "name")?;
-            let read = weights(layer).and_then(|weights| self.layer(layer, &weights));
-            read.with_context(|| format!("layer {name}"))?;
+            let own = weights.remove(name).unwrap_or_default();
+            self.layer(layer, &own)
+                .with_context(|| format!("layer {name}"))?;
         }
-        let last = *self
-            .values
-            .get(self.output)
-            .context("nothing computes the output")?;
+        let last = self.values.get(self.output);
+        let last = *last.context("nothing computes the output")?;
         self.assembly.finish(last, None)
     }
 
     fn layer(&mut self, layer: &'a Json, weights: &[Tensor]) -> Result<()> {
         let (name, class) = (text(layer, "name")?, text(layer, "class_name")?);
         if class == "InputLayer" {
-            return Ok(());
+            let dtype = text(&layer["config"], "dtype")?;
+            return match ["uint8", "float32"].contains(&dtype) {
+                true => Ok(()),
+                false => bail!("images of {dtype}"),
+            };
         }
         let config = &layer["config"];
         let inputs = self.inputs(layer)?;
         let x = *inputs.first().context("no input")?;
         let assembly = &mut self.assembly;
         let value = match class {
+            "Normalization" if config["invert"] == true || config["axis"] != json!([-1]) => {
+                bail!("a normalisation of another kind")
+            }
             "Normalization" => {
                 let (mean, variance) = (floats(config, "mean")?, floats(config, "variance")?);
                 let scale: Vec<f64> = variance.iter().map(|v| 1.0 / v.sqrt()).collect();
@@ -142,10 +223,12 @@ impl<'a> Reader<'a> {
                 let [gamma, beta, mean, variance] = weights else {
                     bail!("{} weights", weights.len());
                 };
-                let eps = config["epsilon"].as_f64().context("no epsilon")?;
+                let number = |key: &str| config[key].as_f64();
+                let eps = number("epsilon").context("no epsilon")?;
+                let momentum = 1.0 - number("momentum").context("no momentum")?;
                 let values = |tensor: &Tensor| tensor.as_f32().unwrap_or_default().to_vec();
                 let parameters = [gamma, beta, mean, variance].map(values);
-                assembly.batch_norm(name, x, eps, parameters)?
+                assembly.batch_norm(name, x, [eps, momentum], parameters)?
             }
             "Conv2D" | "DepthwiseConv2D" => self.convolution(layer, x, weights)?,
             "Dense" => {
@@ -155,6 +238,9 @@ impl<'a> Reader<'a> {
                 let channels = assembly.flattened_channels(x);
                 let values = weight.as_f32().unwrap_or_default();
                 let weight = linear_from_last(values, &weight.shape, channels)?;
+                if config["units"] != weight.shape[0] || config["use_bias"] != true {
+                    bail!("a weight of {} units", weight.shape[0]);
+                }
                 let value = assembly.linear(name, x, weight.shape[0])?;
                 assembly.parameter(value, "weight", weight);
                 assembly.parameter(value, "bias", bias.clone());
@@ -179,35 +265,21 @@ impl<'a> Reader<'a> {
                     _ => assembly.avg_pool(name, x, window)?,
                 }
             }
-            "Dropout" => x,
+            "Dropout" => {
+                let probability = config["rate"].as_f64().context("no rate")?;
+                assembly.operator(name, Op::Dropout { probability }, &[x])?
+            }
             _ => assembly.operator(name, operator(class, config)?, &inputs)?,
         };
-        self.values.insert(name, value);
-        Ok(())
+        match self.values.insert(name, value) {
+            None => Ok(()),
+            Some(_) => bail!("two layers have the name"),
+        }
     }
 
-    /// The values that a layer is called with, in either version's notation.
+    /// The values that a layer is called with.
     fn inputs(&self, layer: &Json) -> Result<Vec<Value>> {
-        let node = &layer["inbound_nodes"][0];
-        let names: Vec<&str> = match node.as_array() {
-            Some(inputs) => inputs
-                .iter()
-                .filter_map(|input| input[0].as_str())
-                .collect(),
-            None => {
-                let argument = &node["args"][0];
-                let one = std::slice::from_ref(argument);
-                let all = argument.as_array().map_or(one, Vec::as_slice);
-                let name = |tensor: &'_ Json| -> Option<String> {
-                    Some(tensor["config"]["keras_history"][0].as_str()?.to_owned())
-                };
-                let found = all.iter().map(|tensor| {
-                    let name = name(tensor).context("an input that is no layer")?;
-                    self.value(&name)
-                });
-                return found.collect();
-            }
-        };
+        let names = input_names(layer)?;
         names.into_iter().map(|name| self.value(name)).collect()
     }
 
@@ -249,9 +321,34 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn named<'a>(layers: &'a [Json], name: &str) -> Result<&'a Json> {
+    let layer = layers.iter().find(|layer| layer["name"] == name);
+    layer.with_context(|| format!("there is no layer {name}"))
+}
+
+/// The layers that a layer is called with, in either version's notation.
+fn input_names(layer: &Json) -> Result<Vec<&str>> {
+    let node = &layer["inbound_nodes"][0];
+    let names: Option<Vec<&str>> = match node {
+        Json::Null => Some(Vec::new()),
+        Json::Array(inputs) => inputs.iter().map(|input| input[0].as_str()).collect(),
+        call => {
+            let argument = &call["args"][0];
+            let one = std::slice::from_ref(argument);
+            let all = argument.as_array().map_or(one, Vec::as_slice).iter();
+            all.map(|tensor| tensor["config"]["keras_history"][0].as_str())
+                .collect()
+        }
+    };
+    names.context("an input that is no layer")
+}
+
 /// The operator of a layer that has neither weights nor padding.
 fn operator(class: &str, config: &Json) -> Result<Op> {
     Ok(match class {
+        "ReLU" if config["negative_slope"] != 0.0 || config["threshold"] != 0.0 => {
+            bail!("a ReLU with a slope or a threshold")
+        }
         "ReLU" => match config["max_value"].as_f64() {
             None => Op::Activation(Activation::Relu),
             Some(6.0) => Op::Activation(Activation::Relu6),

@@ -12,10 +12,10 @@ use super::layers::{Layer, Layers};
 use crate::error::Result;
 
 /// Parts of the archive. Keras does not look at the labels, and loads a file that has more parts.
-pub(super) const METADATA: &str = "metadata.json";
-pub(super) const CONFIG: &str = "config.json";
-pub(super) const WEIGHTS: &str = "model.weights.h5";
-pub(super) const LABELS: &str = "labels.json";
+const METADATA: &str = "metadata.json";
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.weights.h5";
+const LABELS: &str = "labels.json";
 
 /// The first version that reads what is written here.
 const VERSION: &str = "3.0.0";
@@ -32,16 +32,16 @@ pub(super) fn encode(layers: Layers, labels: &str) -> Result<Vec<u8>> {
         if !layer.weights.is_empty() {
             let vars = layer.weights.iter().enumerate();
             let vars = vars.map(|(at, &(_, array))| (at.to_string(), array));
-            let vars = weights.group(&vars.collect(), &[]);
+            let vars = weights.group(&vars.collect(), &[])?;
             let group_of = BTreeMap::from([("vars".into(), vars)]);
-            groups.insert(group, weights.group(&group_of, &[]));
+            groups.insert(group, weights.group(&group_of, &[])?);
         }
     }
-    let groups = weights.group(&groups, &[]);
+    let groups = weights.group(&groups, &[])?;
     // Those of the model itself, which older versions want to see.
-    let own = weights.group(&BTreeMap::new(), &[]);
+    let own = weights.group(&BTreeMap::new(), &[])?;
     let root = BTreeMap::from([("layers".into(), groups), ("vars".into(), own)]);
-    let root = weights.group(&root, &[]);
+    let root = weights.group(&root, &[])?;
     let weights = weights.finish(root);
 
     let stored = SimpleFileOptions::default()
@@ -64,7 +64,7 @@ pub(super) fn encode(layers: Layers, labels: &str) -> Result<Vec<u8>> {
 }
 
 /// The group that each layer's weights are in: its class, and a number from the second of it on.
-pub(super) fn groups_of(layers: &[Layer]) -> impl Iterator<Item = String> {
+fn groups_of(layers: &[Layer]) -> impl Iterator<Item = String> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     layers.iter().map(move |layer| {
         let earlier = seen.entry(layer.class).or_default();
@@ -73,7 +73,7 @@ pub(super) fn groups_of(layers: &[Layer]) -> impl Iterator<Item = String> {
     })
 }
 
-pub(super) fn numbered(class: &str, earlier: usize) -> String {
+fn numbered(class: &str, earlier: usize) -> String {
     match earlier {
         0 => class.to_owned(),
         earlier => format!("{class}_{earlier}"),
@@ -81,7 +81,7 @@ pub(super) fn numbered(class: &str, earlier: usize) -> String {
 }
 
 /// `depthwise_conv2d` of `DepthwiseConv2D`, as Keras derives it.
-pub(super) fn snake_case(class: &str) -> String {
+fn snake_case(class: &str) -> String {
     let chars: Vec<char> = class.chars().collect();
     let mut name = String::new();
     for (at, &c) in chars.iter().enumerate() {

@@ -5,7 +5,7 @@ mod writer;
 
 use prost::Message;
 
-use super::{Input, Options, network, notes};
+use super::{Input, Options, check_protobuf, network, notes};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::graph::InferenceGraph;
@@ -30,6 +30,7 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Vec<u8>> {
 
 fn model(network: &InferenceGraph, options: &Options) -> Result<Model> {
     let ir_version = ir_version(options.opset)?;
+    check_protobuf("an ONNX file", network)?;
     let (node, initializer) = Writer::new(network, options.opset).write()?;
     let element = match options.input {
         Input::Float => FLOAT,

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use super::lowering::Lowered;
-use super::{Input, Members, Options, label_lines, network};
+use super::{Input, Members, Options, check_protobuf, label_lines, network};
 use crate::bundle::Bundle;
 use crate::error::Result;
+use crate::files::Layout;
 use crate::graph::InferenceGraph;
 use proto::{MetaGraph, MetaInfo, SavedModel, Shape, Signature, TensorInfo, dtype};
 pub(super) use reader::open;
@@ -22,7 +23,10 @@ use writer::Writer;
 /// TensorFlow Serving looks for folders whose names are versions.
 const GRAPH: &str = "1/saved_model.pb";
 const LABELS: &str = "1/labels.txt";
-pub(super) const MEMBERS: &[&str] = &[GRAPH, LABELS];
+pub(super) const LAYOUT: Layout = Layout {
+    members: &[GRAPH, LABELS],
+    kept: &[],
+};
 
 /// Keys of the signature.
 const SIGNATURE: &str = "serving_default";
@@ -41,6 +45,7 @@ pub(super) fn encode(bundle: &Bundle, options: &Options) -> Result<Members> {
 }
 
 fn model(network: &InferenceGraph, input: Input) -> Result<SavedModel> {
+    check_protobuf("a SavedModel", network)?;
     let lowered = Lowered::new(network)?;
     let element = match input {
         Input::Float => dtype::FLOAT,

@@ -7,21 +7,19 @@ use anyhow::{Context, bail};
 use prost::Message;
 
 use super::proto::{Constant, Graph, Node, SavedModel, Value as Attribute, dtype};
-use super::{GRAPH, INPUT, OUTPUT, SIGNATURE};
+use super::{GRAPH, INPUT, LABELS, OUTPUT, SIGNATURE};
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::export::Artifact;
 use crate::export::assembly::{Around, Assembly, Value, kernel_from_first, linear_from_last};
 use crate::export::reread::Reread;
+use crate::export::{Artifact, check_labels};
 use crate::graph::{Activation, Conv2d, Op};
 use crate::inference::Backend;
 use crate::weights::Tensor;
 
 /// Loads a folder for verification.
-pub(in crate::export) fn open(
-    exported: Artifact,
-    _manifest: &Manifest,
-) -> Result<Box<dyn Backend>> {
+pub(in crate::export) fn open(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    check_labels(&exported.lines(LABELS)?, manifest)?;
     let network = read(exported.member(GRAPH)?)?;
     drop(exported);
     network.into_backend()
@@ -29,6 +27,9 @@ pub(in crate::export) fn open(
 
 pub(super) fn read(file: &[u8]) -> Result<Reread> {
     let model = SavedModel::decode(file).context("it is not a SavedModel")?;
+    if model.schema_version != 1 {
+        bail!("a schema of version {}", model.schema_version);
+    }
     let graphs = model.meta_graphs.into_iter().next();
     let meta = graphs.context("it has no graph")?;
     let signature = meta.signatures.get(SIGNATURE).context("no signature")?;
@@ -95,10 +96,34 @@ impl<'a> Reader<'a> {
                 let Some(Attribute::Tensor(constant)) = attribute(node, "value") else {
                     bail!("no value");
                 };
-                self.constants.insert(name, constant);
-                return Ok(());
+                return match self.constants.insert(name, constant) {
+                    None => Ok(()),
+                    Some(_) => bail!("two nodes have the name"),
+                };
             }
-            "Identity" | "Cast" => self.value(first()?)?,
+            "Identity" => self.value(first()?)?,
+            "Cast" => {
+                let types = ["SrcT", "DstT"].map(|key| attribute(node, key));
+                let [
+                    Some(Attribute::Type(from)),
+                    Some(Attribute::Type(dtype::FLOAT)),
+                ] = types
+                else {
+                    bail!("from {:?} to {:?}", types[0], types[1]);
+                };
+                if ![dtype::UINT8, dtype::FLOAT].contains(from) {
+                    bail!("from type {from}");
+                }
+                self.value(first()?)?
+            }
+            "Reshape" => {
+                let x = self.value(first()?)?;
+                let features: usize = self.assembly.shape(x).iter().product();
+                if self.ints(second()?)? != [-1, i32::try_from(features)?] {
+                    bail!("{features} features become {:?}", self.ints(second()?)?);
+                }
+                self.assembly.operator(name, Op::Flatten, &[x])?
+            }
             "Conv2D" | "DepthwiseConv2dNative" => {
                 let value = self.convolution(node, first()?, second()?)?;
                 self.unbiased.insert(name, value);
@@ -125,7 +150,7 @@ impl<'a> Reader<'a> {
                 let filled = self.floats(input(2).context("no value")?)?;
                 let sides = [top, bottom, left, right].map(|side| side as usize);
                 Value {
-                    around: Some(Around::new(sides, filled[0])?),
+                    around: Some(Around::new(sides, *filled.first().context("no value")?)?),
                     ..self.value(first()?)?
                 }
             }
@@ -152,7 +177,6 @@ impl<'a> Reader<'a> {
                     "Relu" => Op::Activation(Activation::Relu),
                     "Relu6" => Op::Activation(Activation::Relu6),
                     "Sigmoid" => Op::Activation(Activation::Sigmoid),
-                    "Reshape" => Op::Flatten,
                     "Softmax" => Op::Softmax,
                     _ => bail!("the operator is not known"),
                 };
@@ -160,8 +184,10 @@ impl<'a> Reader<'a> {
                 self.assembly.operator(name, op, &[x])?
             }
         };
-        self.values.insert(name, value);
-        Ok(())
+        match self.values.insert(name, value) {
+            None => Ok(()),
+            Some(_) => bail!("two nodes have the name"),
+        }
     }
 
     fn convolution(&mut self, node: &'a Node, x: &str, weight: &str) -> Result<Value> {
@@ -169,7 +195,7 @@ impl<'a> Reader<'a> {
         let (values, shape) = (self.floats(weight)?, self.shape(weight)?);
         let is_depthwise = node.operator == "DepthwiseConv2dNative";
         let weight = kernel_from_first(&values, &shape, is_depthwise)?;
-        let channels = self.assembly.shape(x)[0];
+        let channels = self.assembly.channels(x)?;
         let groups = match is_depthwise {
             true => channels,
             false => channels.checked_div(weight.shape[1]).unwrap_or(0),
@@ -178,6 +204,12 @@ impl<'a> Reader<'a> {
         let conv = conv.stride(side(node, "strides")?);
         let conv = conv.dilation(side(node, "dilations")?);
         let padding = text(node, "padding")?;
+        if text(node, "data_format")? != "NHWC" {
+            bail!("its channels are not the last");
+        }
+        if padding == "EXPLICIT" && x.around.is_some() {
+            bail!("its input is padded twice");
+        }
         if padding == "EXPLICIT" {
             let Some(Attribute::Ints(sides)) = attribute(node, "explicit_paddings") else {
                 bail!("no explicit padding");

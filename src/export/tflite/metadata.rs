@@ -2,10 +2,10 @@
 //! (<https://ai.google.dev/edge/litert/models/metadata>): the range of pixels, and labels in a zip behind
 //! the model.
 
-use std::io::{Cursor, Seek, SeekFrom, Write};
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::flatbuffer::{Field, Table};
 use crate::error::Result;
@@ -93,4 +93,15 @@ pub(super) fn with_labels(model: Vec<u8>, labels: &str) -> Result<Vec<u8>> {
     zip.start_file(LABELS, stored)?;
     zip.write_all(labels.as_bytes())?;
     Ok(zip.finish()?.into_inner())
+}
+
+/// The labels behind a model.
+///
+/// # Errors
+/// When there is no such archive.
+pub(super) fn labels(file: &[u8]) -> Result<Vec<String>> {
+    let mut archive = ZipArchive::new(Cursor::new(file))?;
+    let mut text = String::new();
+    archive.by_name(LABELS)?.read_to_string(&mut text)?;
+    Ok(text.lines().map(String::from).collect())
 }

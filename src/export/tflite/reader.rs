@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 
+use super::metadata;
 use super::record::Record;
 use super::schema::{
     IDENTIFIER, activation, code, convolution, depthwise, dtype, model, operator, operator_code,
@@ -13,9 +14,9 @@ use super::schema::{
 use super::stored::Stored;
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::export::Artifact;
 use crate::export::assembly::{Around, Assembly, Value};
 use crate::export::reread::Reread;
+use crate::export::{Artifact, check_labels};
 use crate::graph::{
     Activation, Conv2d, Epilogue, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters,
 };
@@ -23,10 +24,8 @@ use crate::inference::Backend;
 use crate::weights::Tensor;
 
 /// Loads a file for verification.
-pub(in crate::export) fn open(
-    exported: Artifact,
-    _manifest: &Manifest,
-) -> Result<Box<dyn Backend>> {
+pub(in crate::export) fn open(exported: Artifact, manifest: &Manifest) -> Result<Box<dyn Backend>> {
+    check_labels(&metadata::labels(exported.file()?)?, manifest)?;
     let network = read(exported.file()?)?;
     drop(exported);
     network.into_backend()
@@ -216,10 +215,14 @@ impl<'a> Reader<'a> {
             false => (convolution::ACTIVATION, convolution::DILATIONS[0]),
         };
         let number = |field: u16| options.i32(field).map_or(1, |value| value as usize);
-        let [first, height, _, last] = self.constant(weight)?.shape[..] else {
-            bail!("a weight of shape {:?}", self.constant(weight)?.shape);
+        let shape = &self.constant(weight)?.shape;
+        let [first, height, width, last] = shape[..] else {
+            bail!("a weight of shape {shape:?}");
         };
-        let channels = self.assembly.shape(x)[0];
+        if height != width || height == 0 || last == 0 {
+            bail!("a weight of shape {shape:?}");
+        }
+        let channels = self.assembly.channels(x)?;
         let (outputs, groups) = match is_depthwise {
             true => (last, channels),
             false => (first, channels.checked_div(last).unwrap_or(0)),
@@ -258,6 +261,9 @@ impl<'a> Reader<'a> {
         };
         // The features of a map are flattened with the channels last there, first here.
         let channels = self.assembly.flattened_channels(x);
+        if !columns.is_multiple_of(channels) || columns == 0 {
+            bail!("{columns} features of {channels} channels");
+        }
         let pixels = columns / channels;
         let order = (0..outputs * columns).map(|at| {
             let (output, input) = (at / columns, at % columns);
@@ -282,6 +288,9 @@ impl<'a> Reader<'a> {
         order: &[usize],
     ) -> Result<()> {
         let weight = self.constant(weight)?;
+        if weight.shape.iter().product::<usize>() != order.len() {
+            bail!("a weight of shape {:?}", weight.shape);
+        }
         if weight.dtype == dtype::INT8 {
             let q = order.iter().map(|&at| weight.bytes[at] as i8).collect();
             let weight = Int8Weight::new(shape, q, weight.scale.clone())?;

@@ -1,5 +1,7 @@
 //! What a writer could get wrong: each such file is refused.
 
+use std::sync::atomic::AtomicBool;
+
 use flowers::bundle::Bundle;
 use flowers::export::{self, Artifact, Input, Options};
 use flowers::inference::onnx::proto::{Attribute, Graph, Initializer, Model, Node};
@@ -148,7 +150,14 @@ fn transpose(tensor: &mut Initializer, rows: usize, columns: usize) {
 
 fn passes(file: Artifact, bundle: &Bundle, options: &Options) -> bool {
     let onnx = export::find("onnx").unwrap();
-    let result = onnx.verify(file, bundle, options, &samples(3), &Silent);
+    let result = onnx.verify(
+        file,
+        bundle,
+        options,
+        &samples(3),
+        &AtomicBool::new(false),
+        &Silent,
+    );
     match result {
         Ok(verified) => verified.passed,
         Err(cause) => {

@@ -83,8 +83,8 @@ fn a_folder_is_replaced_when_asked_and_if_an_export_wrote_it() {
     write(&["--force"]).done();
     assert_eq!(content(), before);
     fs::write(out.join("1/photo.jpg"), b"mine").unwrap();
-    write(&["--force"]).failed(2, &["1/photo.jpg", "not of an export"]);
-    export(&model(), "coreml", &out, &["--force"]).failed(2, &["not of an export"]);
+    write(&["--force"]).failed(2, &["1/photo.jpg", "not part of an export"]);
+    export(&model(), "coreml", &out, &["--force"]).failed(2, &["not part of an export"]);
     let file = folder.path().join("file");
     fs::write(&file, b"mine").unwrap();
     export(&model(), "coreml", &file, &["--force"]).failed(2, &["is not a folder"]);

@@ -1,10 +1,15 @@
 //! The ONNX interpreter and libtorch read every architecture back.
 
-use flowers::export::{self, Artifact, FORMATS, Input, Options, Verdict, Weights};
+use std::sync::atomic::AtomicBool;
+
+use flowers::bundle::Bundle;
+use flowers::export::{self, Artifact, FORMATS, Format, Input, Options, Verdict, Weights};
 use flowers::graph::Method;
 use flowers::inference::torchscript::Loaded;
+use flowers::labels::Labels;
 use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
+use flowers::weights::Tensor;
 
 use super::{bundle, int8, samples};
 
@@ -14,7 +19,14 @@ fn verified(format: &str, bundle: &flowers::bundle::Bundle, options: &Options) -
     let format = export::find(format).unwrap();
     let file = format.encode(bundle, options).unwrap();
     let result = format
-        .verify(file, bundle, options, &samples(3), &Silent)
+        .verify(
+            file,
+            bundle,
+            options,
+            &samples(3),
+            &AtomicBool::new(false),
+            &Silent,
+        )
         .unwrap();
     let Verdict::Scores(agreement) = &result.verdict else {
         panic!("scores are compared");
@@ -143,10 +155,58 @@ fn formats_of_tensorflow_and_core_ml_are_read_back() {
 }
 
 #[test]
+fn a_file_with_other_labels_or_of_other_integers_fails() {
+    let model = bundle("mobilenet_v2");
+    let mut renamed = model.clone();
+    let names = (0..10).map(|class| format!("another {class}"));
+    renamed.manifest.labels = Labels::new(names).unwrap();
+    let verify = |format: &Format, of: &Bundle, against: &Bundle| {
+        let options = Options {
+            input: format.defaults.input,
+            softmax: format.defaults.softmax,
+            ..Options::default()
+        };
+        let file = format.encode(of, &options).unwrap();
+        format.verify(
+            file,
+            against,
+            &options,
+            &samples(3),
+            &AtomicBool::new(false),
+            &Silent,
+        )
+    };
+    let holds_labels = [
+        "tflite",
+        "saved-model",
+        "keras",
+        "keras-h5",
+        "coreml",
+        "web",
+        "triton",
+    ];
+    for name in holds_labels {
+        let refused = verify(export::find(name).unwrap(), &renamed, &model);
+        assert_eq!(
+            flowers::error::exit_code(&refused.unwrap_err()),
+            1,
+            "{name}"
+        );
+    }
+    let mut other = model.clone();
+    let head = other.weights.get_mut("classifier.1.weight").unwrap();
+    *head = Tensor::f32(head.shape.clone(), vec![0.0; head.len()]);
+    for name in ["tflite", "web", "triton", "onnx"] {
+        let found = verify(export::find(name).unwrap(), &int8(&other), &int8(&model));
+        assert!(!found.unwrap().passed, "{name}");
+    }
+}
+
+#[test]
 fn a_file_of_another_model_fails() {
     let (model, mut other) = (bundle("resnet18"), bundle("resnet18"));
     let head = other.weights.get_mut("fc.bias").unwrap();
-    *head = flowers::weights::Tensor::f32([10], vec![1.0; 10]);
+    *head = Tensor::f32([10], vec![1.0; 10]);
     for format in FORMATS {
         let name = format.name;
         let options = Options {
@@ -165,9 +225,23 @@ fn a_file_of_another_model_fails() {
                 Artifact::Folder(members.collect())
             }
         };
-        let result = format.verify(file, &model, &options, &samples(1), &Silent);
+        let result = format.verify(
+            file,
+            &model,
+            &options,
+            &samples(1),
+            &AtomicBool::new(false),
+            &Silent,
+        );
         assert!(!result.unwrap().passed, "{name}");
-        let broken = format.verify(broken, &model, &options, &samples(1), &Silent);
+        let broken = format.verify(
+            broken,
+            &model,
+            &options,
+            &samples(1),
+            &AtomicBool::new(false),
+            &Silent,
+        );
         assert_eq!(flowers::error::exit_code(&broken.unwrap_err()), 1, "{name}");
     }
     assert!(Loaded::read(b"no archive").is_err());

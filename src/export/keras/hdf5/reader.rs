@@ -27,6 +27,11 @@ impl Group {
         self.attributes.get(name)?.first().map(String::as_str)
     }
 
+    /// How many members it has.
+    pub(in super::super) fn names(&self) -> usize {
+        self.members.len()
+    }
+
     pub(in super::super) fn texts(&self, name: &str) -> Option<&[String]> {
         self.attributes.get(name).map(Vec::as_slice)
     }
@@ -108,8 +113,8 @@ impl<'a> Reader<'a> {
             body.u16(at)
                 .map(|size| usize::from(size).next_multiple_of(8))
         });
-        let (datatype_at, space_at) = (8 + name?, 8 + body.u16(2)?.next_multiple_of(8) as usize);
-        let space_at = space_at + datatype?;
+        let datatype_at = 8 + name?;
+        let space_at = datatype_at + datatype?;
         let name = body.slice(8, usize::from(body.u16(2)?))?;
         if body.slice(datatype_at, 1)? != [0x19] {
             bail!("an attribute that is not a text");
@@ -138,7 +143,8 @@ impl<'a> Reader<'a> {
         if self.slice(start, 4)? != b"GCOL" {
             bail!("there is no heap at {heap}");
         }
-        let end = start + usize::try_from(self.u64(start + 8)?)?;
+        let end = start.checked_add(usize::try_from(self.u64(start + 8)?)?);
+        let end = end.context("a heap larger than the file")?;
         let mut place = start + 16;
         while place + 16 <= end {
             let (found, size) = (self.u16(place)?, usize::try_from(self.u64(place + 8)?)?);
@@ -148,7 +154,11 @@ impl<'a> Reader<'a> {
                     let text = self.slice(place + 16, size.min(length as usize))?;
                     return Ok(std::str::from_utf8(text)?.to_owned());
                 }
-                _ => place += 16 + size.next_multiple_of(8),
+                _ => {
+                    let size = size.checked_next_multiple_of(8);
+                    let next = size.and_then(|size| (place + 16).checked_add(size));
+                    place = next.context("an object larger than the file")?;
+                }
             }
         }
         bail!("the heap has no text {number}")
@@ -171,7 +181,11 @@ impl<'a> Reader<'a> {
         let (from, size) = (layout.u64(2)?, layout.u64(10)?);
         let content = self.slice(usize::try_from(from)?, usize::try_from(size)?)?;
         let (words, rest) = content.as_chunks::<4>();
-        if sides.iter().product::<usize>() != words.len() || !rest.is_empty() {
+        let size_of = |sides: &[usize]| {
+            let mut sides = sides.iter();
+            sides.try_fold(1usize, |size, &side| size.checked_mul(side))
+        };
+        if size_of(&sides) != Some(words.len()) || !rest.is_empty() {
             bail!("{size} bytes are not {sides:?}");
         }
         let values = words.iter().map(|&word| f32::from_le_bytes(word));

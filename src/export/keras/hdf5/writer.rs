@@ -1,8 +1,10 @@
 //! Writes objects one behind the other, each after those that it refers to.
 
 use std::collections::BTreeMap;
+use std::num::TryFromIntError;
 
 use super::{FLOAT32, SIGNATURE, SUPERBLOCK, TEXT, UNDEFINED, message};
+use crate::error::{Error, Result};
 use crate::weights::Tensor;
 
 /// A heap of texts is at least as large.
@@ -40,7 +42,10 @@ impl Writer {
     }
 
     /// An array of float32.
-    pub(in super::super) fn array(&mut self, tensor: &Tensor) -> Object {
+    ///
+    /// # Errors
+    /// None that a tensor makes.
+    pub(in super::super) fn array(&mut self, tensor: &Tensor) -> Result<Object> {
         let values = tensor.as_f32().unwrap_or_default();
         let address = self.aligned();
         self.bytes
@@ -62,11 +67,14 @@ impl Writer {
     }
 
     /// A group of objects, by their names.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a name of more than 255 bytes, or 64 KiB of an attribute, which is 4,090 texts.
     pub(in super::super) fn group(
         &mut self,
         members: &BTreeMap<String, Object>,
         attributes: &[(&str, Attribute)],
-    ) -> Object {
+    ) -> Result<Object> {
         let nowhere = UNDEFINED.to_le_bytes();
         let info = [&[0, 0][..], &nowhere, &nowhere].concat();
         let mut messages = vec![
@@ -74,19 +82,22 @@ impl Writer {
             (message::GROUP_INFO, vec![0, 0]),
         ];
         for (name, object) in members {
-            let mut link = vec![1, 0, name.len() as u8];
+            let mut link = vec![1, 0, u8::try_from(name.len()).map_err(too_large)?];
             link.extend(name.bytes());
             link.extend(object.0.to_le_bytes());
             messages.push((message::LINK, link));
         }
         for (name, value) in attributes {
-            messages.push((message::ATTRIBUTE, attribute(name, value)));
+            messages.push((message::ATTRIBUTE, attribute(name, value)?));
         }
         self.object(&messages)
     }
 
     /// Texts for attributes.
-    pub(in super::super) fn texts(&mut self, texts: &[String]) -> Vec<Text> {
+    ///
+    /// # Errors
+    /// For more than 65,535 of them.
+    pub(in super::super) fn texts(&mut self, texts: &[String]) -> Result<Vec<Text>> {
         let heap = self.aligned();
         let size = |text: &String| 16 + text.len().next_multiple_of(8);
         let used: usize = 16 + texts.iter().map(size).sum::<usize>();
@@ -94,7 +105,8 @@ impl Writer {
         self.bytes.extend(b"GCOL\x01\0\0\0");
         self.bytes.extend((total as u64).to_le_bytes());
         let mut placed = Vec::new();
-        for (number, text) in (1u16..).zip(texts) {
+        u16::try_from(texts.len()).map_err(too_large)?;
+        for (number, text) in (1u16..=u16::MAX).zip(texts) {
             self.bytes.extend(number.to_le_bytes());
             self.bytes.extend([1, 0, 0, 0, 0, 0]);
             self.bytes.extend((text.len() as u64).to_le_bytes());
@@ -110,16 +122,17 @@ impl Writer {
         self.bytes.extend([0; 8]);
         self.bytes.extend(((total - used) as u64).to_le_bytes());
         self.bytes.resize(heap as usize + total, 0);
-        placed
+        Ok(placed)
     }
 
     /// Appends the header of an object.
-    fn object(&mut self, messages: &[(u16, Vec<u8>)]) -> Object {
+    fn object(&mut self, messages: &[(u16, Vec<u8>)]) -> Result<Object> {
         let address = self.aligned();
         let size = |body: &[u8]| body.len().next_multiple_of(8);
         let all: usize = messages.iter().map(|(_, body)| 8 + size(body)).sum();
         self.bytes.extend([1, 0]);
-        self.bytes.extend((messages.len() as u16).to_le_bytes());
+        let count = u16::try_from(messages.len()).map_err(too_large)?;
+        self.bytes.extend(count.to_le_bytes());
         self.bytes.extend(1u32.to_le_bytes());
         self.bytes.extend((all as u32).to_le_bytes());
         self.bytes.extend([0; 4]);
@@ -127,12 +140,13 @@ impl Writer {
             // A type that never changes says so.
             let flags = u8::from(*kind == message::DATATYPE);
             self.bytes.extend(kind.to_le_bytes());
-            self.bytes.extend((size(body) as u16).to_le_bytes());
+            let size = u16::try_from(size(body)).map_err(too_large)?;
+            self.bytes.extend(size.to_le_bytes());
             self.bytes.extend([flags, 0, 0, 0]);
             self.bytes.extend(body);
             self.aligned();
         }
-        Object(address)
+        Ok(Object(address))
     }
 
     /// The file whose root is this group.
@@ -155,7 +169,7 @@ impl Writer {
 }
 
 /// The message of an attribute.
-fn attribute(name: &str, value: &Attribute) -> Vec<u8> {
+fn attribute(name: &str, value: &Attribute) -> Result<Vec<u8>> {
     let (texts, space) = match value {
         Attribute::One(text) => (std::slice::from_ref(text), vec![1, 0, 0, 0, 0, 0, 0, 0]),
         Attribute::Many(texts) => {
@@ -176,5 +190,9 @@ fn attribute(name: &str, value: &Attribute) -> Vec<u8> {
         message.extend(text.heap.to_le_bytes());
         message.extend(u32::from(text.number).to_le_bytes());
     }
-    message
+    Ok(message)
+}
+
+fn too_large(_: TryFromIntError) -> Error {
+    Error::Usage("the model has more or longer names of layers than HDF5 holds".into())
 }
