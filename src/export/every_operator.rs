@@ -1,6 +1,7 @@
 //! A network of every operator, which each format has to hold.
 
 use super::reread::Reread;
+use crate::error::Result;
 use crate::graph::{Activation, Builder, Conv2d, Graph, InferenceGraph, Op, Padding, Pool2d};
 use crate::image::Preprocessing;
 use crate::inference::{self, Images};
@@ -67,6 +68,10 @@ pub(super) fn network(takes_pixels: bool) -> InferenceGraph {
     ] {
         weights.f32_mut(name).unwrap()[0] += 0.3;
     }
+    // Otherwise what goes wrong before hardly shows.
+    for value in weights.f32_mut("classifier.weight").unwrap() {
+        *value *= 20.0;
+    }
     let network = InferenceGraph::float(&graph, &weights).unwrap();
     let Preprocessing { mean, std, .. } = Preprocessing::imagenet(SIZE as u32);
     match takes_pixels {
@@ -78,6 +83,17 @@ pub(super) fn network(takes_pixels: bool) -> InferenceGraph {
 /// Asserts that what was read of a file gives the probabilities of [`network`].
 #[track_caller]
 pub(super) fn assert_alike(found: Reread, takes_pixels: bool, tolerance: f32) {
+    let apart = difference(found, takes_pixels);
+    assert!(apart < tolerance, "a probability differs by {apart}");
+}
+
+/// Whether a fault is found: a file that can't be read, or other probabilities.
+pub(super) fn is_found(read: Result<Reread>, takes_pixels: bool) -> bool {
+    read.map_or(true, |found| difference(found, takes_pixels) > 1e-4)
+}
+
+/// The largest difference of a probability from those of [`network`]; infinite for what can't be computed.
+fn difference(found: Reread, takes_pixels: bool) -> f32 {
     let pixels: Vec<u8> = (0..2 * 3 * SIZE * SIZE)
         .map(|at| (at * at % 251) as u8)
         .collect();
@@ -92,9 +108,13 @@ pub(super) fn assert_alike(found: Reread, takes_pixels: bool, tolerance: f32) {
         true => Images::Rgb8(&pixels),
         false => Images::Normalised(&planes),
     };
-    let found = found.into_backend().unwrap().logits(images).unwrap();
+    let found = found
+        .into_backend()
+        .and_then(|backend| backend.logits(images));
+    let Ok(found) = found else {
+        return f32::INFINITY;
+    };
     assert_eq!(found.len(), 2 * CLASSES);
     let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).abs());
-    let apart = apart.fold(0.0, f32::max);
-    assert!(apart < tolerance, "{expected:?} is not {found:?}");
+    apart.fold(0.0, f32::max)
 }

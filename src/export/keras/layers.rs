@@ -329,7 +329,9 @@ impl Builder<'_> {
         let Value::Object(config) = config else {
             unreachable!("a configuration is an object");
         };
+        // A name of Keras 2 starts with a letter or a digit.
         let mut own = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        own.drain(..own.len() - own.trim_start_matches('_').len());
         while self.layers.iter().any(|layer| layer.name == own) {
             own.push('_');
         }

@@ -50,7 +50,7 @@ impl<'a> Writer<'a> {
 
     /// Writes a step's operators; gives the name of its value.
     fn step(&mut self, step: &Step<'_>) -> Result<String> {
-        let name = step.name.as_str();
+        let name = &*node_name(&step.name);
         let inputs: Vec<String> = step
             .inputs
             .iter()
@@ -154,7 +154,7 @@ impl<'a> Writer<'a> {
         bias: &[f32],
         clamp: Option<Clamp>,
     ) -> String {
-        let name = step.name.as_str();
+        let name = &*node_name(&step.name);
         let [_, height, width] = map(self.lowered.input_shape(step));
         let is_depthwise = conv.is_depthwise();
         let mut x = self.values[step.inputs[0]].clone();
@@ -280,7 +280,7 @@ impl<'a> Writer<'a> {
 
     /// A pool of a map around which `value` is put as padding.
     fn pool(&mut self, step: &Step<'_>, operator: &str, window: &Pool2d, value: f32) -> String {
-        let name = step.name.as_str();
+        let name = &*node_name(&step.name);
         let mut x = self.values[step.inputs[0]].clone();
         if window.padding > 0 {
             x = self.padded(name, &x, Padding::both(window.padding), value);
@@ -373,4 +373,11 @@ fn square(side: usize) -> Value {
 /// Pixels before and after along each axis.
 fn sides(Padding { before, after }: Padding) -> [i64; 8] {
     [0, 0, before, after, before, after, 0, 0].map(|side| side as i64)
+}
+
+/// What TensorFlow takes as a node's name: it starts with a letter, a digit or a dot.
+fn node_name(name: &str) -> String {
+    let is_taken = |c: char| c.is_ascii_alphanumeric() || "_.\\/>-".contains(c);
+    name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+        .replace(|c: char| !is_taken(c), "_")
 }
