@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::INPUT;
+use super::config::{Notation, functional};
 use super::hdf5::Attribute;
 use super::layers::{Layer, Layers};
-use super::v3::batch;
 use crate::error::Result;
 
 /// The version that the configuration is of.
@@ -63,42 +62,18 @@ pub(super) fn encode(layers: Layers, labels: &str) -> Result<Vec<u8>> {
     Ok(weights.finish(root))
 }
 
-fn config(layers: &[Layer]) -> Value {
-    let output = layers.last().map(|layer| layer.name.as_str());
-    json!({
-        "class_name": "Functional",
-        "config": {
-            "name": "flowers",
-            "trainable": true,
-            "layers": layers.iter().map(|own| layer(layers, own)).collect::<Vec<_>>(),
-            "input_layers": [[INPUT, 0, 0]],
-            "output_layers": [[output, 0, 0]],
-        },
-    })
-}
-
-fn layer(layers: &[Layer], own: &Layer) -> Value {
-    let mut config = json!({"name": own.name, "dtype": own.dtype});
-    let mut inbound = Vec::new();
-    if own.inputs.is_empty() {
-        config["batch_input_shape"] = batch(&own.shape);
-        config["sparse"] = false.into();
-        config["ragged"] = false.into();
-    } else {
-        config["trainable"] = true.into();
+const NOTATION: Notation = Notation {
+    shape: "batch_input_shape",
+    inbound: |layers, own| {
         let all = own
             .inputs
             .iter()
             .map(|&at| json!([layers[at].name, 0, 0, {}]));
-        inbound.push(all.collect::<Value>());
-    }
-    if let Value::Object(config) = &mut config {
-        config.extend(own.config.clone());
-    }
-    json!({
-        "class_name": own.class,
-        "config": config,
-        "name": own.name,
-        "inbound_nodes": inbound,
-    })
+        all.collect()
+    },
+    others: || json!({}),
+};
+
+fn config(layers: &[Layer]) -> Value {
+    json!({"class_name": "Functional", "config": functional(layers, &NOTATION)})
 }

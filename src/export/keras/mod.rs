@@ -1,6 +1,7 @@
 //! Keras: the layers as JSON, their weights in HDF5; as the `.keras` of Keras 3, or as the `.h5` that
 //! Keras 2 and Keras 3 read.
 
+mod config;
 mod hdf5;
 mod layers;
 mod legacy;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::INPUT;
+use super::config::{Notation, batch, functional};
 use super::layers::{Layer, Layers};
 use crate::error::Result;
 
@@ -97,48 +97,25 @@ fn snake_case(class: &str) -> String {
     name
 }
 
-fn config(layers: &[Layer]) -> Value {
-    let output = layers.last().map(|layer| layer.name.as_str());
-    json!({
-        "module": "keras.src.models.functional",
-        "class_name": "Functional",
-        "registered_name": "Functional",
-        "config": {
-            "name": "flowers",
-            "trainable": true,
-            "layers": layers.iter().map(|own| layer(layers, own)).collect::<Vec<_>>(),
-            "input_layers": [[INPUT, 0, 0]],
-            "output_layers": [[output, 0, 0]],
-        },
-    })
-}
-
-fn layer(layers: &[Layer], own: &Layer) -> Value {
-    let mut config = json!({"name": own.name, "dtype": own.dtype});
-    let mut inbound = Vec::new();
-    if own.inputs.is_empty() {
-        config["batch_shape"] = batch(&own.shape);
-        config["sparse"] = false.into();
-        config["ragged"] = false.into();
-    } else {
-        config["trainable"] = true.into();
+const NOTATION: Notation = Notation {
+    shape: "batch_shape",
+    inbound: |layers, own| {
         let all: Vec<Value> = own.inputs.iter().map(|&at| tensor(&layers[at])).collect();
         let args = match &all[..] {
             [one] => json!([one]),
             all => json!([all]),
         };
-        inbound.push(json!({"args": args, "kwargs": {}}));
-    }
-    if let Value::Object(config) = &mut config {
-        config.extend(own.config.clone());
-    }
+        json!({"args": args, "kwargs": {}})
+    },
+    others: || json!({"module": "keras.layers", "registered_name": null}),
+};
+
+fn config(layers: &[Layer]) -> Value {
     json!({
-        "module": "keras.layers",
-        "class_name": own.class,
-        "config": config,
-        "registered_name": null,
-        "name": own.name,
-        "inbound_nodes": inbound,
+        "module": "keras.src.models.functional",
+        "class_name": "Functional",
+        "registered_name": "Functional",
+        "config": functional(layers, &NOTATION),
     })
 }
 
@@ -152,12 +129,6 @@ fn tensor(layer: &Layer) -> Value {
             "keras_history": [layer.name, 0, 0],
         },
     })
-}
-
-/// A shape with any number of images.
-pub(super) fn batch(shape: &[usize]) -> Value {
-    let sides = shape.iter().map(|&side| Value::from(side));
-    [Value::Null].into_iter().chain(sides).collect()
 }
 
 #[cfg(test)]
