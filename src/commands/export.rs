@@ -49,26 +49,27 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let encoded = format.encode(&bundle, &options);
     let exported = encoded.with_context(|| shown(&args.model))?;
     let bytes = exported.byte_len();
+    let manifest = bundle.manifest.clone();
     let verification = format.write(exported, &args.out, args.force, |part| {
         if args.no_verify {
             return Ok(None);
         }
-        let written = Artifact::read(part)?;
+        let written = || Artifact::read(part);
         let samples = &pictures.samples;
-        let verified = format.verify(written, &bundle, &options, samples, &stop, &Bar::new());
+        let verified = format.verify(written, bundle, &options, samples, &stop, &Bar::new());
         let verified = verified.with_context(|| shown(&args.model))?;
         passed(verified, &args.out).map(Some)
     })?;
     let file = path_text(&args.out);
     let exported = Exported {
-        example: format.example(&file, &bundle.manifest, &options),
+        example: format.example(&file, &manifest, &options),
         file,
         format: format.name,
         bytes,
         verification,
         geometries,
     };
-    exported.report(&bundle.manifest.preprocessing, args.json)
+    exported.report(&manifest.preprocessing, args.json)
 }
 
 /// A verification that was passed.

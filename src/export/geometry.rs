@@ -91,7 +91,7 @@ pub fn compare_geometries(
     stop: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Vec<Squared>> {
-    let model = reference(bundle)?;
+    let model = reference(bundle.clone())?;
     let preprocessing = &bundle.manifest.preprocessing;
     let count = photos.len();
     let mut found = GEOMETRIES.map(|_| Vec::with_capacity(count));

@@ -116,15 +116,16 @@ impl Agreement {
 
 impl Format {
     /// Reads an export of this format back and compares it with its model: its answers to pictures, or
-    /// its parameters.
+    /// its parameters. Only one of the two is in memory at a time, for which `exported` is called when the
+    /// model has answered.
     ///
     /// # Errors
     /// [`Error::Gate`] when it can't be read, [`Error::Interrupted`] after `stop`; those of the engine for
     /// the model.
     pub fn verify(
         &self,
-        exported: Artifact,
-        bundle: &Bundle,
+        exported: impl FnOnce() -> Result<Artifact>,
+        bundle: Bundle,
         options: &Options,
         samples: &Samples,
         stop: &AtomicBool,
@@ -135,10 +136,11 @@ impl Format {
         };
         let (reader, verdict) = match self.reader {
             Reader::Backend(name, open) => {
-                let classes = bundle.manifest.labels.len();
+                let manifest = bundle.manifest.clone();
+                let classes = manifest.labels.len();
                 let pictures = Pictures {
                     pixels: &samples.pixels,
-                    preprocessing: &bundle.manifest.preprocessing,
+                    preprocessing: &manifest.preprocessing,
                     options,
                     classes,
                     stop,
@@ -146,7 +148,7 @@ impl Format {
                 };
                 // One after the other, so that one of them is in memory.
                 let mut expected = pictures.scores_of(bundle)?;
-                let found = open(exported, &bundle.manifest);
+                let found = open(exported()?, &manifest);
                 let found = found.and_then(|backend| pictures.read_back(&*backend));
                 let mut found = found.map_err(|cause| match stop.load(Ordering::Relaxed) {
                     true => cause,
@@ -156,8 +158,8 @@ impl Format {
                     let rows = format!("{} scores, not {}", found.len(), expected.len());
                     return Err(refused(name, anyhow::anyhow!(rows)).into());
                 }
-                let is_int8 = bundle.manifest.quantization.is_some();
-                let in_bytes = self.is_in_bytes(&bundle.manifest);
+                let is_int8 = manifest.quantization.is_some();
+                let in_bytes = self.is_in_bytes(&manifest);
                 if options.softmax && !in_bytes {
                     to_logarithms(&mut expected);
                     to_logarithms(&mut found);
@@ -179,7 +181,7 @@ impl Format {
             }
             Reader::Parameters(open) => {
                 let name = "flowers";
-                let found = open(exported).map_err(|cause| refused(name, cause))?;
+                let found = open(exported()?).map_err(|cause| refused(name, cause))?;
                 (name, equal_parameters(&bundle.weights, &found)?)
             }
         };
@@ -220,7 +222,7 @@ fn scale(scores: &[f32], classes: usize) -> f32 {
 }
 
 /// The model as `flowers predict` runs it, in float32 or int8.
-pub(super) fn reference(bundle: &Bundle) -> Result<Box<dyn Backend>> {
+pub(super) fn reference(bundle: Bundle) -> Result<Box<dyn Backend>> {
     let options = inference::Options {
         precision: match bundle.manifest.quantization {
             Some(_) => Precision::Int8,
@@ -228,7 +230,7 @@ pub(super) fn reference(bundle: &Bundle) -> Result<Box<dyn Backend>> {
         },
         ..inference::Options::cpu()
     };
-    inference::load(&bundle.network()?, &bundle.manifest.preprocessing, &options)
+    inference::load_bundle(bundle, &options)
 }
 
 /// 8-bit RGB images of a network's size, and what to make of them.
@@ -243,7 +245,7 @@ struct Pictures<'a> {
 
 impl Pictures<'_> {
     /// What the model answers.
-    fn scores_of(&self, bundle: &Bundle) -> Result<Vec<f32>> {
+    fn scores_of(&self, bundle: Bundle) -> Result<Vec<f32>> {
         let model = reference(bundle)?;
         self.in_batches("running the model", |pixels| {
             let logits = model.logits(Images::Rgb8(pixels))?;

@@ -20,8 +20,8 @@ fn verified(format: &str, bundle: &flowers::bundle::Bundle, options: &Options) -
     let file = format.encode(bundle, options).unwrap();
     let result = format
         .verify(
-            file,
-            bundle,
+            || Ok(file),
+            bundle.clone(),
             options,
             &samples(3),
             &AtomicBool::new(false),
@@ -168,8 +168,8 @@ fn a_file_with_other_labels_or_of_other_integers_fails() {
         };
         let file = format.encode(of, &options).unwrap();
         format.verify(
-            file,
-            against,
+            || Ok(file),
+            against.clone(),
             &options,
             &samples(3),
             &AtomicBool::new(false),
@@ -226,8 +226,8 @@ fn a_file_of_another_model_fails() {
             }
         };
         let result = format.verify(
-            file,
-            &model,
+            || Ok(file),
+            model.clone(),
             &options,
             &samples(1),
             &AtomicBool::new(false),
@@ -235,8 +235,8 @@ fn a_file_of_another_model_fails() {
         );
         assert!(!result.unwrap().passed, "{name}");
         let broken = format.verify(
-            broken,
-            &model,
+            || Ok(broken),
+            model.clone(),
             &options,
             &samples(1),
             &AtomicBool::new(false),
