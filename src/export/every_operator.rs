@@ -23,6 +23,8 @@ fn graph() -> Graph {
     let x = relu(&mut g, "stem.relu", x);
     let x = g.max_pool2d("max", x, pool(3, 2, 1));
     let a = g.conv2d("a", x, conv(3, 1));
+    let a = relu(&mut g, "a.relu", a);
+    let a = g.conv2d("second", a, conv(3, 1));
     let shortcut = g.conv2d("shortcut", x, conv(3, 1));
     let x = g.add("sum", a, shortcut);
     let x = relu(&mut g, "sum.relu", x);

@@ -6,12 +6,12 @@ use prost::{Message, Oneof};
 
 /// Element types of [`TensorType`].
 pub(super) mod dtype {
-    pub(in super::super) const BOOL: i32 = 1;
-    pub(in super::super) const STRING: i32 = 2;
-    pub(in super::super) const FLOAT16: i32 = 10;
-    pub(in super::super) const FLOAT32: i32 = 11;
-    pub(in super::super) const FLOAT64: i32 = 12;
-    pub(in super::super) const INT32: i32 = 23;
+    pub(in crate::export::coreml) const BOOL: i32 = 1;
+    pub(in crate::export::coreml) const STRING: i32 = 2;
+    pub(in crate::export::coreml) const FLOAT16: i32 = 10;
+    pub(in crate::export::coreml) const FLOAT32: i32 = 11;
+    pub(in crate::export::coreml) const FLOAT64: i32 = 12;
+    pub(in crate::export::coreml) const INT32: i32 = 23;
 }
 
 /// The order of an image's channels.

@@ -47,7 +47,7 @@ const FAULTS: &[Fault] = &[
         layer(layers, "a").weights = weights;
     }),
     ("layers in another order", |layers| {
-        let [a, b] = ["a", "shortcut"].map(|name| position(layers, name));
+        let [a, b] = ["second", "shortcut"].map(|name| position(layers, name));
         layers.swap(a, b);
         for layer in layers {
             for input in &mut layer.inputs {

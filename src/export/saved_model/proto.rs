@@ -7,9 +7,9 @@ use prost::{Message, Oneof};
 
 /// Values of [`Attribute`]'s types.
 pub(super) mod dtype {
-    pub(in super::super) const FLOAT: i32 = 1;
-    pub(in super::super) const INT32: i32 = 3;
-    pub(in super::super) const UINT8: i32 = 4;
+    pub(in crate::export::saved_model) const FLOAT: i32 = 1;
+    pub(in crate::export::saved_model) const INT32: i32 = 3;
+    pub(in crate::export::saved_model) const UINT8: i32 = 4;
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -10,29 +10,29 @@ use crate::weights::Tensor;
 
 /// A file.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Reader<'a> {
+pub(in crate::export::keras) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 /// A group: the addresses of its members, and its attributes, each a list of texts.
 #[derive(Debug, Default)]
-pub(in super::super) struct Group {
+pub(in crate::export::keras) struct Group {
     members: BTreeMap<String, u64>,
     attributes: BTreeMap<String, Vec<String>>,
 }
 
 impl Group {
     /// A text, or the first of several.
-    pub(in super::super) fn text(&self, name: &str) -> Option<&str> {
+    pub(in crate::export::keras) fn text(&self, name: &str) -> Option<&str> {
         self.attributes.get(name)?.first().map(String::as_str)
     }
 
     /// How many members it has.
-    pub(in super::super) fn names(&self) -> usize {
+    pub(in crate::export::keras) fn names(&self) -> usize {
         self.members.len()
     }
 
-    pub(in super::super) fn texts(&self, name: &str) -> Option<&[String]> {
+    pub(in crate::export::keras) fn texts(&self, name: &str) -> Option<&[String]> {
         self.attributes.get(name).map(Vec::as_slice)
     }
 }
@@ -40,7 +40,7 @@ impl Group {
 impl<'a> Reader<'a> {
     /// # Errors
     /// For what is not an HDF5 file that is as long as it says.
-    pub(in super::super) fn new(bytes: &'a [u8]) -> Result<Self> {
+    pub(in crate::export::keras) fn new(bytes: &'a [u8]) -> Result<Self> {
         let reader = Self { bytes };
         let is_hdf5 = bytes.starts_with(SIGNATURE) && bytes.get(8) == Some(&0);
         if !is_hdf5 || reader.u64(40)? != bytes.len() as u64 {
@@ -50,13 +50,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The group at a path from the root, which is the empty path.
-    pub(in super::super) fn group(&self, path: &str) -> Result<Group> {
+    pub(in crate::export::keras) fn group(&self, path: &str) -> Result<Group> {
         let at = self.find(path)?;
         self.read_group(at).with_context(|| format!("group {path}"))
     }
 
     /// The array at a path.
-    pub(in super::super) fn array(&self, path: &str) -> Result<Tensor> {
+    pub(in crate::export::keras) fn array(&self, path: &str) -> Result<Tensor> {
         let at = self.find(path)?;
         self.read_array(at).with_context(|| format!("array {path}"))
     }

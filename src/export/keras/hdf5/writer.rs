@@ -11,31 +11,31 @@ use crate::weights::Tensor;
 const SMALLEST_HEAP: usize = 4096;
 
 /// A file in the making.
-pub(in super::super) struct Writer {
+pub(in crate::export::keras) struct Writer {
     bytes: Vec<u8>,
 }
 
 /// A group or array of the file: the address of its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Object(u64);
+pub(in crate::export::keras) struct Object(u64);
 
 /// A text in the file.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Text {
+pub(in crate::export::keras) struct Text {
     heap: u64,
     number: u16,
     length: u32,
 }
 
 /// The value of an attribute.
-pub(in super::super) enum Attribute {
+pub(in crate::export::keras) enum Attribute {
     One(Text),
     Many(Vec<Text>),
 }
 
 impl Writer {
     /// For about as many bytes of arrays.
-    pub(in super::super) fn new(expected: usize) -> Self {
+    pub(in crate::export::keras) fn new(expected: usize) -> Self {
         let mut bytes = Vec::with_capacity(expected + expected / 32);
         bytes.resize(SUPERBLOCK, 0);
         Self { bytes }
@@ -45,7 +45,7 @@ impl Writer {
     ///
     /// # Errors
     /// None that a tensor makes.
-    pub(in super::super) fn array(&mut self, tensor: &Tensor) -> Result<Object> {
+    pub(in crate::export::keras) fn array(&mut self, tensor: &Tensor) -> Result<Object> {
         let values = tensor.as_f32().unwrap_or_default();
         let address = self.aligned();
         self.bytes
@@ -70,7 +70,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Usage`] for a name of more than 255 bytes, or 64 KiB of an attribute, which is 4,090 texts.
-    pub(in super::super) fn group(
+    pub(in crate::export::keras) fn group(
         &mut self,
         members: &BTreeMap<String, Object>,
         attributes: &[(&str, Attribute)],
@@ -97,7 +97,7 @@ impl Writer {
     ///
     /// # Errors
     /// For more than 65,535 of them.
-    pub(in super::super) fn texts(&mut self, texts: &[String]) -> Result<Vec<Text>> {
+    pub(in crate::export::keras) fn texts(&mut self, texts: &[String]) -> Result<Vec<Text>> {
         let heap = self.aligned();
         let size = |text: &String| 16 + text.len().next_multiple_of(8);
         let used: usize = 16 + texts.iter().map(size).sum::<usize>();
@@ -150,7 +150,7 @@ impl Writer {
     }
 
     /// The file whose root is this group.
-    pub(in super::super) fn finish(mut self, root: Object) -> Vec<u8> {
+    pub(in crate::export::keras) fn finish(mut self, root: Object) -> Vec<u8> {
         let end = self.bytes.len() as u64;
         let mut start = SIGNATURE.to_vec();
         // Versions, sizes of addresses and lengths, sizes of trees that are not used.
