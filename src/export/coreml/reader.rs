@@ -66,7 +66,7 @@ pub(super) fn read(model: &[u8], weights: &[u8]) -> Result<(Reread, Vec<String>)
 
 /// Refuses a description that is not of an image classifier of this size.
 fn check(description: &Description, size: usize) -> Result<()> {
-    let kind = |feature: &'_ Feature| Some(feature.kind.as_ref()?.kind.clone()?);
+    let kind = |feature: &'_ Feature| feature.kind.as_ref()?.kind.clone();
     let input = description.inputs.first().and_then(kind);
     let image = Kind::Image(Image {
         width: size as i64,
