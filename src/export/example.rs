@@ -59,7 +59,7 @@ pub(super) const TORCHSCRIPT: Template = Template {
 network = torch.jit.load(FILE).eval()
 images = IMAGES
 with torch.inference_mode():
-    scores = network(torch.from_numpy(images))
+    scores = network(torch.from_numpy(images)).numpy()
 print(scores.argmax(1))
 ",
     channels_last: false,
