@@ -4,6 +4,9 @@ use std::path::Path;
 
 use clap::Parser;
 use flowers::cli::Cli;
+use flowers::export::{FORMATS, Options};
+
+use crate::networks::bundle;
 
 const README: &str = include_str!("../../README.md");
 
@@ -54,5 +57,27 @@ fn every_file_is_there() {
     let files = [links, pictures].concat();
     for file in files.iter().filter(|file| !file.starts_with(['#', 'h'])) {
         assert!(root.join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn formats_are_in_the_table_with_what_loads_them() {
+    let manifest = bundle("mobilenet_v2").manifest;
+    for format in FORMATS {
+        let start = format!("| `{}` | ", format.name);
+        let row = README.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("{} is not in the table", format.name));
+        let loads = row.split(" | ").nth(2).unwrap();
+        let example = format.example("model", &manifest, &Options::default());
+        let known = format!("{}{}", example.code, example.needs);
+        // What is in backticks is in the code that an export prints.
+        for name in loads.split('`').skip(1).step_by(2) {
+            let last = name.rsplit('.').next().unwrap();
+            assert!(
+                known.contains(last),
+                "{}: {name} is not in {known}",
+                format.name
+            );
+        }
     }
 }
