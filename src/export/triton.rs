@@ -15,7 +15,7 @@ pub(super) const LAYOUT: Layout = Layout {
     kept: &[],
 };
 
-/// Pictures that the server may join to a batch, as many as `flowers serve` does.
+/// Pictures that the server may join to a batch.
 const MAX_BATCH: usize = 32;
 
 /// A folder for a model repository; the server takes the model's name from the folder's.

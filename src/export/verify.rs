@@ -116,8 +116,8 @@ impl Agreement {
 
 impl Format {
     /// Reads an export of this format back and compares it with its model: its answers to pictures, or
-    /// its parameters. Only one of the two is in memory at a time, for which `exported` is called when the
-    /// model has answered.
+    /// its parameters. The model is freed before `exported` is called, so that only one of the two is in
+    /// memory.
     ///
     /// # Errors
     /// [`Error::Gate`] when it can't be read, [`Error::Interrupted`] after `stop`; those of the engine for

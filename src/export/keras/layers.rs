@@ -64,23 +64,22 @@ impl Layers {
 }
 
 /// Layers as Keras counts them, since it finds weights by that.
-fn in_order(layers: Vec<Layer>) -> Vec<Layer> {
+fn in_order(mut layers: Vec<Layer>) -> Vec<Layer> {
     let inputs: Vec<Vec<usize>> = layers.iter().map(|layer| layer.inputs.clone()).collect();
     let order = order(&inputs);
     let mut place = vec![0; order.len()];
     for (new, &old) in order.iter().enumerate() {
         place[old] = new;
     }
-    let mut layers: Vec<Layer> = layers;
     for layer in &mut layers {
         layer
             .inputs
             .iter_mut()
             .for_each(|input| *input = place[*input]);
     }
-    let mut places = place.into_iter().zip(layers).collect::<Vec<_>>();
-    places.sort_by_key(|(place, _)| *place);
-    places.into_iter().map(|(_, layer)| layer).collect()
+    let mut placed: Vec<(usize, Layer)> = place.into_iter().zip(layers).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, layer)| layer).collect()
 }
 
 struct Builder<'a> {

@@ -81,7 +81,7 @@ fn range(highest: f32) -> Field<'static> {
 /// Appends the labels, a label a line, in an uncompressed zip.
 ///
 /// # Errors
-/// None that memory does not make.
+/// Those of writing a zip.
 pub(super) fn with_labels(model: Vec<u8>, labels: &str) -> Result<Vec<u8>> {
     let stored = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)

@@ -44,7 +44,7 @@ impl Writer {
     /// An array of float32.
     ///
     /// # Errors
-    /// None that a tensor makes.
+    /// As [`Writer::group`]; a tensor is never too large.
     pub(in crate::export::keras) fn array(&mut self, tensor: &Tensor) -> Result<Object> {
         let values = tensor.as_f32().unwrap_or_default();
         let address = self.aligned();
