@@ -1,9 +1,13 @@
 //! Puts a network together again from the operators of an exported file. The readers of all formats
 //! share it; writers have nothing of it.
 
+mod pieces;
+
 use std::collections::BTreeSet;
 
 use anyhow::bail;
+
+pub(super) use pieces::Piece;
 
 use super::reread::Reread;
 use crate::error::Result;
@@ -25,12 +29,15 @@ pub(super) struct Value {
     pub node: NodeId,
     /// Pixels that an operator of their own put around it.
     pub around: Option<Around>,
+    /// What of an operator that is written in several parts has been read.
+    pub piece: Option<Piece>,
 }
 
 /// Pixels around a map, and what they are filled with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around {
-    pub pixels: Padding,
+    /// Of rows and of columns.
+    pub pixels: [Padding; 2],
     pub value: f32,
 }
 
@@ -39,18 +46,10 @@ const LOWEST: f32 = -1e38;
 
 impl Around {
     /// Pixels above, below, left and right of a map.
-    ///
-    /// # Errors
-    /// When its two axes differ.
-    pub(super) fn new([top, bottom, left, right]: [usize; 4], value: f32) -> Result<Self> {
-        if (top, bottom) != (left, right) {
-            bail!("padding of {top}, {bottom}, {left} and {right} pixels");
-        }
-        let pixels = Padding {
-            before: top,
-            after: bottom,
-        };
-        Ok(Self { pixels, value })
+    pub(super) fn new([top, bottom, left, right]: [usize; 4], value: f32) -> Self {
+        let pixels =
+            [[top, bottom], [left, right]].map(|[before, after]| Padding { before, after });
+        Self { pixels, value }
     }
 }
 
@@ -115,6 +114,7 @@ impl Assembly {
         if inputs.iter().any(|input| input.around.is_some()) {
             bail!("{name} reads a padded value");
         }
+        inputs.iter().try_for_each(|input| input.is_whole())?;
         let inputs: Vec<NodeId> = inputs.iter().map(|input| input.node).collect();
         Ok(self.push(name, op, &inputs))
     }
@@ -135,11 +135,15 @@ impl Assembly {
         mut conv: Conv2d,
         is_same: bool,
     ) -> Result<Value> {
-        let side = self.shape(x).get(1).copied().unwrap_or(0);
-        let reach = conv.dilation * (conv.kernel.max(1) - 1) + 1;
+        x.is_whole()?;
+        let [rows, columns] = conv.reach();
+        let same = |axis: usize, reach| {
+            let side = self.shape(x).get(axis).copied().unwrap_or(0);
+            Padding::same(side, reach, conv.stride.max(1))
+        };
         conv.padding = match (x.around, is_same) {
-            (None, true) => Padding::same(side, reach, conv.stride.max(1)),
-            (None, false) => Padding::both(0),
+            (None, true) => [same(1, rows), same(2, columns)],
+            (None, false) => [Padding::both(0); 2],
             (Some(around), false) if around.value == 0.0 => around.pixels,
             _ => bail!(
                 "the convolution {name} has its input padded by {:?}",
@@ -158,7 +162,7 @@ impl Assembly {
     pub(super) fn linear(&mut self, name: &str, x: Value, outputs: usize) -> Result<Value> {
         let linear = Linear {
             in_features: self.builder.channels(x.node),
-            out_features: outputs,
+            ..Linear::new(outputs)
         };
         self.operator(name, Op::Linear(linear), &[x])
     }
@@ -253,16 +257,20 @@ impl Assembly {
         Ok(self.push(name, Op::AvgPool2d(window), &[x.node]))
     }
 
+    /// A window on what is padded on both sides alike, and perhaps further after, for a last window that
+    /// begins on the map.
     fn window(&self, x: Value, kernel: usize, stride: usize) -> Result<Pool2d> {
-        let pixels = x.around.map_or(Padding::both(0), |around| around.pixels);
-        if pixels.before != pixels.after {
-            bail!("a pool whose input is padded on one side");
+        x.is_whole()?;
+        let pixels = x
+            .around
+            .map_or([Padding::both(0); 2], |around| around.pixels);
+        let mut window = Pool2d::new(kernel, stride).padding(pixels[0].before);
+        window.ceil_mode = pixels.iter().any(|sides| sides.before != sides.after);
+        let sizes = self.shape(x).iter().skip(1);
+        match sizes.map(|&size| window.around(size)).eq(pixels) {
+            true => Ok(window),
+            false => bail!("a pool whose input is padded by {pixels:?}"),
         }
-        Ok(Pool2d {
-            kernel,
-            stride,
-            padding: pixels.before,
-        })
     }
 
     /// Whether an operator gives no number below 0.
@@ -279,6 +287,10 @@ impl Assembly {
         match self.builder.op(node) {
             Op::Activation(kind) => is(*kind),
             Op::Conv2d(conv) => conv.epilogue.activation.is_some_and(is),
+            Op::MaxPool2d(_) | Op::Concat => {
+                let inputs = self.builder.inputs(node).iter();
+                inputs.copied().all(|input| self.is_never_negative(input))
+            }
             _ => false,
         }
     }
@@ -295,36 +307,40 @@ impl Assembly {
 
 impl Value {
     fn of(node: NodeId) -> Self {
-        Self { node, around: None }
+        Self {
+            node,
+            around: None,
+            piece: None,
+        }
     }
 }
 
 /// A convolution's weight `[kernel, kernel, in, out]`, of a depthwise one `[kernel, kernel, out, 1]`, as PyTorch has it.
 ///
 /// # Errors
-/// When the shape is none of a square kernel, or the numbers are not as many.
+/// When the shape is none of a kernel, or the numbers are not as many.
 pub(super) fn kernel_from_first(
     values: &[f32],
     shape: &[usize],
     is_depthwise: bool,
 ) -> Result<Tensor> {
-    let &[kernel, width, inputs, outputs] = shape else {
+    let &[height, width, inputs, outputs] = shape else {
         bail!("a kernel of shape {shape:?}");
     };
     let (inputs, outputs) = match is_depthwise {
         true => (outputs, inputs),
         false => (inputs, outputs),
     };
-    if kernel != width || values.len() != shape.iter().product::<usize>() {
+    if values.len() != shape.iter().product::<usize>() {
         bail!("a kernel of shape {shape:?} with {} numbers", values.len());
     }
-    let taps = kernel * kernel;
+    let taps = height * width;
     let order = (0..values.len()).map(|at| {
         let (output, input, tap) = (at / (inputs * taps), at / taps % inputs, at % taps);
         (tap * inputs + input) * outputs + output
     });
     let values = order.map(|at| values[at]).collect();
-    Ok(Tensor::f32([outputs, inputs, kernel, kernel], values))
+    Ok(Tensor::f32([outputs, inputs, height, width], values))
 }
 
 /// A linear layer's weight `[in, out]` as PyTorch has it, whose features are flattened from `channels` first

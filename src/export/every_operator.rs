@@ -2,7 +2,7 @@
 
 use super::reread::Reread;
 use crate::error::Result;
-use crate::graph::{Activation, Builder, Conv2d, Graph, InferenceGraph, Op, Padding, Pool2d};
+use crate::graph::{Activation, Builder, Conv2d, Graph, InferenceGraph, Padding, Pool2d};
 use crate::image::Preprocessing;
 use crate::inference::{self, Images};
 
@@ -12,16 +12,11 @@ pub(super) const CLASSES: usize = 5;
 
 fn graph() -> Graph {
     let (mut g, x) = Builder::new(SIZE);
-    let pool = |kernel, stride, padding| Pool2d {
-        kernel,
-        stride,
-        padding,
-    };
     let relu = |g: &mut Builder, name: &str, x| g.activation(name, x, Activation::Relu);
     let conv = |kernel, stride| Conv2d::new(8, kernel).stride(stride).bias();
     let x = g.conv2d("stem", x, conv(7, 2));
     let x = relu(&mut g, "stem.relu", x);
-    let x = g.max_pool2d("max", x, pool(3, 2, 1));
+    let x = g.max_pool2d("max", x, Pool2d::new(3, 2).padding(1));
     let a = g.conv2d("a", x, conv(3, 1));
     let a = relu(&mut g, "a.relu", a);
     let a = g.conv2d("second", a, conv(3, 1));
@@ -42,10 +37,18 @@ fn graph() -> Graph {
     let gate = g.global_avg_pool("squeeze", wide);
     let gate = g.conv2d("excite", gate, conv(1, 1));
     let gate = g.activation("gate", gate, Activation::Hardsigmoid);
-    let gated = g.push("gated", Op::Mul, &[wide, gate]);
-    let mean = g.push("mean", Op::AvgPool2d(pool(3, 1, 1)), &[x]);
-    let x = g.push("both", Op::Concat, &[mean, gated]);
+    let gated = g.mul("gated", wide, gate);
+    let mean = g.avg_pool2d("mean", x, Pool2d::new(3, 1).padding(1));
+    let x = g.concat("both", &[mean, gated]);
+    let x = g.channel_shuffle("shuffled", x, 2);
+    let x = g.slice("some", x, 3..15);
+    let x = g.conv2d("tall", x, Conv2d::rectangular(8, [5, 1]).bias());
+    let x = g.layer_norm("each", x, 1e-6);
+    let x = g.linear("pointwise", x, 8);
+    let x = g.activation("gelu", x, Activation::Gelu);
     let x = g.conv2d("same", x, conv(3, 2).padding(Padding::same(8, 3, 2)));
+    let x = relu(&mut g, "same.relu", x);
+    let x = g.max_pool2d("up", x, Pool2d::new(3, 2).ceil_mode());
     let x = g.activation("sigmoid", x, Activation::Sigmoid);
     let x = g.flatten("flat", x);
     let x = g.linear("hidden", x, 16);
@@ -66,6 +69,8 @@ pub(super) fn network(takes_pixels: bool) -> InferenceGraph {
         "stem.bias",
         "shortcut.bias",
         "grouped.bias",
+        "each.weight",
+        "each.bias",
         "classifier.bias",
     ] {
         weights.f32_mut(name).unwrap()[0] += 0.3;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Result};
-use crate::graph::Weight;
+use crate::graph::{Padding, Weight};
 use crate::weights::Tensor;
 
 /// `[1, height, width, channels]` or `[1, features]`.
@@ -18,6 +18,15 @@ pub(super) fn channels_last(shape: &[usize]) -> Vec<usize> {
 /// Channels, height and width.
 pub(super) fn map(shape: &[usize]) -> [usize; 3] {
     shape.try_into().unwrap_or([shape.iter().product(), 1, 1])
+}
+
+/// The shape of a map `[channels, height, width]` with more pixels around it.
+pub(super) fn padded_shape(
+    [channels, height, width]: [usize; 3],
+    pixels: [Padding; 2],
+) -> [usize; 3] {
+    let [rows, columns] = pixels.map(|sides| sides.before + sides.after);
+    [channels, height + rows, width + columns]
 }
 
 /// The largest finite half-precision number.

@@ -1,10 +1,12 @@
 //! The inference graph as other formats see it: a sequence of plain operators, without what only this
 //! program's kernels fuse.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, BatchNorm2d, Conv2d, Epilogue, InferenceGraph, NodeId, Op, Padding, Pool2d,
-    QuantizationParameters, Weight,
+    Activation, BatchNorm2d, Conv2d, Epilogue, InferenceGraph, LayerNorm, NodeId, Op, Padding,
+    Pool2d, QuantizationParameters, Weight,
 };
 use crate::weights::Tensor;
 
@@ -40,6 +42,12 @@ pub(super) enum Operator<'a> {
     },
     /// By running statistics; one that no convolution could take in, or that was to be kept.
     BatchNorm2d(Running<'a>),
+    /// Over the channels of each pixel.
+    LayerNorm {
+        norm: &'a LayerNorm,
+        weight: &'a [f32],
+        bias: &'a [f32],
+    },
     /// Only in networks that are to be trained further.
     Dropout(f64),
     Conv2d {
@@ -65,6 +73,12 @@ pub(super) enum Operator<'a> {
     },
     Mul,
     Concat,
+    /// These channels.
+    Slice(Range<usize>),
+    /// Channel `g * n + i` of `groups` times `n` becomes channel `i * groups + g`.
+    ChannelShuffle {
+        groups: usize,
+    },
     Flatten,
     Softmax,
 }
@@ -99,14 +113,14 @@ pub(super) enum Clamp {
     Relu6,
 }
 
-/// Zeros around a feature map, as TensorFlow and its relatives say it.
+/// Zeros around a feature map, as TensorFlow and its relatives say it: rows and columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Padded {
     /// None.
     Valid,
     /// As many as make the output `ceil(size / stride)`, an odd one after.
     Same,
-    Explicit(Padding),
+    Explicit([Padding; 2]),
 }
 
 impl<'a> Lowered<'a> {
@@ -139,11 +153,11 @@ impl<'a> Lowered<'a> {
 impl Conv2d {
     /// Padding around an input of `height` x `width` pixels.
     pub(super) fn padded(&self, height: usize, width: usize) -> Padded {
-        let reach = self.dilation * (self.kernel.max(1) - 1) + 1;
-        let same = |size| Padding::same(size, reach, self.stride);
+        let [rows, columns] = self.reach();
+        let same = |size, reach| Padding::same(size, reach, self.stride);
         match self.padding {
-            padding if padding == Padding::both(0) => Padded::Valid,
-            padding if padding == same(height) && padding == same(width) => Padded::Same,
+            padding if padding == [Padding::both(0); 2] => Padded::Valid,
+            padding if padding == [same(height, rows), same(width, columns)] => Padded::Same,
             padding => Padded::Explicit(padding),
         }
     }
@@ -162,7 +176,8 @@ impl Clamp {
             Activation::Hardswish
             | Activation::Hardsigmoid
             | Activation::Silu
-            | Activation::Sigmoid => None,
+            | Activation::Sigmoid
+            | Activation::Gelu => None,
         }
     }
 }
@@ -183,6 +198,19 @@ impl<'a> Lowering<'a> {
         let operator = match &node.op {
             Op::Conv2d(conv) => return self.convolution(id, conv),
             Op::Dropout { probability } => Operator::Dropout(*probability),
+            Op::StochasticDepth { .. } => return Ok(self.values[node.inputs[0].index()]),
+            Op::Tokens
+            | Op::ClassToken { .. }
+            | Op::PositionEmbedding { .. }
+            | Op::Attention { .. }
+            | Op::FirstToken => {
+                let message = format!(
+                    "{} {} has no counterpart in this format: choose --format onnx or torchscript",
+                    node.op.name(),
+                    node.name
+                );
+                return Err(Error::Usage(message).into());
+            }
             Op::Input => Operator::Input,
             Op::PixelsToFloat => Operator::PixelsToFloat,
             Op::Normalize { scale, shift } => Operator::Affine {
@@ -190,6 +218,15 @@ impl<'a> Lowering<'a> {
                 shift: shift.to_vec(),
             },
             Op::BatchNorm2d(norm) => self.running(id, norm)?,
+            Op::LayerNorm(norm) => Operator::LayerNorm {
+                norm,
+                weight: floats(network.parameter(id, "weight")?)?,
+                bias: floats(network.parameter(id, "bias")?)?,
+            },
+            Op::LayerScale { features } => Operator::Affine {
+                scale: floats(network.parameter(id, "")?)?.to_vec(),
+                shift: vec![0.0; *features],
+            },
             Op::Linear(_) => self.linear(id)?,
             Op::Activation(kind) => match self.clamped_linear(id, *kind) {
                 Some(linear) => return Ok(linear),
@@ -201,6 +238,8 @@ impl<'a> Lowering<'a> {
             Op::Add => Operator::Add { clamp: None },
             Op::Mul => Operator::Mul,
             Op::Concat => Operator::Concat,
+            Op::Slice { start, end } => Operator::Slice(*start..*end),
+            Op::ChannelShuffle { groups } => Operator::ChannelShuffle { groups: *groups },
             Op::Flatten => Operator::Flatten,
             Op::Softmax => Operator::Softmax,
         };
@@ -208,7 +247,9 @@ impl<'a> Lowering<'a> {
         let inputs = inputs.collect();
         let qparams = match node.op {
             // The largest integer is that of the largest number.
-            Op::MaxPool2d(_) => self.qparams(node.inputs[0]).or(network.integer_qparams(id)),
+            Op::MaxPool2d(_) | Op::Slice { .. } | Op::ChannelShuffle { .. } => {
+                self.qparams(node.inputs[0]).or(network.integer_qparams(id))
+            }
             _ => network.integer_qparams(id),
         };
         Ok(self.push(node.name.clone(), operator, inputs, qparams, id))

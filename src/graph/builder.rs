@@ -1,7 +1,10 @@
 //! Writes a graph down in the order in which a network is read.
 
-use super::op::{Activation, BatchNorm2d, Conv2d, Linear, Op, Pool2d};
-use super::shape::infer;
+use std::ops::Range;
+
+use super::op::{Activation, BatchNorm2d, LayerNorm, Linear, Op};
+use super::shape::{feature_axis, infer};
+use super::window::{Conv2d, Pool2d};
 use super::{Graph, Node, NodeId};
 use crate::error::{Error, Result};
 
@@ -64,6 +67,11 @@ impl Builder {
         &self.nodes[value.0].op
     }
 
+    /// What the node of a value reads.
+    pub fn inputs(&self, value: NodeId) -> &[NodeId] {
+        &self.nodes[value.0].inputs
+    }
+
     /// Shape of a value for one image.
     pub fn shape(&self, value: NodeId) -> &[usize] {
         &self.nodes[value.0].shape
@@ -71,7 +79,8 @@ impl Builder {
 
     /// Number of channels, or of features, of a value.
     pub fn channels(&self, value: NodeId) -> usize {
-        self.shape(value).first().copied().unwrap_or_default()
+        let shape = self.shape(value);
+        shape.get(feature_axis(shape)).copied().unwrap_or_default()
     }
 
     /// Shape of the map that a value was flattened from.
@@ -105,9 +114,20 @@ impl Builder {
     pub fn linear(&mut self, name: impl Into<String>, x: NodeId, out_features: usize) -> NodeId {
         let linear = Linear {
             in_features: self.channels(x),
-            out_features,
+            ..Linear::new(out_features)
         };
         self.push(name, Op::Linear(linear), &[x])
+    }
+
+    pub fn layer_norm(&mut self, name: impl Into<String>, x: NodeId, eps: f64) -> NodeId {
+        let features = self.channels(x);
+        self.push(name, Op::LayerNorm(LayerNorm { features, eps }), &[x])
+    }
+
+    /// The name is that of the parameter.
+    pub fn layer_scale(&mut self, name: impl Into<String>, x: NodeId) -> NodeId {
+        let features = self.channels(x);
+        self.push(name, Op::LayerScale { features }, &[x])
     }
 
     pub fn activation(&mut self, name: impl Into<String>, x: NodeId, kind: Activation) -> NodeId {
@@ -118,6 +138,36 @@ impl Builder {
         self.push(name, Op::MaxPool2d(pool), &[x])
     }
 
+    pub fn avg_pool2d(&mut self, name: impl Into<String>, x: NodeId, pool: Pool2d) -> NodeId {
+        self.push(name, Op::AvgPool2d(pool), &[x])
+    }
+
+    /// The means of `size` times `size` windows, as PyTorch's `AdaptiveAvgPool2d` gives where they are alike:
+    /// the map has to be that large, or a multiple of it.
+    pub fn adaptive_avg_pool2d(
+        &mut self,
+        name: impl Into<String>,
+        x: NodeId,
+        size: usize,
+    ) -> NodeId {
+        let name = name.into();
+        match *self.shape(x) {
+            [_, height, width] if [height, width] == [size; 2] => x,
+            [_, height, width] if height == width && height.is_multiple_of(size) => {
+                let window = height / size;
+                self.avg_pool2d(name, x, Pool2d::new(window, window))
+            }
+            ref shape => {
+                let mistake = format!(
+                    "AdaptiveAvgPool2d {name}: {size} x {size} equal windows do not fit a map of \
+                     {shape:?}: use the published image size, or a multiple of it"
+                );
+                self.mistake.get_or_insert(mistake);
+                x
+            }
+        }
+    }
+
     pub fn global_avg_pool(&mut self, name: impl Into<String>, x: NodeId) -> NodeId {
         self.push(name, Op::GlobalAvgPool, &[x])
     }
@@ -126,12 +176,44 @@ impl Builder {
         self.push(name, Op::Add, &[a, b])
     }
 
+    /// The product of two values, of which the second may be one number for each channel.
+    pub fn mul(&mut self, name: impl Into<String>, a: NodeId, b: NodeId) -> NodeId {
+        self.push(name, Op::Mul, &[a, b])
+    }
+
+    pub fn concat(&mut self, name: impl Into<String>, values: &[NodeId]) -> NodeId {
+        self.push(name, Op::Concat, values)
+    }
+
+    /// These channels of a value.
+    pub fn slice(&mut self, name: impl Into<String>, x: NodeId, channels: Range<usize>) -> NodeId {
+        let Range { start, end } = channels;
+        self.push(name, Op::Slice { start, end }, &[x])
+    }
+
+    pub fn channel_shuffle(&mut self, name: impl Into<String>, x: NodeId, groups: usize) -> NodeId {
+        self.push(name, Op::ChannelShuffle { groups }, &[x])
+    }
+
     pub fn flatten(&mut self, name: impl Into<String>, x: NodeId) -> NodeId {
         self.push(name, Op::Flatten, &[x])
     }
 
     pub fn dropout(&mut self, name: impl Into<String>, x: NodeId, probability: f64) -> NodeId {
         self.push(name, Op::Dropout { probability }, &[x])
+    }
+
+    /// Adds nothing where nothing would be dropped.
+    pub fn stochastic_depth(
+        &mut self,
+        name: impl Into<String>,
+        x: NodeId,
+        probability: f64,
+    ) -> NodeId {
+        match probability {
+            0.0 => x,
+            probability => self.push(name, Op::StochasticDepth { probability }, &[x]),
+        }
     }
 
     /// The graph whose output is `output`.

@@ -207,7 +207,7 @@ impl InferenceGraph {
     /// [`Error::Data`] when the node has no such parameter.
     pub fn parameter(&self, id: NodeId, suffix: &str) -> Result<&Tensor> {
         let node = &self.graph[id];
-        let name = format!("{}.{suffix}", node.name);
+        let name = node.parameter(suffix);
         let slots = node.op.slots();
         let shape = slots.iter().find(|slot| slot.suffix == suffix);
         let shape = shape.map_or(&[][..], |slot| &slot.shape);
@@ -219,15 +219,14 @@ impl InferenceGraph {
     /// # Errors
     /// As there.
     pub fn parameter_mut(&mut self, id: NodeId, suffix: &str) -> Result<&mut [f32]> {
-        let name = format!("{}.{suffix}", self.graph[id].name);
+        let name = self.graph[id].parameter(suffix);
         self.parameters.f32_mut(&name)
     }
 
     /// The same network with these integers; the float weights of its int8 layers are dropped.
     pub fn with_int8(mut self, int8: Int8) -> Self {
         for &id in int8.weights.keys() {
-            self.parameters
-                .remove(&format!("{}.weight", self.graph[id].name));
+            self.parameters.remove(&self.graph[id].parameter("weight"));
         }
         Self {
             int8: Some(int8),
@@ -284,7 +283,7 @@ impl InferenceGraph {
         let (graph, mut weights) = (self.graph, self.parameters);
         let quantization = self.int8.map(|int8| {
             for (id, weight) in int8.weights {
-                let name = format!("{}.weight", graph[id].name);
+                let name = graph[id].parameter("weight");
                 weights.insert(format!("{name}_scale"), weight.scale);
                 weights.insert(name, weight.q);
             }

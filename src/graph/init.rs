@@ -8,6 +8,9 @@ use sha2::{Digest, Sha256};
 use super::{Graph, Op, Parameter, Role};
 use crate::weights::{StateDict, Tensor, Values};
 
+/// Of tokens and position embeddings, as Dosovitskiy et al. (2021) draw them.
+const EMBEDDING_DEVIATION: f64 = 0.02;
+
 impl Graph {
     /// Fresh parameters as PyTorch's classification networks start: convolutions by He's normal
     /// initialisation over the fan-out (He et al., 2015), linear layers uniform within
@@ -25,7 +28,7 @@ impl Graph {
         let count = parameter.shape.iter().product();
         let values = match (parameter.role, &self[parameter.node].op) {
             (Role::Weight, Op::Conv2d(conv)) => {
-                let fan_out = conv.out_channels / conv.groups * conv.kernel * conv.kernel;
+                let fan_out = conv.out_channels / conv.groups * conv.taps();
                 let deviation = (2.0 / fan_out as f64).sqrt();
                 drawn(
                     Normal::new(0.0, deviation).ok(),
@@ -43,6 +46,14 @@ impl Graph {
                     &parameter.name,
                 )
             }
+            (Role::Embedding, _) => drawn(
+                Normal::new(0.0, EMBEDDING_DEVIATION).ok(),
+                count,
+                seed,
+                &parameter.name,
+            ),
+            // A branch that begins small keeps a deep network near the identity.
+            (Role::Scale, Op::LayerScale { .. }) => Values::F32(vec![1e-6; count]),
             (Role::Scale | Role::RunningVariance, _) => Values::F32(vec![1.0; count]),
             (Role::BatchesTracked, _) => Values::I64(vec![0; count]),
             _ => Values::F32(vec![0.0; count]),

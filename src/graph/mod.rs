@@ -7,13 +7,15 @@ mod op;
 pub mod passes;
 mod quantization;
 mod shape;
+mod window;
 
 use std::ops::Index;
 
 pub use builder::Builder;
 pub use inference::{InferenceGraph, Int8, Int8Weight, Weight};
-pub use op::{Activation, BatchNorm2d, Conv2d, Epilogue, Linear, Op, Padding, Pool2d, Role, Slot};
+pub use op::{Activation, BatchNorm2d, LayerNorm, Linear, Op, Role, Slot};
 pub use quantization::{Method, Quantization, QuantizationParameters};
+pub use window::{Conv2d, Epilogue, Padding, Pool2d};
 
 /// A network: operators in an order in which every input comes before its use.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,19 @@ pub struct Node {
     pub inputs: Vec<NodeId>,
     /// Shape of the output for one image, without the batch dimension.
     pub shape: Vec<usize>,
+}
+
+impl Node {
+    /// The name in PyTorch's `state_dict` of the tensor with this suffix: `layer1.0.conv1.weight`. That of
+    /// one that is no module's but stands by itself is the node's.
+    pub fn parameter(&self, suffix: &str) -> String {
+        let name = &self.name;
+        match &self.op {
+            _ if suffix.is_empty() => name.clone(),
+            Op::Linear(linear) => format!("{name}{}{suffix}", linear.separator),
+            _ => format!("{name}.{suffix}"),
+        }
+    }
 }
 
 /// A parameter or buffer of a graph.
@@ -112,7 +127,7 @@ impl Graph {
     pub fn parameters(&self) -> impl Iterator<Item = Parameter> + '_ {
         self.iter().flat_map(|(id, node)| {
             node.op.slots().into_iter().map(move |slot| Parameter {
-                name: format!("{}.{}", node.name, slot.suffix),
+                name: node.parameter(slot.suffix),
                 role: slot.role,
                 shape: slot.shape,
                 node: id,

@@ -1,7 +1,10 @@
 //! The operators a graph is made of, with the parameters and the cost of each.
 
+use super::window::{Conv2d, Pool2d};
+
 /// One operator. Shapes are those of a single image, without the batch dimension:
-/// `[channels, height, width]` for feature maps, `[features]` for vectors.
+/// `[channels, height, width]` for feature maps, `[features]` for vectors, `[tokens, features]` for
+/// sequences.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// A normalised image, `[3, size, size]`; or the pixels that [`Op::PixelsToFloat`] takes.
@@ -15,6 +18,13 @@ pub enum Op {
     },
     Conv2d(Conv2d),
     BatchNorm2d(BatchNorm2d),
+    /// Normalisation of each pixel or token over its features (Ba et al., 2016).
+    LayerNorm(LayerNorm),
+    /// A learned factor for each feature of a pixel or token (Touvron et al., 2021).
+    LayerScale {
+        features: usize,
+    },
+    /// Of each pixel or token, or of a vector.
     Linear(Linear),
     Activation(Activation),
     MaxPool2d(Pool2d),
@@ -28,43 +38,43 @@ pub enum Op {
     Mul,
     /// Joins feature maps along the channels.
     Concat,
+    /// The channels from `start` to `end`, which is left out.
+    Slice {
+        start: usize,
+        end: usize,
+    },
+    /// Channel `g * n + i` of `groups` times `n` becomes channel `i * groups + g` (Zhang et al., 2018).
+    ChannelShuffle {
+        groups: usize,
+    },
     Flatten,
     Dropout {
         probability: f64,
     },
+    /// Drops the whole value of an image in training (Huang et al., 2016).
+    StochasticDepth {
+        probability: f64,
+    },
     /// Over the features of a vector.
     Softmax,
-}
-
-/// Cross-correlation with zero padding; weight `[out, in / groups, kernel, kernel]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Conv2d {
-    pub in_channels: usize,
-    pub out_channels: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: Padding,
-    pub dilation: usize,
-    pub groups: usize,
-    pub bias: bool,
-    pub epilogue: Epilogue,
-}
-
-/// What a fused convolution does to its sums before it stores them, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Epilogue {
-    /// Adds the second input, which has the shape of the output.
-    pub add: bool,
-    pub activation: Option<Activation>,
-}
-
-/// Zeros around a feature map, in pixels. TensorFlow's "SAME" makes the two sides differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Padding {
-    /// Above and to the left.
-    pub before: usize,
-    /// Below and to the right.
-    pub after: usize,
+    /// A map's pixels row by row: `[c, h, w]` to `[h * w, c]`.
+    Tokens,
+    /// Puts a learned token before the others.
+    ClassToken {
+        features: usize,
+    },
+    /// Adds a learned vector to each token.
+    PositionEmbedding {
+        tokens: usize,
+        features: usize,
+    },
+    /// Scaled dot-product attention of each of the `heads` (Vaswani et al., 2017):
+    /// `[tokens, 3 * features]`, queries, keys and values, to `[tokens, features]`.
+    Attention {
+        heads: usize,
+    },
+    /// The first token of a sequence, as a vector.
+    FirstToken,
 }
 
 /// Normalisation over the batch in training, by running statistics in evaluation.
@@ -76,11 +86,21 @@ pub struct BatchNorm2d {
     pub momentum: f64,
 }
 
+/// With `mean` and `variance` over the features, `(x - mean) / sqrt(variance + eps) * weight + bias`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNorm {
+    pub features: usize,
+    pub eps: f64,
+}
+
 /// `x W^T + b`; weight `[out, in]`, bias `[out]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
     pub in_features: usize,
     pub out_features: usize,
+    /// Stands between the node's name and those of its parameters: `.`, or the `_` of
+    /// `torch.nn.MultiheadAttention`'s `in_proj_weight`.
+    pub separator: char,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +111,8 @@ pub enum Activation {
     Hardsigmoid,
     Silu,
     Sigmoid,
-}
-
-/// Square window; output size rounded down.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pool2d {
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: usize,
+    /// `x * P(X <= x)` of a standard normal `X`, not its approximation by tanh.
+    Gelu,
 }
 
 /// What a stored tensor is to its operator.
@@ -108,8 +122,10 @@ pub enum Role {
     Weight,
     /// Learned offset.
     Bias,
-    /// Learned scale of a normalisation.
+    /// Learned scale of a normalisation or a branch.
     Scale,
+    /// Learned token, or vectors that are added to tokens.
+    Embedding,
     /// Running mean of a normalisation: updated, not learned.
     RunningMean,
     /// Running variance of a normalisation: updated, not learned.
@@ -121,13 +137,17 @@ pub enum Role {
 impl Role {
     /// Whether an optimizer moves the tensor.
     pub fn is_learned(self) -> bool {
-        matches!(self, Self::Weight | Self::Bias | Self::Scale)
+        matches!(
+            self,
+            Self::Weight | Self::Bias | Self::Scale | Self::Embedding
+        )
     }
 }
 
-/// A tensor that an operator keeps, named `<node>.<suffix>` as in PyTorch's `state_dict`.
+/// A tensor that an operator keeps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
+    /// Of its name, see [`super::Node::parameter`].
     pub suffix: &'static str,
     pub role: Role,
     pub shape: Vec<usize>,
@@ -142,6 +162,8 @@ impl Op {
             Self::Normalize { .. } => "Normalize",
             Self::Conv2d(_) => "Conv2d",
             Self::BatchNorm2d(_) => "BatchNorm2d",
+            Self::LayerNorm(_) => "LayerNorm",
+            Self::LayerScale { .. } => "LayerScale",
             Self::Linear(_) => "Linear",
             Self::Activation(Activation::Relu) => "ReLU",
             Self::Activation(Activation::Relu6) => "ReLU6",
@@ -149,15 +171,24 @@ impl Op {
             Self::Activation(Activation::Hardsigmoid) => "Hardsigmoid",
             Self::Activation(Activation::Silu) => "SiLU",
             Self::Activation(Activation::Sigmoid) => "Sigmoid",
+            Self::Activation(Activation::Gelu) => "GELU",
             Self::MaxPool2d(_) => "MaxPool2d",
             Self::AvgPool2d(_) => "AvgPool2d",
             Self::GlobalAvgPool => "GlobalAvgPool",
             Self::Add => "Add",
             Self::Mul => "Mul",
             Self::Concat => "Concat",
+            Self::Slice { .. } => "Slice",
+            Self::ChannelShuffle { .. } => "ChannelShuffle",
             Self::Flatten => "Flatten",
             Self::Dropout { .. } => "Dropout",
+            Self::StochasticDepth { .. } => "StochasticDepth",
             Self::Softmax => "Softmax",
+            Self::Tokens => "Tokens",
+            Self::ClassToken { .. } => "ClassToken",
+            Self::PositionEmbedding { .. } => "PositionEmbedding",
+            Self::Attention { .. } => "Attention",
+            Self::FirstToken => "FirstToken",
         }
     }
 
@@ -170,12 +201,9 @@ impl Op {
         };
         match self {
             Self::Conv2d(conv) => {
-                let shape = [
-                    conv.out_channels,
-                    conv.in_channels / conv.groups,
-                    conv.kernel,
-                    conv.kernel,
-                ];
+                let [height, width] = conv.kernel;
+                let inputs = conv.in_channels / conv.groups;
+                let shape = [conv.out_channels, inputs, height, width];
                 let mut slots = vec![slot("weight", Role::Weight, &shape)];
                 if conv.bias {
                     slots.push(slot("bias", Role::Bias, &[conv.out_channels]));
@@ -189,6 +217,15 @@ impl Op {
                 slot("running_var", Role::RunningVariance, &[norm.channels]),
                 slot("num_batches_tracked", Role::BatchesTracked, &[]),
             ],
+            Self::LayerNorm(norm) => vec![
+                slot("weight", Role::Scale, &[norm.features]),
+                slot("bias", Role::Bias, &[norm.features]),
+            ],
+            Self::LayerScale { features } => vec![slot("", Role::Scale, &[*features, 1, 1])],
+            Self::ClassToken { features } => vec![slot("", Role::Embedding, &[1, 1, *features])],
+            Self::PositionEmbedding { tokens, features } => {
+                vec![slot("", Role::Embedding, &[1, *tokens, *features])]
+            }
             Self::Linear(linear) => vec![
                 slot(
                     "weight",
@@ -207,9 +244,15 @@ impl Op {
             | Self::Add
             | Self::Mul
             | Self::Concat
+            | Self::Slice { .. }
+            | Self::ChannelShuffle { .. }
             | Self::Flatten
             | Self::Dropout { .. }
-            | Self::Softmax => Vec::new(),
+            | Self::StochasticDepth { .. }
+            | Self::Softmax
+            | Self::Tokens
+            | Self::Attention { .. }
+            | Self::FirstToken => Vec::new(),
         }
     }
 
@@ -219,14 +262,18 @@ impl Op {
         let outputs = shape.iter().product::<usize>() as u64;
         match self {
             Self::Conv2d(conv) => {
-                let taps = conv.in_channels / conv.groups * conv.kernel * conv.kernel;
+                let taps = conv.in_channels / conv.groups * conv.taps();
                 outputs * taps as u64
             }
             Self::Linear(linear) => outputs * linear.in_features as u64,
+            // Each token with each, once for the scores and once for the values.
+            Self::Attention { .. } => 2 * outputs * shape.first().map_or(0, |&n| n as u64),
             Self::Input
             | Self::PixelsToFloat
             | Self::Normalize { .. }
             | Self::BatchNorm2d(_)
+            | Self::LayerNorm(_)
+            | Self::LayerScale { .. }
             | Self::Activation(_)
             | Self::MaxPool2d(_)
             | Self::AvgPool2d(_)
@@ -234,94 +281,27 @@ impl Op {
             | Self::Add
             | Self::Mul
             | Self::Concat
+            | Self::Slice { .. }
+            | Self::ChannelShuffle { .. }
             | Self::Flatten
             | Self::Dropout { .. }
-            | Self::Softmax => 0,
+            | Self::StochasticDepth { .. }
+            | Self::Softmax
+            | Self::Tokens
+            | Self::ClassToken { .. }
+            | Self::PositionEmbedding { .. }
+            | Self::FirstToken => 0,
         }
     }
 }
 
-impl Conv2d {
-    /// A convolution without bias whose padding keeps the size at stride 1, with `in_channels`
-    /// for the builder to fill in.
-    pub fn new(out_channels: usize, kernel: usize) -> Self {
+impl Linear {
+    /// A linear layer, with `in_features` for the builder to fill in.
+    pub fn new(out_features: usize) -> Self {
         Self {
-            in_channels: 0,
-            out_channels,
-            kernel,
-            stride: 1,
-            padding: Padding::both(kernel / 2),
-            dilation: 1,
-            groups: 1,
-            bias: false,
-            epilogue: Epilogue::default(),
+            in_features: 0,
+            out_features,
+            separator: '.',
         }
-    }
-
-    pub fn stride(mut self, stride: usize) -> Self {
-        self.stride = stride;
-        self
-    }
-
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.padding = padding;
-        self
-    }
-
-    pub fn groups(mut self, groups: usize) -> Self {
-        self.groups = groups;
-        self
-    }
-
-    pub fn dilation(mut self, dilation: usize) -> Self {
-        self.dilation = dilation;
-        self
-    }
-
-    pub fn bias(mut self) -> Self {
-        self.bias = true;
-        self
-    }
-}
-
-impl Padding {
-    pub fn both(pixels: usize) -> Self {
-        Self {
-            before: pixels,
-            after: pixels,
-        }
-    }
-
-    /// TensorFlow's "SAME": the output is `ceil(size / stride)`, an odd pixel goes after.
-    pub fn same(size: usize, kernel: usize, stride: usize) -> Self {
-        let needed = (size.div_ceil(stride).max(1) - 1) * stride + kernel;
-        let total = needed.saturating_sub(size);
-        Self {
-            before: total / 2,
-            after: total - total / 2,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn same_padding_puts_the_odd_pixel_after() {
-        let padding = Padding::same(224, 3, 2);
-        assert_eq!((padding.before, padding.after), (0, 1));
-        assert_eq!(Padding::same(14, 5, 1), Padding::both(2));
-        assert_eq!(Padding::same(14, 1, 2), Padding::both(0));
-    }
-
-    #[test]
-    fn macs_of_a_convolution() {
-        let mut conv = Conv2d::new(64, 7).stride(2);
-        conv.in_channels = 3;
-        assert_eq!(
-            Op::Conv2d(conv).macs(&[64, 112, 112]),
-            64 * 112 * 112 * 3 * 49
-        );
     }
 }

@@ -1,6 +1,7 @@
 //! Shape inference: the output shape of an operator, from its inputs' shapes.
 
-use super::op::{Conv2d, Op, Pool2d};
+use super::op::Op;
+use super::window::{Conv2d, Padding, Pool2d};
 
 /// The output shape of an operator for one image.
 ///
@@ -16,14 +17,24 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
         | Op::Normalize { .. }
         | Op::Conv2d(_)
         | Op::BatchNorm2d(_)
+        | Op::LayerNorm(_)
+        | Op::LayerScale { .. }
         | Op::Linear(_)
         | Op::Activation(_)
         | Op::MaxPool2d(_)
         | Op::AvgPool2d(_)
         | Op::GlobalAvgPool
+        | Op::Slice { .. }
+        | Op::ChannelShuffle { .. }
         | Op::Flatten
         | Op::Dropout { .. }
-        | Op::Softmax => 1,
+        | Op::StochasticDepth { .. }
+        | Op::Softmax
+        | Op::Tokens
+        | Op::ClassToken { .. }
+        | Op::PositionEmbedding { .. }
+        | Op::Attention { .. }
+        | Op::FirstToken => 1,
     };
     if inputs.len() != arity {
         return Err(format!("takes {arity} inputs, not {}", inputs.len()));
@@ -42,14 +53,14 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
             Ok(inputs[0].to_vec())
         }
         Op::Linear(linear) => {
-            if inputs[0] != [linear.in_features] {
-                return Err(format!(
-                    "has {} input features, got shape {:?}",
-                    linear.in_features, inputs[0]
-                ));
-            }
-            Ok(vec![linear.out_features])
+            let mut shape = with_features(linear.in_features, inputs[0])?;
+            let axis = feature_axis(&shape);
+            shape[axis] = linear.out_features;
+            Ok(shape)
         }
+        Op::LayerNorm(norm) => with_features(norm.features, inputs[0]),
+        Op::LayerScale { features } => with_features(*features, inputs[0]),
+        Op::AvgPool2d(pool) if pool.ceil_mode => Err("ceil mode is for maximums".into()),
         Op::MaxPool2d(pool) | Op::AvgPool2d(pool) => pooled(pool, inputs[0]),
         Op::GlobalAvgPool => feature_map(inputs[0]).map(|[channels, ..]| vec![channels, 1, 1]),
         Op::Add => same(inputs[0], inputs[1]),
@@ -62,11 +73,43 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
             }
         }),
         Op::Concat => concatenated(inputs),
+        Op::Slice { start, end } => match feature_map(inputs[0])? {
+            [channels, height, width] if start < end && *end <= channels => {
+                Ok(vec![end - start, height, width])
+            }
+            [channels, ..] => Err(format!("{start} to {end} of {channels} channels")),
+        },
+        Op::ChannelShuffle { groups } => match feature_map(inputs[0])? {
+            [channels, ..] if *groups > 0 && channels.is_multiple_of(*groups) => {
+                Ok(inputs[0].to_vec())
+            }
+            [channels, ..] => Err(format!("{groups} groups do not divide {channels} channels")),
+        },
+        Op::Tokens => {
+            feature_map(inputs[0]).map(|[channels, height, width]| vec![height * width, channels])
+        }
+        Op::ClassToken { features } => match sequence(inputs[0])? {
+            [tokens, width] if width == *features => Ok(vec![tokens + 1, width]),
+            _ => Err(format!(
+                "has {features} features, got shape {:?}",
+                inputs[0]
+            )),
+        },
+        Op::PositionEmbedding { tokens, features } => same(&[*tokens, *features], inputs[0]),
+        Op::Attention { heads } => match sequence(inputs[0])? {
+            [tokens, width] if *heads > 0 && width.is_multiple_of(3 * heads) => {
+                Ok(vec![tokens, width / 3])
+            }
+            [_, width] => Err(format!("{width} features are not those of {heads} heads")),
+        },
+        Op::FirstToken => sequence(inputs[0]).map(|[_, features]| vec![features]),
         Op::Flatten => Ok(vec![inputs[0].iter().product()]),
         Op::Softmax if inputs[0].len() != 1 => {
             Err(format!("takes a vector, got shape {:?}", inputs[0]))
         }
-        Op::Dropout { probability } if !(0.0..1.0).contains(probability) => {
+        Op::Dropout { probability } | Op::StochasticDepth { probability }
+            if !(0.0..1.0).contains(probability) =>
+        {
             Err(format!("a dropout of {probability} is not in [0, 1)"))
         }
         Op::PixelsToFloat => match feature_map(inputs[0])? {
@@ -77,7 +120,9 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
             [3, ..] => Ok(inputs[0].to_vec()),
             [channels, ..] => Err(format!("takes 3 channels, got {channels}")),
         },
-        Op::Activation(_) | Op::Dropout { .. } | Op::Softmax => Ok(inputs[0].to_vec()),
+        Op::Activation(_) | Op::Dropout { .. } | Op::StochasticDepth { .. } | Op::Softmax => {
+            Ok(inputs[0].to_vec())
+        }
     }
 }
 
@@ -96,12 +141,12 @@ fn convolved(conv: &Conv2d, inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
             conv.groups, conv.out_channels
         ));
     }
-    let reach = conv.dilation * (conv.kernel.max(1) - 1) + 1;
-    let padding = conv.padding.before + conv.padding.after;
+    let [rows, columns] = conv.reach();
+    let [above, beside] = conv.padding;
     let output = vec![
         conv.out_channels,
-        window(height, reach, conv.stride, padding)?,
-        window(width, reach, conv.stride, padding)?,
+        window(height, rows, conv.stride, above)?,
+        window(width, columns, conv.stride, beside)?,
     ];
     match inputs.get(1) {
         Some(addend) => same(&output, addend),
@@ -115,8 +160,32 @@ fn feature_map(shape: &[usize]) -> Result<[usize; 3], String> {
         .map_err(|_| format!("takes channels x height x width, got shape {shape:?}"))
 }
 
+fn sequence(shape: &[usize]) -> Result<[usize; 2], String> {
+    shape
+        .try_into()
+        .map_err(|_| format!("takes tokens x features, got shape {shape:?}"))
+}
+
+/// Where a shape has the channels of a map, or the features of tokens or of a vector.
+pub(super) fn feature_axis(shape: &[usize]) -> usize {
+    match shape {
+        [_, _, _] => 0,
+        _ => shape.len().saturating_sub(1),
+    }
+}
+
+fn with_features(features: usize, shape: &[usize]) -> Result<Vec<usize>, String> {
+    match shape.get(feature_axis(shape)) {
+        Some(&found) if found == features => Ok(shape.to_vec()),
+        _ => Err(format!(
+            "has {features} input features, got shape {shape:?}"
+        )),
+    }
+}
+
 /// Number of windows of `reach` pixels that fit.
-fn window(size: usize, reach: usize, stride: usize, padding: usize) -> Result<usize, String> {
+fn window(size: usize, reach: usize, stride: usize, around: Padding) -> Result<usize, String> {
+    let padding = around.before + around.after;
     if stride == 0 {
         return Err("a stride of 0".into());
     }
@@ -133,7 +202,7 @@ fn pooled(pool: &Pool2d, input: &[usize]) -> Result<Vec<usize>, String> {
     if pool.padding * 2 > pool.kernel {
         return Err("padding is more than half of the window".into());
     }
-    let side = |size| window(size, pool.kernel, pool.stride, 2 * pool.padding);
+    let side = |size| window(size, pool.kernel, pool.stride, pool.around(size));
     Ok(vec![channels, side(height)?, side(width)?])
 }
 

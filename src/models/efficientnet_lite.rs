@@ -123,7 +123,7 @@ impl Block {
 
 fn same_conv(g: &mut Builder, name: &str, x: NodeId, conv: Conv2d) -> NodeId {
     let size = g.shape(x).last().copied().unwrap_or_default();
-    let padding = Padding::same(size, conv.kernel, conv.stride);
+    let padding = Padding::same(size, conv.kernel[0], conv.stride);
     g.conv2d(name, x, conv.padding(padding))
 }
 

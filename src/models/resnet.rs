@@ -24,12 +24,7 @@ fn resnet(block: Block, blocks: [usize; 4], options: &Options) -> Result<Graph> 
     let (mut g, x) = Builder::new(options.image_size);
     let x = conv_norm(&mut g, ("conv1", "bn1"), x, Conv2d::new(64, 7).stride(2));
     let x = g.activation("relu", x, Activation::Relu);
-    let pool = Pool2d {
-        kernel: 3,
-        stride: 2,
-        padding: 1,
-    };
-    let mut x = g.max_pool2d("maxpool", x, pool);
+    let mut x = g.max_pool2d("maxpool", x, Pool2d::new(3, 2).padding(1));
     for (stage, count) in blocks.into_iter().enumerate() {
         for index in 0..count {
             let stride = if stage > 0 && index == 0 { 2 } else { 1 };

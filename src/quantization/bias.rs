@@ -13,11 +13,7 @@ pub(super) fn corrected(
     mean: &[f32],
 ) -> Vec<f32> {
     let (taps, inputs, groups) = match op {
-        Op::Conv2d(conv) => (
-            conv.kernel * conv.kernel,
-            conv.in_channels / conv.groups,
-            conv.groups,
-        ),
+        Op::Conv2d(conv) => (conv.taps(), conv.in_channels / conv.groups, conv.groups),
         _ => (1, mean.len(), 1),
     };
     let outputs = bias.len();
@@ -44,7 +40,7 @@ mod tests {
     fn a_linear_layer_by_hand() {
         let op = Op::Linear(Linear {
             in_features: 2,
-            out_features: 2,
+            ..Linear::new(2)
         });
         let rounded = Int8Weight::new(vec![2, 2], vec![1, 2, 3, 4], vec![0.5, 1.0]).unwrap();
         // Errors: 0.25 and 0 of the first row, 0 and -1 of the second.

@@ -77,7 +77,7 @@ fn groups(network: &InferenceGraph) -> Vec<Group> {
         let tied = match Part::of(&node.op) {
             Part::Selection => node.inputs.first(),
             Part::Layer => node.inputs.get(1),
-            Part::Float => None,
+            Part::Rearrangement | Part::Float => None,
         };
         if let Some(&tied) = tied {
             let [own, tied] = [id, tied].map(|id| first[id.index()]);
@@ -104,7 +104,7 @@ fn is_scalable(network: &InferenceGraph, id: NodeId) -> bool {
             conv.is_some_and(|conv| conv.bias && homogeneous(conv.epilogue.activation))
         }
         Part::Selection => true,
-        Part::Float => false,
+        Part::Rearrangement | Part::Float => false,
     };
     by_channel && network.graph().output() != id
 }
@@ -221,7 +221,7 @@ fn multiply(network: &mut InferenceGraph, id: NodeId, suffix: &str, factors: &[f
 
 /// Divides the weights that read each input channel by its factor.
 fn divide_inputs(network: &mut InferenceGraph, id: NodeId, factors: &[f32]) -> Result<()> {
-    let taps = convolution(network, id).map_or(1, |conv| conv.kernel * conv.kernel);
+    let taps = convolution(network, id).map_or(1, |conv| conv.taps());
     // A depthwise weight has one input channel for each output, in the same order.
     let values = network.parameter_mut(id, "weight")?;
     for (taps, factor) in values.chunks_mut(taps.max(1)).zip(factors.iter().cycle()) {
@@ -333,11 +333,7 @@ mod tests {
     fn a_residual_ties_its_addends_and_an_average_holds_them_back() {
         let build = |pooled: bool| {
             let (mut g, x) = Builder::new(8);
-            let window = Pool2d {
-                kernel: 2,
-                stride: 2,
-                padding: 0,
-            };
+            let window = Pool2d::new(2, 2);
             let a = g.conv2d("a", x, Conv2d::new(2, 1).bias());
             let pool = g.max_pool2d("pool", a, window);
             let b = g.conv2d("b", pool, Conv2d::new(2, 1).bias());

@@ -203,7 +203,7 @@ fn values_read(graph: &Graph, layer: NodeId) -> BTreeSet<NodeId> {
     for &input in &graph[layer].inputs {
         values.insert(input);
         let mut value = input;
-        while Part::of(&graph[value].op) == Part::Selection {
+        while Part::of(&graph[value].op).keeps_integers() {
             value = graph[value].inputs[0];
             values.insert(value);
         }
@@ -211,11 +211,12 @@ fn values_read(graph: &Graph, layer: NodeId) -> BTreeSet<NodeId> {
     values
 }
 
-/// The node whose quantization parameters a value has: a maximum of integers is one of them.
+/// The node whose quantization parameters a value has: a maximum of integers, or a
+/// channel of them, is one of them.
 fn source(graph: &Graph, value: NodeId) -> NodeId {
-    match Part::of(&graph[value].op) {
-        Part::Selection => source(graph, graph[value].inputs[0]),
-        Part::Layer | Part::Float => value,
+    match Part::of(&graph[value].op).keeps_integers() {
+        true => source(graph, graph[value].inputs[0]),
+        false => value,
     }
 }
 

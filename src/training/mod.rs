@@ -18,6 +18,7 @@ mod job;
 mod lock;
 mod mixing;
 mod network;
+mod operators;
 mod optimizer;
 mod phase;
 mod precision;

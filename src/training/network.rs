@@ -6,6 +6,10 @@ use std::ops::Range;
 use anyhow::Context;
 use tch::{Kind, Tensor};
 
+use super::operators::{
+    attention, channel_shuffle, class_token, layer_norm, layer_scale, linear, stochastic_depth,
+    tokens,
+};
 use super::precision::Precision;
 use super::tensors::{self, channels_last, torch};
 use crate::device::Device;
@@ -325,16 +329,20 @@ impl Network {
                 return convolve(&x, &cast?, conv);
             }
             Op::BatchNorm2d(norm) => return normalise(&first, tensors, norm, training),
-            Op::Linear(_) => first
-                .f_to_kind(Kind::Float)
-                .and_then(|x| x.f_linear(&tensors[0], tensors.get(1))),
+            Op::Linear(_) => match node.shape.len() {
+                // The head decides: it is never rounded.
+                1 => linear(&first, tensors, Kind::Float),
+                _ => linear(&first, tensors, pass.kind),
+            },
+            Op::LayerNorm(norm) => layer_norm(&first, tensors, norm),
+            Op::LayerScale { .. } => layer_scale(&first, &tensors[0]),
             Op::Activation(kind) => self.activate(node, &mut first, *kind, pass),
             Op::MaxPool2d(pool) => first.f_max_pool2d(
                 [pool.kernel as i64; 2],
                 [pool.stride as i64; 2],
                 [pool.padding as i64; 2],
                 [1; 2],
-                false,
+                pool.ceil_mode,
             ),
             Op::AvgPool2d(pool) => first.f_avg_pool2d(
                 [pool.kernel as i64; 2],
@@ -350,8 +358,19 @@ impl Network {
             Op::Add => first.f_add(&x[1]),
             Op::Mul => first.f_mul(&x[1]),
             Op::Concat => Tensor::f_cat(&x, 1),
+            Op::Slice { start, end } => first.f_narrow(1, *start as i64, (end - start) as i64),
+            Op::ChannelShuffle { groups } => channel_shuffle(&first, *groups as i64),
             Op::Flatten => first.f_flatten(1, -1),
             Op::Dropout { probability } => first.f_dropout(*probability, training),
+            Op::StochasticDepth { probability } if training => {
+                stochastic_depth(&first, *probability)
+            }
+            Op::StochasticDepth { .. } => Ok(first),
+            Op::Tokens => tokens(&first),
+            Op::ClassToken { .. } => class_token(&first, &tensors[0]),
+            Op::PositionEmbedding { .. } => first.f_add(&tensors[0].f_to_kind(first.kind())?),
+            Op::Attention { heads } => attention(&first, *heads as i64),
+            Op::FirstToken => first.f_select(1, 0),
             Op::Softmax => first.f_softmax(-1, Kind::Float),
             Op::Input | Op::PixelsToFloat | Op::Normalize { .. } => {
                 anyhow::bail!("{} is not an operator of training", node.op.name())
@@ -379,6 +398,7 @@ impl Network {
             Activation::Hardsigmoid => x.f_hardsigmoid(),
             Activation::Silu => x.f_silu(),
             Activation::Sigmoid => x.f_sigmoid(),
+            Activation::Gelu => x.f_gelu("none"),
         }
     }
 
@@ -427,20 +447,22 @@ fn normalise(x: &Tensor, tensors: &[Tensor], norm: &BatchNorm2d, training: bool)
 }
 
 fn convolve(x: &Tensor, tensors: &[Tensor], conv: &Conv2d) -> Result<Tensor> {
-    let Padding { before, after } = conv.padding;
-    let (before, after) = (before as i64, after as i64);
+    let sides = conv
+        .padding
+        .map(|Padding { before, after }| [before as i64, after as i64]);
     let padded;
-    let (x, padding) = if before == after {
-        (x, before)
-    } else {
-        padded = torch(x.f_constant_pad_nd([before, after, before, after]))?;
-        (&padded, 0)
+    let (x, padding) = match sides {
+        [[above, below], [left, right]] if above == below && left == right => (x, [above, left]),
+        [[above, below], [left, right]] => {
+            padded = torch(x.f_constant_pad_nd([left, right, above, below]))?;
+            (&padded, [0, 0])
+        }
     };
     torch(x.f_conv2d(
         &tensors[0],
         tensors.get(1),
         [conv.stride as i64; 2],
-        [padding; 2],
+        padding,
         [conv.dilation as i64; 2],
         conv.groups as i64,
     ))

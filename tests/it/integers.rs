@@ -123,7 +123,7 @@ fn computed(
         Op::MaxPool2d(pool) => {
             let [kernel, stride, padding] =
                 [pool.kernel, pool.stride, pool.padding].map(|pixels| [pixels as i64; 2]);
-            x.max_pool2d(kernel, stride, padding, [1; 2], false)
+            x.max_pool2d(kernel, stride, padding, [1; 2], pool.ceil_mode)
         }
         Op::GlobalAvgPool => x.adaptive_avg_pool2d([1, 1]),
         Op::Flatten | Op::Dropout { .. } => return None,
@@ -137,8 +137,11 @@ fn convolve(
     bias: Option<tch::Tensor>,
     conv: &Conv2d,
 ) -> tch::Tensor {
-    let [before, after] = [conv.padding.before, conv.padding.after].map(|pixels| pixels as i64);
-    let x = x.constant_pad_nd([before, after, before, after]);
+    let sides = conv
+        .padding
+        .map(|sides| [sides.before as i64, sides.after as i64]);
+    let [[above, below], [left, right]] = sides;
+    let x = x.constant_pad_nd([left, right, above, below]);
     let [stride, dilation] = [conv.stride, conv.dilation].map(|step| [step as i64; 2]);
     x.conv2d(weight, bias, stride, [0; 2], dilation, conv.groups as i64)
 }

@@ -104,7 +104,7 @@ fn weights(graph: &Graph, preprocessing: &Preprocessing) -> StateDict {
 
 /// A kernel that gives the first three channels what they are, or their means at stride 2.
 fn handing_on(conv: &Conv2d) -> Vec<f32> {
-    let (side, of_one) = (conv.kernel, conv.in_channels / conv.groups);
+    let (side, of_one) = (conv.kernel[0], conv.in_channels / conv.groups);
     let mut kernel = vec![0.0; conv.out_channels * of_one * side * side];
     for channel in 0..3 {
         let input = if conv.groups > 1 { 0 } else { channel };

@@ -126,11 +126,7 @@ fn operators() -> Graph {
     let right = g.conv2d("right", x, Conv2d::new(4, 3).bias());
     let right = g.activation("sigmoid", right, Activation::Sigmoid);
     let x = g.push("concat", Op::Concat, &[left, right]);
-    let pool = Pool2d {
-        kernel: 3,
-        stride: 2,
-        padding: 1,
-    };
+    let pool = Pool2d::new(3, 2).padding(1);
     let x = g.push("pool", Op::AvgPool2d(pool), &[x]);
     let x = g.flatten("flatten", x);
     let x = g.linear("fc", x, 3);

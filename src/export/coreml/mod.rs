@@ -1,6 +1,8 @@
 //! Core ML: an ML Program for iOS 15, macOS 12 and later, in a package.
 
 mod blobs;
+mod constants;
+
 mod proto;
 mod reader;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::export::assembly::{Around, Assembly, Value};
 use crate::export::reread::Reread;
 use crate::export::{Artifact, check_labels};
-use crate::graph::{Activation, Conv2d, Op};
+use crate::graph::{Activation, Conv2d, Op, Padding};
 use crate::inference::Backend;
 use crate::weights::Tensor;
 
@@ -115,6 +115,37 @@ impl<'a> Reader<'a> {
             "conv" => self.convolution(operation, name)?,
             "linear" => self.linear(operation, name)?,
             "max_pool" | "avg_pool" => self.pool(operation, name)?,
+            "layer_norm" => {
+                if self.ints(operation, "axes")? != [1] {
+                    bail!("normalised over {:?}", self.ints(operation, "axes")?);
+                }
+                let parameters = [
+                    self.floats(operation, "gamma")?,
+                    self.floats(operation, "beta")?,
+                ];
+                let [eps] = self.floats(operation, "epsilon")?[..] else {
+                    bail!("no epsilon");
+                };
+                let x = x()?;
+                self.assembly
+                    .layer_norm(name, x, eps.into(), Some(parameters))?
+            }
+            "reshape" => self.reshaped(operation, name)?,
+            "transpose" if self.ints(operation, "perm")? == [0, 2, 1, 3, 4] => {
+                self.assembly.swapped(x()?)?
+            }
+            "slice_by_size" => {
+                let (begin, size) = (
+                    self.ints(operation, "begin")?,
+                    self.ints(operation, "size")?,
+                );
+                let (&[0, start, 0, 0], &[1, count, ..]) = (begin, size) else {
+                    bail!("{size:?} from {begin:?}");
+                };
+                let x = x()?;
+                self.assembly
+                    .slice(name, x, usize::try_from(start)?, usize::try_from(count)?)?
+            }
             "concat" => {
                 let inputs = &operation
                     .inputs
@@ -136,7 +167,8 @@ impl<'a> Reader<'a> {
         };
         let stated = output.kind.as_ref().and_then(ValueType::as_tensor);
         let shape = [&[1], self.assembly.shape(value)].concat();
-        if value.around.is_none() && stated.as_ref().is_none_or(|(_, stated)| *stated != shape) {
+        let is_whole = value.around.is_none() && value.piece.is_none();
+        if is_whole && stated.as_ref().is_none_or(|(_, stated)| *stated != shape) {
             bail!("it gives {shape:?}, not {stated:?}");
         }
         match self.values.insert(name, value) {
@@ -168,7 +200,12 @@ impl<'a> Reader<'a> {
                 }
                 Op::GlobalAvgPool
             }
-            "reshape" => Op::Flatten,
+            "gelu" => match self.argument(operation, "mode")?.stored() {
+                Some(Stored::Texts(texts)) if texts.values == ["EXACT"] => {
+                    Op::Activation(Activation::Gelu)
+                }
+                other => bail!("a GELU of mode {other:?}"),
+            },
             "softmax" if self.ints(operation, "axis")? == [-1] => Op::Softmax,
             _ => bail!("it is not known"),
         })
@@ -177,10 +214,7 @@ impl<'a> Reader<'a> {
     fn arithmetic(&mut self, operation: &Operation, name: &str) -> Result<Value> {
         let (x, is_sum) = (self.value(operation, "x")?, operation.kind == "add");
         if let Ok(constant) = self.floats(operation, "y") {
-            return match is_sum {
-                true => self.assembly.per_channel(name, x, &[1.0], &constant),
-                false => self.assembly.per_channel(name, x, &constant, &[0.0]),
-            };
+            return self.assembly.with_constant(name, x, &constant, is_sum);
         }
         let y = self.value(operation, "y")?;
         let op = if is_sum { Op::Add } else { Op::Mul };
@@ -190,13 +224,14 @@ impl<'a> Reader<'a> {
     fn convolution(&mut self, operation: &Operation, name: &str) -> Result<Value> {
         let mut x = self.value(operation, "x")?;
         let (weight, shape) = self.tensor(operation, "weight")?;
-        let [outputs, _, kernel, _] = shape[..] else {
+        let [outputs, _, height, width] = shape[..] else {
             bail!("a weight of shape {shape:?}");
         };
         let [groups] = self.ints(operation, "groups")?[..] else {
             bail!("no groups");
         };
-        let conv = Conv2d::new(outputs, kernel).groups(usize::try_from(groups)?);
+        let conv = Conv2d::rectangular(outputs, [height, width]);
+        let conv = conv.groups(usize::try_from(groups)?);
         let conv = conv.stride(self.side(operation, "strides")?);
         let conv = conv.dilation(self.side(operation, "dilations")?);
         x.around = Some(self.around(operation, 0.0)?);
@@ -231,7 +266,7 @@ impl<'a> Reader<'a> {
         }
         let is_max = operation.kind == "max_pool";
         let around = self.around(operation, if is_max { f32::NEG_INFINITY } else { 0.0 })?;
-        if around.pixels.before + around.pixels.after > 0 {
+        if around.pixels != [Padding::both(0); 2] {
             x.around = Some(around);
         }
         if is_max {
@@ -243,6 +278,17 @@ impl<'a> Reader<'a> {
         self.assembly.avg_pool(name, x, window)
     }
 
+    /// A vector, or a step of the shuffling of channels.
+    fn reshaped(&mut self, operation: &Operation, name: &str) -> Result<Value> {
+        let x = self.value(operation, "x")?;
+        match *self.ints(operation, "shape")? {
+            [_, _] => self.assembly.operator(name, Op::Flatten, &[x]),
+            [_, groups, _, _, _] => self.assembly.in_groups(x, usize::try_from(groups)?),
+            [_, _, _, _] => self.assembly.joined(name, x),
+            ref shape => bail!("the shape {shape:?}"),
+        }
+    }
+
     fn around(&self, operation: &Operation, value: f32) -> Result<Around> {
         match self.argument(operation, "pad_type")?.stored() {
             Some(Stored::Texts(texts)) if texts.values == ["custom"] => {}
@@ -251,7 +297,8 @@ impl<'a> Reader<'a> {
         let [top, bottom, left, right] = self.ints(operation, "pad")?[..] else {
             bail!("no padding");
         };
-        Around::new([top, bottom, left, right].map(|side| side as usize), value)
+        let sides = [top, bottom, left, right].map(|side| side as usize);
+        Ok(Around::new(sides, value))
     }
 
     /// An input that is computed.

@@ -2,45 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use half::f16;
-
-use super::blobs::{self, Blobs};
-use super::proto::{
-    Argument, Binding, Blob, Bools, Bound, Bytes, Content, DictionaryType, Floats, Immediate, Ints,
-    Items, List, ListType, Named, Operation, Side, Stored, Type, Value, ValueType, dtype,
-};
-use super::{INPUT, LABEL, PROBABILITIES, WEIGHT_FILE};
+use super::blobs::Blobs;
+use super::proto::{Argument, Binding, Bound, Named, Operation, Value, ValueType, dtype};
+use super::{INPUT, LABEL, PROBABILITIES};
 use crate::error::Result;
-use crate::export::layout::{check_half, real};
+use crate::export::layout::{map, real};
 use crate::export::lowering::{Clamp, Lowered, Operator, Step};
 use crate::graph::{Activation, Conv2d, Padding, Pool2d};
 use crate::labels::Labels;
 use crate::weights::Tensor;
 
-/// Smaller tensors are in the program itself, as in Apple's converter's.
-const SMALLEST_BLOB: usize = 10;
-
 /// Walks the steps of a network.
 pub(super) struct Writer<'a> {
     lowered: &'a Lowered<'a>,
     half: bool,
-    operations: Vec<Operation>,
-    blobs: Blobs,
+    pub(super) operations: Vec<Operation>,
+    pub(super) blobs: Blobs,
     values: Vec<Computed>,
-    names: BTreeSet<String>,
+    pub(super) names: BTreeSet<String>,
 }
 
 /// A value of the program.
 #[derive(Debug, Clone)]
-struct Computed {
-    name: String,
+pub(super) struct Computed {
+    pub(super) name: String,
     /// With a batch of one.
-    shape: Vec<usize>,
-    dtype: i32,
+    pub(super) shape: Vec<usize>,
+    pub(super) dtype: i32,
 }
 
 /// An input of an operator.
-enum Input<'a> {
+pub(super) enum Input<'a> {
     Value(&'a Computed),
     Values(Vec<&'a Computed>),
     Ints(Vec<i32>),
@@ -105,6 +97,17 @@ impl<'a> Writer<'a> {
                 let (scale, shift) = norm.affine();
                 self.affine(name, &inputs[0], &scale, &shift)
             }
+            Operator::LayerNorm { norm, weight, bias } => {
+                let (weight, bias) = (vector(weight), vector(bias));
+                let arguments = [
+                    ("x", x()),
+                    ("axes", Input::Ints(vec![1])),
+                    ("gamma", Input::Tensor(&weight)),
+                    ("beta", Input::Tensor(&bias)),
+                    ("epsilon", Input::Float(norm.eps as f32)),
+                ];
+                self.push("layer_norm", name, &shape, &arguments)
+            }
             Operator::Conv2d {
                 conv,
                 weight,
@@ -154,11 +157,18 @@ impl<'a> Writer<'a> {
                 ];
                 self.push("concat", name, &shape, &arguments)
             }
-            Operator::Flatten => {
-                let sides = shape.iter().map(|&side| side as i32).collect();
-                let arguments = [("x", x()), ("shape", Input::Ints(sides))];
-                self.push("reshape", name, &shape, &arguments)
+            Operator::Slice(channels) => {
+                let [_, height, width] = map(&step.shape);
+                let sizes = [1, channels.len(), height, width].map(|side| side as i32);
+                let arguments = [
+                    ("x", x()),
+                    ("begin", Input::Ints(vec![0, channels.start as i32, 0, 0])),
+                    ("size", Input::Ints(sizes.to_vec())),
+                ];
+                self.push("slice_by_size", name, &shape, &arguments)
             }
+            Operator::ChannelShuffle { groups } => self.channel_shuffle(name, &inputs[0], *groups),
+            Operator::Flatten => self.reshape(name, &inputs[0], &shape),
             Operator::Softmax => {
                 let cast = self.cast(&format!("{name}_cast"), &inputs[0], dtype::FLOAT32)?;
                 let arguments = [("x", Input::Value(&cast)), ("axis", Input::Int(-1))];
@@ -212,6 +222,30 @@ impl<'a> Writer<'a> {
         self.push("conv", name, shape, &arguments)
     }
 
+    fn channel_shuffle(&mut self, name: &str, x: &Computed, groups: usize) -> Result<Computed> {
+        let [channels, height, width] = map(&x.shape[1..]);
+        let each = channels / groups;
+        let shuffled = [1, each, groups, height, width];
+        let apart = self.reshape(
+            &format!("{name}_apart"),
+            x,
+            &[1, groups, each, height, width],
+        )?;
+        let arguments = [
+            ("x", Input::Value(&apart)),
+            ("perm", Input::Ints(vec![0, 2, 1, 3, 4])),
+        ];
+        let swapped = format!("{name}_swapped");
+        let swapped = self.push("transpose", &swapped, &shuffled, &arguments)?;
+        self.reshape(name, &swapped, &x.shape)
+    }
+
+    fn reshape(&mut self, name: &str, x: &Computed, shape: &[usize]) -> Result<Computed> {
+        let sides = shape.iter().map(|&side| side as i32).collect();
+        let arguments = [("x", Input::Value(x)), ("shape", Input::Ints(sides))];
+        self.push("reshape", name, shape, &arguments)
+    }
+
     fn pool(
         &mut self,
         operator: &str,
@@ -221,12 +255,14 @@ impl<'a> Writer<'a> {
         window: &Pool2d,
     ) -> Result<Computed> {
         let both = |side: usize| Input::Ints(vec![side as i32; 2]);
+        let [_, height, width] = map(&x.shape[1..]);
+        let around = [height, width].map(|size| window.around(size));
         let mut arguments = vec![
             ("x", Input::Value(x)),
             ("kernel_sizes", both(window.kernel)),
             ("strides", both(window.stride)),
             ("pad_type", Input::Text("custom")),
-            ("pad", sides(Padding::both(window.padding))),
+            ("pad", sides(around)),
             ("ceil_mode", Input::Bool(false)),
         ];
         if operator == "avg_pool" {
@@ -241,6 +277,10 @@ impl<'a> Writer<'a> {
             Activation::Relu6 => "relu6",
             Activation::Sigmoid => "sigmoid",
             Activation::Silu => "silu",
+            Activation::Gelu => {
+                let arguments = [("x", Input::Value(x)), ("mode", Input::Text("EXACT"))];
+                return self.push("gelu", name, &x.shape, &arguments);
+            }
             Activation::Hardsigmoid => {
                 let arguments = [
                     ("x", Input::Value(x)),
@@ -276,54 +316,6 @@ impl<'a> Writer<'a> {
         let to_text = if to == dtype::FLOAT16 { "fp16" } else { "fp32" };
         let arguments = [("x", Input::Value(x)), ("dtype", Input::Text(to_text))];
         self.push_as("cast", name, (&x.shape, to), &arguments)
-    }
-
-    /// The last operator: labels for probabilities.
-    fn classify(&mut self, probabilities: &Computed, labels: &Labels) {
-        let text = ValueType::tensor(dtype::STRING, &[]);
-        let names = labels.names().iter();
-        let list = List {
-            values: names.map(|label| Value::text(label)).collect(),
-        };
-        let kind = Type::List(Box::new(ListType {
-            element: Some(text.clone()),
-            length: Some(Side::new(labels.len())),
-        }));
-        let classes = Value {
-            kind: Some(ValueType { kind: Some(kind) }),
-            content: Some(Content::Immediate(Immediate {
-                items: Some(Items::List(list)),
-            })),
-        };
-        let bound = |bound| Argument {
-            bindings: vec![Binding { bound: Some(bound) }],
-        };
-        let dictionary = Type::Dictionary(Box::new(DictionaryType {
-            keys: Some(text.clone()),
-            values: Some(ValueType::tensor(dtype::FLOAT64, &[])),
-        }));
-        let named = |name: &str, kind| Named {
-            name: name.into(),
-            kind: Some(kind),
-        };
-        let name = Bound::Name(probabilities.name.clone());
-        self.operations.push(Operation {
-            kind: "classify".into(),
-            inputs: BTreeMap::from([
-                ("probabilities".into(), bound(name)),
-                ("classes".into(), bound(Bound::Value(classes))),
-            ]),
-            outputs: vec![
-                named(LABEL, text),
-                named(
-                    PROBABILITIES,
-                    ValueType {
-                        kind: Some(dictionary),
-                    },
-                ),
-            ],
-            attributes: BTreeMap::from([("name".into(), Value::text("classify"))]),
-        });
     }
 
     /// Adds an operator whose output has the type of its input.
@@ -380,96 +372,6 @@ impl<'a> Writer<'a> {
             dtype,
         })
     }
-
-    /// Adds a constant; gives its name.
-    fn constant(&mut self, name: String, input: &Input<'_>, element: i32) -> Result<String> {
-        let name = self.unique(&name);
-        let value = match input {
-            Input::Value(_) | Input::Values(_) => unreachable!("values are computed"),
-            Input::Ints(ints) => {
-                let values = ints.clone();
-                Value::immediate(dtype::INT32, &[ints.len()], Stored::Ints(Ints { values }))
-            }
-            Input::Int(int) => {
-                let values = vec![*int];
-                Value::immediate(dtype::INT32, &[], Stored::Ints(Ints { values }))
-            }
-            Input::Bool(bool) => {
-                let values = vec![*bool];
-                Value::immediate(dtype::BOOL, &[], Stored::Bools(Bools { values }))
-            }
-            Input::Text(text) => Value::text(text),
-            Input::Float(float) => floats(element, &[], &[*float]),
-            Input::Tensor(tensor) => self.tensor(&name, tensor, element)?,
-        };
-        self.operations.push(Operation {
-            kind: "const".into(),
-            inputs: BTreeMap::new(),
-            outputs: vec![Named {
-                name: name.clone(),
-                kind: value.kind.clone(),
-            }],
-            attributes: BTreeMap::from([
-                ("name".into(), Value::text(&name)),
-                ("val".into(), value),
-            ]),
-        });
-        Ok(name)
-    }
-
-    /// A name of letters, digits and underscores that nothing else has.
-    fn unique(&mut self, name: &str) -> String {
-        let mut own = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        if own.starts_with(|c: char| c.is_ascii_digit()) {
-            own.insert(0, '_');
-        }
-        while !self.names.insert(own.clone()) {
-            own.push('_');
-        }
-        own
-    }
-
-    fn tensor(&mut self, name: &str, tensor: &Tensor, element: i32) -> Result<Value> {
-        let values = tensor.as_f32().unwrap_or_default();
-        let is_half = element == dtype::FLOAT16;
-        if is_half {
-            check_half(name, values)?;
-        }
-        if tensor.len() < SMALLEST_BLOB {
-            return Ok(floats(element, &tensor.shape, values));
-        }
-        let offset = match is_half {
-            true => {
-                let halves = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
-                self.blobs.push(blobs::FLOAT16, halves)
-            }
-            false => {
-                let floats = values.iter().flat_map(|x| x.to_le_bytes());
-                self.blobs.push(blobs::FLOAT32, floats)
-            }
-        };
-        let file = WEIGHT_FILE.into();
-        Ok(Value {
-            kind: Some(ValueType::tensor(element, &tensor.shape)),
-            content: Some(Content::Blob(Blob { file, offset })),
-        })
-    }
-}
-
-/// Numbers in the program itself.
-fn floats(element: i32, shape: &[usize], values: &[f32]) -> Value {
-    let stored = match element == dtype::FLOAT16 {
-        true => {
-            let halves = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
-            let values = halves.collect();
-            Stored::Bytes(Bytes { values })
-        }
-        false => {
-            let values = values.to_vec();
-            Stored::Floats(Floats { values })
-        }
-    };
-    Value::immediate(element, shape, stored)
 }
 
 fn vector(values: &[f32]) -> Tensor {
@@ -477,7 +379,7 @@ fn vector(values: &[f32]) -> Tensor {
 }
 
 /// Pixels above, below, left and right.
-fn sides(Padding { before, after }: Padding) -> Input<'static> {
-    let [before, after] = [before, after].map(|side| side as i32);
-    Input::Ints(vec![before, after, before, after])
+fn sides(pixels: [Padding; 2]) -> Input<'static> {
+    let sides = pixels.iter().flat_map(|sides| [sides.before, sides.after]);
+    Input::Ints(sides.map(|side| side as i32).collect())
 }

@@ -7,7 +7,7 @@ use super::order::order;
 use super::{INPUT, OUTPUT};
 use crate::error::{Error, Result};
 use crate::export::Input;
-use crate::export::layout::{channels_last, kernel_first, map, real, transposed};
+use crate::export::layout::{channels_last, kernel_first, map, padded_shape, real, transposed};
 use crate::export::lowering::{Clamp, Lowered, Operator, Padded, Running, Step};
 use crate::graph::{Activation, Conv2d, Padding, Pool2d};
 use crate::weights::Tensor;
@@ -110,6 +110,23 @@ impl Builder<'_> {
             Operator::PixelsToFloat | Operator::Dropout(0.0) => inputs[0],
             Operator::Affine { scale, shift } => self.normalization(step, scale, shift),
             Operator::BatchNorm2d(norm) => self.batch_norm(step, norm)?,
+            Operator::LayerNorm { norm, weight, bias } => {
+                let config = json!({
+                    "axis": -1, "epsilon": norm.eps, "center": true, "scale": true,
+                });
+                let weights = vec![
+                    ("gamma", self.vector(weight)?),
+                    ("beta", self.vector(bias)?),
+                ];
+                self.push(
+                    "LayerNormalization",
+                    name,
+                    &inputs,
+                    &step.shape,
+                    config,
+                    weights,
+                )
+            }
             Operator::Dropout(rate) => self.layer("Dropout", step, json!({"rate": rate})),
             Operator::Conv2d {
                 conv,
@@ -142,8 +159,8 @@ impl Builder<'_> {
             }
             Operator::Activation(kind) => self.activation(step, *kind),
             Operator::MaxPool2d(window) => {
-                let x = &self.lowered.steps[step.inputs[0]].operator;
-                if window.padding > 0 && !is_never_negative(x) {
+                let around = self.around(step, window);
+                if around != [Padding::both(0); 2] && !self.is_never_negative(step.inputs[0]) {
                     let message = format!(
                         "Keras has no padding for the MaxPool2d {name} but zeros, which may be larger \
                          than what it reads: choose another --format"
@@ -164,6 +181,14 @@ impl Builder<'_> {
             }
             Operator::Mul => self.layer("Multiply", step, json!({})),
             Operator::Concat => self.layer("Concatenate", step, json!({"axis": -1})),
+            // Of a map with the channels last, cropped as if the columns were.
+            Operator::Slice(channels) => {
+                let [all, ..] = map(self.lowered.input_shape(step));
+                let cropped = [[0, 0], [channels.start, all - channels.end]];
+                let config = json!({"cropping": cropped, "data_format": "channels_first"});
+                self.layer("Cropping2D", step, config)
+            }
+            Operator::ChannelShuffle { groups } => self.channel_shuffle(step, *groups),
             Operator::Flatten => self.layer("Flatten", step, last),
             Operator::Softmax => self.layer("Softmax", step, json!({"axis": -1})),
         })
@@ -226,7 +251,7 @@ impl Builder<'_> {
             }
         };
         let mut config = json!({
-            "kernel_size": [conv.kernel, conv.kernel], "strides": [conv.stride, conv.stride],
+            "kernel_size": conv.kernel, "strides": [conv.stride, conv.stride],
             "padding": padding, "data_format": "channels_last",
             "dilation_rate": [conv.dilation, conv.dilation], "activation": "linear",
             "use_bias": conv.bias,
@@ -244,26 +269,66 @@ impl Builder<'_> {
     }
 
     /// A map with zeros around it.
-    fn padded(&mut self, step: &Step<'_>, x: usize, zeros: Padding) -> usize {
-        let [channels, height, width] = map(self.lowered.input_shape(step));
-        let more = zeros.before + zeros.after;
-        let shape = [channels, height + more, width + more];
-        let sides = [zeros.before, zeros.after];
-        let config = json!({"padding": [sides, sides], "data_format": "channels_last"});
+    fn padded(&mut self, step: &Step<'_>, x: usize, zeros: [Padding; 2]) -> usize {
+        let shape = padded_shape(map(self.lowered.input_shape(step)), zeros);
+        let sides = zeros.map(|sides| [sides.before, sides.after]);
+        let config = json!({"padding": sides, "data_format": "channels_last"});
         let name = format!("{}_pad", step.name);
         self.push("ZeroPadding2D", &name, &[x], &shape, config, vec![])
     }
 
     fn pool(&mut self, class: &'static str, step: &Step<'_>, window: &Pool2d) -> usize {
         let mut x = self.values[step.inputs[0]];
-        if window.padding > 0 {
-            x = self.padded(step, x, Padding::both(window.padding));
+        let around = self.around(step, window);
+        if around != [Padding::both(0); 2] {
+            x = self.padded(step, x, around);
         }
         let config = json!({
             "pool_size": [window.kernel, window.kernel], "strides": [window.stride, window.stride],
             "padding": "valid", "data_format": "channels_last",
         });
         self.push(class, &step.name, &[x], &step.shape, config, vec![])
+    }
+
+    /// The pixels around a pool's input.
+    fn around(&self, step: &Step<'_>, window: &Pool2d) -> [Padding; 2] {
+        let [_, height, width] = map(self.lowered.input_shape(step));
+        [height, width].map(|size| window.around(size))
+    }
+
+    /// Whether a step gives no number below 0.
+    fn is_never_negative(&self, at: usize) -> bool {
+        let step = &self.lowered.steps[at];
+        match &step.operator {
+            Operator::Conv2d { clamp, .. } | Operator::Add { clamp } => clamp.is_some(),
+            Operator::Activation(kind) => matches!(
+                kind,
+                Activation::Relu
+                    | Activation::Relu6
+                    | Activation::Sigmoid
+                    | Activation::Hardsigmoid
+            ),
+            Operator::MaxPool2d(_) | Operator::Concat => step
+                .inputs
+                .iter()
+                .all(|&input| self.is_never_negative(input)),
+            _ => false,
+        }
+    }
+
+    fn channel_shuffle(&mut self, step: &Step<'_>, groups: usize) -> usize {
+        let x = self.values[step.inputs[0]];
+        let [channels, height, width] = map(&step.shape);
+        let each = channels / groups;
+        let [apart, swapped] = ["apart", "swapped"].map(|part| format!("{}_{part}", step.name));
+        let shape = |sides: &[usize]| json!({"target_shape": sides});
+        let rows = [height, width, groups, each];
+        let x = self.push("Reshape", &apart, &[x], &rows, shape(&rows), vec![]);
+        let order = json!({"dims": [1, 2, 4, 3]});
+        let columns = [height, width, each, groups];
+        let x = self.push("Permute", &swapped, &[x], &columns, order, vec![]);
+        let all = shape(&[height, width, channels]);
+        self.push("Reshape", &step.name, &[x], &step.shape, all, vec![])
     }
 
     /// Activations by layers that Keras 2 and 3 compute alike.
@@ -276,6 +341,10 @@ impl Builder<'_> {
             Activation::Relu => self.push("ReLU", name, &[x], shape, relu(Clamp::Relu), vec![]),
             Activation::Relu6 => self.push("ReLU", name, &[x], shape, relu(Clamp::Relu6), vec![]),
             Activation::Sigmoid => self.push("Activation", name, &[x], shape, sigmoid(), vec![]),
+            Activation::Gelu => {
+                let gelu = json!({"activation": "gelu"});
+                self.push("Activation", name, &[x], shape, gelu, vec![])
+            }
             Activation::Hardsigmoid => self.hard_sigmoid(name, x, shape),
             Activation::Hardswish => {
                 let gate = self.hard_sigmoid(&part("gate"), x, shape);
@@ -366,15 +435,4 @@ fn relu(clamp: Clamp) -> Value {
         Clamp::Relu6 => Some(6.0),
     };
     json!({"max_value": max_value, "negative_slope": 0.0, "threshold": 0.0})
-}
-
-fn is_never_negative(operator: &Operator<'_>) -> bool {
-    match operator {
-        Operator::Conv2d { clamp, .. } | Operator::Add { clamp } => clamp.is_some(),
-        Operator::Activation(kind) => matches!(
-            kind,
-            Activation::Relu | Activation::Relu6 | Activation::Sigmoid | Activation::Hardsigmoid
-        ),
-        _ => false,
-    }
 }

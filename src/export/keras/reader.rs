@@ -98,6 +98,7 @@ fn group(class: &str) -> Option<&'static str> {
         "DepthwiseConv2D" => "depthwise_conv2d",
         "Dense" => "dense",
         "BatchNormalization" => "batch_normalization",
+        "LayerNormalization" => "layer_normalization",
         _ => return None,
     })
 }
@@ -230,6 +231,33 @@ impl<'a> Reader<'a> {
                 let parameters = [gamma, beta, mean, variance].map(values);
                 assembly.batch_norm(name, x, [eps, momentum], parameters)?
             }
+            "LayerNormalization" => {
+                let ([gamma, beta], -1) = (weights, config["axis"].as_i64().unwrap_or(0)) else {
+                    bail!("{} weights, over {}", weights.len(), config["axis"]);
+                };
+                let eps = config["epsilon"].as_f64().context("no epsilon")?;
+                let values = |tensor: &Tensor| tensor.as_f32().unwrap_or_default().to_vec();
+                let parameters = [gamma, beta].map(values);
+                assembly.layer_norm(name, x, eps, Some(parameters))?
+            }
+            "Reshape" => {
+                let shape = &config["target_shape"];
+                let shape: Vec<usize> = serde_json::from_value(shape.clone())?;
+                match shape[..] {
+                    [_, _, groups, _] => assembly.in_groups(x, groups)?,
+                    [_, _, _] => assembly.joined(name, x)?,
+                    _ => bail!("the shape {shape:?}"),
+                }
+            }
+            "Permute" if config["dims"] == json!([1, 2, 4, 3]) => assembly.swapped(x)?,
+            "Cropping2D" if config["data_format"] == "channels_first" => {
+                let sides: [[usize; 2]; 2] = serde_json::from_value(config["cropping"].clone())?;
+                let [[0, 0], [start, rest]] = sides else {
+                    bail!("cropped by {sides:?}");
+                };
+                let count = assembly.channels(x)?.saturating_sub(start + rest);
+                assembly.slice(name, x, start, count)?
+            }
             "Conv2D" | "DepthwiseConv2D" => self.convolution(layer, x, weights)?,
             "Dense" => {
                 let [weight, bias] = weights else {
@@ -251,7 +279,7 @@ impl<'a> Reader<'a> {
                 let sides: [[usize; 2]; 2] = serde_json::from_value(sides.clone())?;
                 let [[top, bottom], [left, right]] = sides;
                 Value {
-                    around: Some(Around::new([top, bottom, left, right], 0.0)?),
+                    around: Some(Around::new([top, bottom, left, right], 0.0)),
                     ..x
                 }
             }
@@ -302,10 +330,11 @@ impl<'a> Reader<'a> {
             true => config["depth_multiplier"] == 1,
             false => config["filters"] == weight.shape[0],
         };
-        if !is_as_said || side(config, "kernel_size")? != weight.shape[2] {
+        if !is_as_said || config["kernel_size"] != json!(weight.shape[2..]) {
             bail!("its kernel is of shape {:?}", kernel.shape);
         }
-        let conv = Conv2d::new(weight.shape[0], weight.shape[2]).groups(groups);
+        let kernel = [weight.shape[2], weight.shape[3]];
+        let conv = Conv2d::rectangular(weight.shape[0], kernel).groups(groups);
         let conv = conv.stride(side(config, "strides")?);
         let conv = conv.dilation(side(config, "dilation_rate")?);
         let is_same = config["padding"] == "same";
@@ -355,6 +384,7 @@ fn operator(class: &str, config: &Json) -> Result<Op> {
             Some(other) => bail!("a ReLU up to {other}"),
         },
         "Activation" if config["activation"] == "sigmoid" => Op::Activation(Activation::Sigmoid),
+        "Activation" if config["activation"] == "gelu" => Op::Activation(Activation::Gelu),
         "Add" => Op::Add,
         "Multiply" => Op::Mul,
         "Concatenate" if config["axis"] == -1 => Op::Concat,

@@ -1,6 +1,7 @@
 //! ONNX: one operator a node, normalisations folded, int8 models as QDQ.
 
 mod integers;
+mod tokens;
 mod writer;
 
 use prost::Message;

@@ -3,7 +3,9 @@
 use prost::Message;
 
 use super::*;
-use crate::graph::{Activation, Builder, Conv2d, Graph as Layers, Method, Op, Padding, Pool2d};
+use crate::graph::{
+    Activation, Builder, Conv2d, Graph as Layers, Linear, Method, Op, Padding, Pool2d,
+};
 use crate::graph::{Quantization, QuantizationParameters, passes};
 use crate::image::Preprocessing;
 use crate::inference::onnx::Interpreter;
@@ -31,14 +33,10 @@ fn all_operators() -> Layers {
         let y = g.conv2d(format!("conv{at}"), x, Conv2d::new(8, 3).groups(2));
         x = g.activation(format!("activation{at}"), y, kind);
     }
-    let pool = |padding| Pool2d {
-        kernel: 3,
-        stride: 2,
-        padding,
-    };
-    x = g.push("largest", Op::MaxPool2d(pool(1)), &[x]);
+    let pool = Pool2d::new(3, 2).padding(1);
+    x = g.max_pool2d("largest", x, pool.clone());
     x = g.batch_norm("norm", x, 1e-3, 0.1);
-    let y = g.push("mean", Op::AvgPool2d(pool(1)), &[x]);
+    let y = g.avg_pool2d("mean", x, pool);
     let z = g.conv2d(
         "dilated",
         x,
@@ -49,10 +47,55 @@ fn all_operators() -> Layers {
     );
     let sum = g.add("sum", y, z);
     let gate = g.global_avg_pool("gate", sum);
-    let x = g.push("scaled", Op::Mul, &[sum, gate]);
-    let x = g.push("joined", Op::Concat, &[x, sum]);
+    let x = g.mul("scaled", sum, gate);
+    let x = g.concat("joined", &[x, sum]);
+    let x = g.channel_shuffle("shuffled", x, 4);
+    let x = g.slice("some", x, 3..11);
+    let x = g.conv2d("wide", x, Conv2d::rectangular(8, [1, 3]));
+    let x = g.max_pool2d("up", x, Pool2d::new(2, 2).ceil_mode());
     let x = g.global_avg_pool("pool", x);
     let x = g.flatten("flat", x);
+    let x = g.linear("fc", x, 5);
+    g.finish(x).unwrap()
+}
+
+/// A block of a transformer, after one of layer norms and linear layers on maps.
+fn transformer() -> Layers {
+    let (mut g, x) = Builder::new(SIZE);
+    let x = g.conv2d(
+        "patches",
+        x,
+        Conv2d::new(12, 4)
+            .stride(4)
+            .padding(Padding::both(0))
+            .bias(),
+    );
+    let y = g.layer_norm("pixels", x, 1e-6);
+    let y = g.linear("wide", y, 24);
+    let y = g.activation("gelu", y, Activation::Gelu);
+    let y = g.linear("narrow", y, 12);
+    let y = g.layer_scale("narrow_scale", y);
+    let x = g.add("residual", y, x);
+    let x = g.push("tokens", Op::Tokens, &[x]);
+    let x = g.push("class_token", Op::ClassToken { features: 12 }, &[x]);
+    let positions = Op::PositionEmbedding {
+        tokens: 10,
+        features: 12,
+    };
+    let x = g.push("positions", positions, &[x]);
+    let y = g.layer_norm("before", x, 1e-6);
+    let qkv = Linear {
+        in_features: 12,
+        separator: '_',
+        ..Linear::new(36)
+    };
+    let y = g.push("attention.in_proj", Op::Linear(qkv), &[y]);
+    let y = g.push("attention", Op::Attention { heads: 3 }, &[y]);
+    let y = g.linear("out_proj", y, 12);
+    let y = g.layer_scale("scale", y);
+    let x = g.add("sum", x, y);
+    let x = g.activation("tokens.gelu", x, Activation::Gelu);
+    let x = g.push("first", Op::FirstToken, &[x]);
     let x = g.linear("fc", x, 5);
     g.finish(x).unwrap()
 }
@@ -108,6 +151,36 @@ fn every_operator_means_the_same_to_the_interpreter() {
         let apart = difference(&network, opset, Precision::Float32);
         assert!(apart < 1e-5, "opset {opset}: {apart}");
     }
+}
+
+#[test]
+fn a_transformer_means_the_same_to_the_interpreter() {
+    let graph = transformer();
+    let mut weights = graph.initialise(3);
+    for name in [
+        "narrow_scale",
+        "scale",
+        "pixels.bias",
+        "before.weight",
+        "class_token",
+    ] {
+        let values = weights.f32_mut(name).unwrap().iter_mut().enumerate();
+        values.for_each(|(at, value)| *value = 0.3 * at as f32 - 0.7);
+    }
+    let network = InferenceGraph::float(&graph, &weights).unwrap();
+    for opset in [17, 21] {
+        let apart = difference(&network, opset, Precision::Float32);
+        assert!(apart < 1e-5, "opset {opset}: {apart}");
+    }
+    let options = Options {
+        opset: 16,
+        ..Options::default()
+    };
+    let error = model(&network, &options).unwrap_err().to_string();
+    assert!(
+        error.starts_with("LayerNorm pixels needs ONNX opset 17"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{INPUT, OUTPUT};
 use crate::error::Result;
 use crate::graph::{
-    Activation, Conv2d, InferenceGraph, NodeId, Op, Pool2d, QuantizationParameters,
+    Activation, Conv2d, InferenceGraph, NodeId, Op, Padding, Pool2d, QuantizationParameters,
 };
 use crate::inference::onnx::proto::{Attribute, FLOAT, Initializer, Node};
 use crate::weights::Tensor;
@@ -53,7 +53,9 @@ impl<'a> Writer<'a> {
         let own = self.network.qparams(id);
         let qparams = match node.op {
             // The largest integer is that of the largest number.
-            Op::MaxPool2d(_) => self.input_qparams(id).or(own),
+            Op::MaxPool2d(_) | Op::Slice { .. } | Op::ChannelShuffle { .. } => {
+                self.input_qparams(id).or(own)
+            }
             _ => own,
         };
         let value = match qparams {
@@ -95,6 +97,17 @@ impl<'a> Writer<'a> {
                 let eps = Attribute::float("epsilon", norm.eps as f32);
                 self.push("BatchNormalization", name.into(), &inputs, vec![eps])
             }
+            Op::LayerNorm(norm) => self.layer_norm(id, norm, all[0])?,
+            Op::LayerScale { features } => {
+                let scale = self.network.parameter(id, "")?.clone();
+                let scale = match node.shape.len() {
+                    3 => scale,
+                    _ => Tensor::f32([*features], scale.as_f32().unwrap_or_default().to_vec()),
+                };
+                let scale = self.constant(format!("{name}.scale"), &scale)?;
+                self.push("Mul", name.into(), &[all[0], &scale], vec![])
+            }
+            Op::Linear(_) if node.shape.len() > 1 => self.linear_of_tokens(id, all[0])?,
             Op::Linear(_) if self.is_measured(id) => self.measured_linear(id, all[0])?,
             Op::Linear(_) => {
                 let (weight, bias) = self.layer(id)?;
@@ -102,9 +115,12 @@ impl<'a> Writer<'a> {
                 self.push("Gemm", name.into(), &[all[0], &weight, &bias], vec![rows])
             }
             Op::Activation(kind) => self.activation(name, *kind, all[0])?,
-            Op::MaxPool2d(pool) => self.push("MaxPool", name.into(), &all, window(pool)),
+            Op::MaxPool2d(pool) => {
+                let attributes = self.window(id, pool);
+                self.push("MaxPool", name.into(), &all, attributes)
+            }
             Op::AvgPool2d(pool) => {
-                let mut attributes = window(pool);
+                let mut attributes = self.window(id, pool);
                 attributes.push(Attribute::int("count_include_pad", 1));
                 self.push("AveragePool", name.into(), &all, attributes)
             }
@@ -112,25 +128,40 @@ impl<'a> Writer<'a> {
             Op::Add => self.push("Add", name.into(), &all, vec![]),
             Op::Mul => self.push("Mul", name.into(), &all, vec![]),
             Op::Concat => self.push("Concat", name.into(), &all, over_channels()),
+            Op::Slice { start, end } => self.slice(name, all[0], *start..*end)?,
+            Op::ChannelShuffle { groups } => self.channel_shuffle(name, all[0], node, *groups)?,
+            Op::Tokens => {
+                let last = Attribute::ints("perm", [0, 2, 3, 1]);
+                let pixels = format!("{name}.pixels");
+                let pixels = self.push("Transpose", pixels, &all, vec![last]);
+                self.reshape(name, &pixels, &node.shape)?
+            }
+            Op::ClassToken { features } => self.class_token(id, all[0], *features)?,
+            Op::PositionEmbedding { .. } => {
+                let embedding = self.network.parameter(id, "")?;
+                let embedding = self.constant(format!("{name}.embedding"), embedding)?;
+                self.push("Add", name.into(), &[all[0], &embedding], vec![])
+            }
+            Op::Attention { heads } => self.attention(name, all[0], node, *heads)?,
+            Op::FirstToken => {
+                let first = self.integers(format!("{name}.index"), &[], vec![0])?;
+                self.push("Gather", name.into(), &[all[0], &first], over_channels())
+            }
             Op::Flatten => self.push("Flatten", name.into(), &all, over_channels()),
             Op::Softmax => self.push("Softmax", name.into(), &all, over_channels()),
-            Op::Dropout { .. } => inputs[0].clone(),
+            Op::Dropout { .. } | Op::StochasticDepth { .. } => inputs[0].clone(),
         })
     }
 
     fn convolution(&mut self, id: NodeId, conv: &Conv2d, inputs: &[&str]) -> Result<String> {
         let name = &self.network.graph()[id].name;
         let Conv2d {
-            kernel,
-            stride,
-            dilation,
-            ..
+            stride, dilation, ..
         } = *conv;
-        let (before, after) = (conv.padding.before, conv.padding.after);
         let attributes = vec![
-            Attribute::ints("kernel_shape", [kernel, kernel]),
+            Attribute::ints("kernel_shape", conv.kernel),
             Attribute::ints("strides", [stride, stride]),
-            Attribute::ints("pads", [before, before, after, after]),
+            Attribute::ints("pads", pads(conv.padding)),
             Attribute::ints("dilations", [dilation, dilation]),
             Attribute::int("group", conv.groups as i64),
         ];
@@ -181,6 +212,7 @@ impl<'a> Writer<'a> {
                 let gate = self.push("Sigmoid", format!("{name}.gate"), &[x], vec![]);
                 self.push("Mul", own, &[x, &gate], vec![])
             }
+            Activation::Gelu => self.gelu(name, x)?,
         })
     }
 
@@ -244,8 +276,21 @@ impl<'a> Writer<'a> {
     /// A float parameter of a node.
     pub(super) fn parameter(&mut self, id: NodeId, suffix: &str) -> Result<String> {
         let tensor = self.network.parameter(id, suffix)?;
-        let name = format!("{}.{suffix}", self.network.graph()[id].name);
-        self.constant(name, tensor)
+        self.constant(self.network.graph()[id].parameter(suffix), tensor)
+    }
+
+    /// Sizes are rounded up by padding.
+    fn window(&self, id: NodeId, pool: &Pool2d) -> Vec<Attribute> {
+        let graph = self.network.graph();
+        let around = match graph[graph[id].inputs[0]].shape[..] {
+            [_, height, width] => [height, width].map(|size| pool.around(size)),
+            _ => [Padding::both(pool.padding); 2],
+        };
+        vec![
+            Attribute::ints("kernel_shape", [pool.kernel; 2]),
+            Attribute::ints("strides", [pool.stride; 2]),
+            Attribute::ints("pads", pads(around)),
+        ]
     }
 
     /// How the first input of a node was rounded.
@@ -254,10 +299,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn window(pool: &Pool2d) -> Vec<Attribute> {
-    vec![
-        Attribute::ints("kernel_shape", [pool.kernel; 2]),
-        Attribute::ints("strides", [pool.stride; 2]),
-        Attribute::ints("pads", [pool.padding; 4]),
-    ]
+/// Pixels above, to the left, below and to the right.
+fn pads([rows, columns]: [Padding; 2]) -> [usize; 4] {
+    [rows.before, columns.before, rows.after, columns.after]
 }

@@ -117,12 +117,8 @@ impl<'a> Reader<'a> {
                 self.value(first()?)?
             }
             "Reshape" => {
-                let x = self.value(first()?)?;
-                let features: usize = self.assembly.shape(x).iter().product();
-                if self.ints(second()?)? != [-1, i32::try_from(features)?] {
-                    bail!("{features} features become {:?}", self.ints(second()?)?);
-                }
-                self.assembly.operator(name, Op::Flatten, &[x])?
+                let (x, shape) = (self.value(first()?)?, self.ints(second()?)?);
+                self.reshaped(name, x, &shape)?
             }
             "Conv2D" | "DepthwiseConv2dNative" => {
                 let value = self.convolution(node, first()?, second()?)?;
@@ -150,18 +146,41 @@ impl<'a> Reader<'a> {
                 let filled = self.floats(input(2).context("no value")?)?;
                 let sides = [top, bottom, left, right].map(|side| side as usize);
                 Value {
-                    around: Some(Around::new(sides, *filled.first().context("no value")?)?),
+                    around: Some(Around::new(sides, *filled.first().context("no value")?)),
                     ..self.value(first()?)?
                 }
             }
             "MaxPool" | "AvgPool" => self.pool(node, first()?)?,
             "Mean" => {
                 let (axes, kept) = (self.ints(second()?)?, attribute(node, "keep_dims"));
-                if axes != [1, 2] || !matches!(kept, Some(Attribute::Bool(true))) {
-                    bail!("the mean over {axes:?}");
-                }
                 let x = self.value(first()?)?;
-                self.assembly.operator(name, Op::GlobalAvgPool, &[x])?
+                match (&axes[..], kept) {
+                    ([1, 2], Some(Attribute::Bool(true))) => {
+                        self.assembly.operator(name, Op::GlobalAvgPool, &[x])?
+                    }
+                    ([3], Some(Attribute::Bool(true))) => self.assembly.mean_of_channels(x)?,
+                    _ => bail!("the mean over {axes:?}"),
+                }
+            }
+            "Sub" => {
+                let (x, y) = (self.value(first()?)?, self.value(second()?)?);
+                self.assembly.difference(x, y)?
+            }
+            "Rsqrt" => self.assembly.reciprocal_root(self.value(first()?)?)?,
+            "Erf" => self.assembly.erf(self.value(first()?)?)?,
+            "Transpose" => match self.ints(second()?)?[..] {
+                [0, 1, 2, 4, 3] => self.assembly.swapped(self.value(first()?)?)?,
+                ref order => bail!("axes in the order {order:?}"),
+            },
+            "Slice" => {
+                let begin = self.ints(second()?)?;
+                let size = self.ints(input(2).context("no size")?)?;
+                let (&[0, 0, 0, start], &[-1, -1, -1, count]) = (&begin[..], &size[..]) else {
+                    bail!("{size:?} from {begin:?}");
+                };
+                let (start, count) = (usize::try_from(start)?, usize::try_from(count)?);
+                let x = self.value(first()?)?;
+                self.assembly.slice(name, x, start, count)?
             }
             "ConcatV2" => {
                 let (axis, all) = node.inputs.split_last().context("no inputs")?;
@@ -200,7 +219,8 @@ impl<'a> Reader<'a> {
             true => channels,
             false => channels.checked_div(weight.shape[1]).unwrap_or(0),
         };
-        let conv = Conv2d::new(weight.shape[0], weight.shape[2]).groups(groups);
+        let kernel = [weight.shape[2], weight.shape[3]];
+        let conv = Conv2d::rectangular(weight.shape[0], kernel).groups(groups);
         let conv = conv.stride(side(node, "strides")?);
         let conv = conv.dilation(side(node, "dilations")?);
         let padding = text(node, "padding")?;
@@ -218,7 +238,7 @@ impl<'a> Reader<'a> {
                 bail!("padding of {:?}", sides.values);
             };
             let sides = [top, bottom, left, right].map(|side| side as usize);
-            x.around = Some(Around::new(sides, 0.0)?);
+            x.around = Some(Around::new(sides, 0.0));
         }
         let value = self
             .assembly
@@ -243,14 +263,26 @@ impl<'a> Reader<'a> {
         let x = self.value(a)?;
         if self.constants.contains_key(b) {
             let constant = self.floats(b)?;
-            return match is_sum {
-                true => self.assembly.per_channel(name, x, &[1.0], &constant),
-                false => self.assembly.per_channel(name, x, &constant, &[0.0]),
-            };
+            return self.assembly.with_constant(name, x, &constant, is_sum);
         }
         let other = self.value(b)?;
-        let op = if is_sum { Op::Add } else { Op::Mul };
-        self.assembly.operator(name, op, &[x, other])
+        match is_sum {
+            true => self.assembly.operator(name, Op::Add, &[x, other]),
+            false => self.assembly.product(name, x, other),
+        }
+    }
+
+    /// A vector, or a step of the shuffling of channels.
+    fn reshaped(&mut self, name: &str, x: Value, shape: &[i32]) -> Result<Value> {
+        let features: usize = self.assembly.shape(x).iter().product();
+        match *shape {
+            [-1, given] if usize::try_from(given) == Ok(features) => {
+                self.assembly.operator(name, Op::Flatten, &[x])
+            }
+            [-1, _, _, groups, _] => self.assembly.in_groups(x, usize::try_from(groups)?),
+            [-1, _, _, _] => self.assembly.joined(name, x),
+            _ => bail!("{features} features become {shape:?}"),
+        }
     }
 
     fn pool(&mut self, node: &Node, x: &str) -> Result<Value> {

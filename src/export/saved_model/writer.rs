@@ -1,6 +1,7 @@
 //! From plain operators to TensorFlow's, channels last.
 
 use std::collections::BTreeMap;
+use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::proto::{Attribute, Constant, Graph, Ints, Node, Shape, Value, Versions, dtype};
 use super::{INPUT, OUTPUT};
@@ -72,6 +73,9 @@ impl<'a> Writer<'a> {
                 let (scale, shift) = norm.affine();
                 self.affine(name, all[0], &scale, &shift)
             }
+            Operator::LayerNorm { norm, weight, bias } => {
+                self.layer_norm(name, all[0], norm.eps as f32, [weight, bias])
+            }
             Operator::Dropout(_) => inputs[0].clone(),
             Operator::Conv2d {
                 conv,
@@ -97,13 +101,7 @@ impl<'a> Writer<'a> {
             Operator::Activation(kind) => self.activation(name, *kind, all[0]),
             Operator::MaxPool2d(window) => self.pool(step, "MaxPool", window, f32::NEG_INFINITY),
             Operator::AvgPool2d(window) => self.pool(step, "AvgPool", window, 0.0),
-            Operator::GlobalAvgPool => {
-                let axes = self.ints(&format!("{name}/axes"), &[2], &[1, 2]);
-                let mut attributes = floats();
-                attributes.push(("Tidx", Value::Type(dtype::INT32)));
-                attributes.push(("keep_dims", Value::Bool(true)));
-                self.push("Mean", name, &[all[0], &axes], attributes)
-            }
+            Operator::GlobalAvgPool => self.mean(name, all[0], &[1, 2]),
             Operator::Add { clamp } => self.clamped(name, "AddV2", &all, *clamp),
             Operator::Mul => self.push("Mul", name, &all, floats()),
             Operator::Concat => {
@@ -114,13 +112,28 @@ impl<'a> Writer<'a> {
                 let inputs = [&all[..], &[&axis]].concat();
                 self.push("ConcatV2", name, &inputs, attributes)
             }
-            Operator::Flatten => {
-                let features: usize = step.shape.iter().product();
-                let shape = self.ints(&format!("{name}/shape"), &[2], &[-1, features as i32]);
+            Operator::Slice(channels) => {
+                let begin = [0, 0, 0, channels.start as i32];
+                // All there are along the other axes.
+                let size = [-1, -1, -1, channels.len() as i32];
+                let begin = self.ints(&format!("{name}/begin"), &[4], &begin);
+                let size = self.ints(&format!("{name}/size"), &[4], &size);
                 let mut attributes = floats();
-                attributes.push(("Tshape", Value::Type(dtype::INT32)));
-                self.push("Reshape", name, &[all[0], &shape], attributes)
+                attributes.push(("Index", Value::Type(dtype::INT32)));
+                self.push("Slice", name, &[all[0], &begin, &size], attributes)
             }
+            Operator::ChannelShuffle { groups } => {
+                let [channels, height, width] = map(&step.shape);
+                let apart = [height, width, *groups, channels / groups];
+                let apart = self.reshape(&format!("{name}/apart"), all[0], &apart);
+                let order = self.ints(&format!("{name}/order"), &[5], &[0, 1, 2, 4, 3]);
+                let mut attributes = floats();
+                attributes.push(("Tperm", Value::Type(dtype::INT32)));
+                let swapped = format!("{name}/swapped");
+                let swapped = self.push("Transpose", &swapped, &[&apart, &order], attributes);
+                self.reshape(name, &swapped, &[height, width, channels])
+            }
+            Operator::Flatten => self.reshape(name, all[0], &[step.shape.iter().product()]),
             Operator::Softmax => self.push("Softmax", name, &all, floats()),
         })
     }
@@ -144,6 +157,43 @@ impl<'a> Writer<'a> {
         }
         let shift = self.vector(&format!("{name}/shift"), shift);
         self.push("AddV2", name, &[&x, &shift], floats())
+    }
+
+    /// The mean over axes, which are kept.
+    fn mean(&mut self, name: &str, x: &str, axes: &[i32]) -> String {
+        let axes = self.ints(&format!("{name}/axes"), &[axes.len()], axes);
+        let mut attributes = floats();
+        attributes.push(("Tidx", Value::Type(dtype::INT32)));
+        attributes.push(("keep_dims", Value::Bool(true)));
+        self.push("Mean", name, &[x, &axes], attributes)
+    }
+
+    fn layer_norm(&mut self, name: &str, x: &str, eps: f32, affine: [&[f32]; 2]) -> String {
+        let part = |part: &str| format!("{name}/{part}");
+        let mean = self.mean(&part("mean"), x, &[3]);
+        let centred = self.push("Sub", &part("centred"), &[x, &mean], floats());
+        let squares = self.push("Mul", &part("squares"), &[&centred, &centred], floats());
+        let variance = self.mean(&part("variance"), &squares, &[3]);
+        let eps = self.scalar(&part("eps"), eps);
+        let raised = self.push("AddV2", &part("raised"), &[&variance, &eps], floats());
+        let deviation = self.push("Rsqrt", &part("deviation"), &[&raised], floats());
+        let x = self.push(
+            "Mul",
+            &part("normalised"),
+            &[&centred, &deviation],
+            floats(),
+        );
+        self.affine(name, &x, affine[0], affine[1])
+    }
+
+    /// A value in another shape for one image.
+    fn reshape(&mut self, name: &str, x: &str, shape: &[usize]) -> String {
+        let sides = shape.iter().map(|&side| side as i32);
+        let sides: Vec<i32> = [-1].into_iter().chain(sides).collect();
+        let shape = self.ints(&format!("{name}/shape"), &[sides.len()], &sides);
+        let mut attributes = floats();
+        attributes.push(("Tshape", Value::Type(dtype::INT32)));
+        self.push("Reshape", name, &[x, &shape], attributes)
     }
 
     fn convolution(
@@ -256,6 +306,16 @@ impl<'a> Writer<'a> {
                 let gate = self.activation(&format!("{name}/gate"), Activation::Hardsigmoid, x);
                 self.push("Mul", name, &[x, &gate], floats())
             }
+            Activation::Gelu => {
+                let part = |part: &str| format!("{name}/{part}");
+                let [root, one, half] = [("root", FRAC_1_SQRT_2), ("one", 1.0), ("half", 0.5)]
+                    .map(|(of, value)| self.scalar(&part(of), value));
+                let scaled = self.push("Mul", &part("scaled"), &[x, &root], floats());
+                let erf = self.push("Erf", &part("erf"), &[&scaled], floats());
+                let sum = self.push("AddV2", &part("sum"), &[&erf, &one], floats());
+                let product = self.push("Mul", &part("product"), &[x, &sum], floats());
+                self.push("Mul", name, &[&product, &half], floats())
+            }
             Activation::Silu => {
                 let gate = self.activation(&format!("{name}/gate"), Activation::Sigmoid, x);
                 self.push("Mul", name, &[x, &gate], floats())
@@ -264,7 +324,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A map with pixels of this value around it.
-    fn padded(&mut self, name: &str, x: &str, pixels: Padding, value: f32) -> String {
+    fn padded(&mut self, name: &str, x: &str, pixels: [Padding; 2], value: f32) -> String {
         let sides = sides(pixels).map(|side| side as i32);
         let sides = self.ints(&format!("{name}/padding"), &[4, 2], &sides);
         let value = self.scalar(&format!("{name}/around"), value);
@@ -282,8 +342,10 @@ impl<'a> Writer<'a> {
     fn pool(&mut self, step: &Step<'_>, operator: &str, window: &Pool2d, value: f32) -> String {
         let name = &*node_name(&step.name);
         let mut x = self.values[step.inputs[0]].clone();
-        if window.padding > 0 {
-            x = self.padded(name, &x, Padding::both(window.padding), value);
+        let [_, height, width] = map(self.lowered.input_shape(step));
+        let around = [height, width].map(|size| window.around(size));
+        if around != [Padding::both(0); 2] {
+            x = self.padded(name, &x, around, value);
         }
         let mut attributes = floats();
         attributes.extend([
@@ -371,8 +433,10 @@ fn square(side: usize) -> Value {
 }
 
 /// Pixels before and after along each axis.
-fn sides(Padding { before, after }: Padding) -> [i64; 8] {
-    [0, 0, before, after, before, after, 0, 0].map(|side| side as i64)
+fn sides([rows, columns]: [Padding; 2]) -> [i64; 8] {
+    let sides = [rows.before, rows.after, columns.before, columns.after];
+    let [top, bottom, left, right] = sides.map(|side| side as i64);
+    [0, 0, top, bottom, left, right, 0, 0]
 }
 
 /// What TensorFlow takes as a node's name: it starts with a letter, a digit or a dot.

@@ -7,7 +7,7 @@ use super::schema::{code, dtype, padding};
 use super::writer::{Value, Writer, convolution_options, fused, options, window_options};
 use crate::error::Result;
 use crate::export::bias::with_integer_bias;
-use crate::export::layout::{channels_last, feature_order, kernel_order, map};
+use crate::export::layout::{channels_last, feature_order, kernel_order, map, padded_shape};
 use crate::export::lowering::{Clamp, Operator, Padded, Step};
 use crate::graph::{
     Activation, Conv2d, Int8Weight, Padding, Pool2d, QuantizationParameters, Weight,
@@ -40,11 +40,15 @@ impl Writer<'_> {
             Operator::Conv2d { weight, .. } | Operator::Linear { weight, .. } => {
                 matches!(weight, Weight::Int8(_)) && reads_integers && step.qparams.is_some()
             }
-            Operator::MaxPool2d(_) | Operator::AvgPool2d(_) | Operator::Flatten => reads_integers,
+            Operator::MaxPool2d(_)
+            | Operator::AvgPool2d(_)
+            | Operator::Slice(_)
+            | Operator::ChannelShuffle { .. }
+            | Operator::Flatten => reads_integers,
             Operator::Softmax => reads_integers,
-            Operator::Input | Operator::Dropout(_) => false,
+            Operator::Input | Operator::Dropout(_) | Operator::LayerNorm { .. } => false,
             Operator::Activation(
-                Activation::Hardsigmoid | Activation::Silu | Activation::Sigmoid,
+                Activation::Hardsigmoid | Activation::Silu | Activation::Sigmoid | Activation::Gelu,
             ) => false,
             Operator::Affine { .. }
             | Operator::BatchNorm2d(_)
@@ -130,6 +134,14 @@ impl Writer<'_> {
                 self.file.push((code::CONCATENATION, 2), &all, output, last);
                 output
             }
+            Operator::Slice(channels) => {
+                let x = self.int8(step.inputs[0]);
+                self.slice(step, x, channels.start, Some(scales(qparams)))
+            }
+            Operator::ChannelShuffle { groups } => {
+                let x = self.int8(step.inputs[0]);
+                self.channel_shuffle(step, x, *groups, Some(scales(qparams)))
+            }
             Operator::Flatten => {
                 let x = self.int8(step.inputs[0]);
                 self.reshape(name, x, &shape, |file| {
@@ -145,6 +157,7 @@ impl Writer<'_> {
             }
             Operator::Input
             | Operator::Dropout(_)
+            | Operator::LayerNorm { .. }
             | Operator::Conv2d { .. }
             | Operator::Linear { .. } => unreachable!("they are computed with floats"),
         };
@@ -164,7 +177,11 @@ impl Writer<'_> {
         let qparams = match &step.operator {
             Operator::PixelsToFloat => Some(PIXEL),
             Operator::Softmax => Some(PROBABILITY),
-            Operator::MaxPool2d(_) | Operator::AvgPool2d(_) | Operator::Flatten => input,
+            Operator::MaxPool2d(_)
+            | Operator::AvgPool2d(_)
+            | Operator::Slice(_)
+            | Operator::ChannelShuffle { .. }
+            | Operator::Flatten => input,
             _ => step.qparams,
         };
         qparams.unwrap_or(PIXEL)
@@ -256,9 +273,10 @@ impl Writer<'_> {
 
     fn integer_pool(&mut self, step: &Step<'_>, code: i32, window: &Pool2d) -> TensorId {
         let is_maximum = code == code::MAX_POOL_2D;
-        let x = match window.padding {
-            0 => self.int8(step.inputs[0]),
-            pixels => self.integer_padded(step, Padding::both(pixels), is_maximum),
+        let around = self.around(step, window);
+        let x = match around == [Padding::both(0); 2] {
+            true => self.int8(step.inputs[0]),
+            false => self.integer_padded(step, around, is_maximum),
         };
         let qparams = self.output_qparams(step);
         let output = self.integers(&step.name, &channels_last(&step.shape), qparams);
@@ -268,12 +286,16 @@ impl Writer<'_> {
     }
 
     /// A map with more pixels around it: zeros, or the lowest integers.
-    fn integer_padded(&mut self, step: &Step<'_>, pixels: Padding, with_lowest: bool) -> TensorId {
+    fn integer_padded(
+        &mut self,
+        step: &Step<'_>,
+        pixels: [Padding; 2],
+        with_lowest: bool,
+    ) -> TensorId {
         let qparams = self.values[step.inputs[0]].qparams.unwrap_or(PIXEL);
         let x = self.int8(step.inputs[0]);
-        let [channels, height, width] = map(self.lowered.input_shape(step));
-        let more = pixels.before + pixels.after;
-        let shape = [1, height + more, width + more, channels];
+        let shape = padded_shape(map(self.lowered.input_shape(step)), pixels);
+        let shape = channels_last(&shape);
         let sides = self.sides(step, pixels);
         let output = self.integers(&format!("{}.padded", step.name), &shape, qparams);
         match with_lowest {
@@ -399,6 +421,7 @@ fn activation_code(kind: Activation) -> (i32, i32) {
         Activation::Relu => (code::RELU, 2),
         Activation::Relu6 => (code::RELU6, 2),
         Activation::Sigmoid | Activation::Silu | Activation::Hardsigmoid => (code::LOGISTIC, 2),
+        Activation::Gelu => (code::GELU, 2),
         Activation::Hardswish => (code::HARD_SWISH, 1),
     }
 }

@@ -1,5 +1,6 @@
 //! TensorFlow Lite: for Android, MediaPipe and microcontrollers.
 
+mod channels;
 mod file;
 mod flatbuffer;
 mod integers;

@@ -134,6 +134,44 @@ impl<'a> Reader<'a> {
                 };
                 self.arithmetic(code, name, &inputs, clamp)?
             }
+            code::MEAN => {
+                let (x, axes) = (self.read(first)?, self.second(&inputs)?);
+                match axes[..] {
+                    [1, 2] => self.assembly.operator(name, Op::GlobalAvgPool, &[x])?,
+                    [3] => self.assembly.mean_of_channels(x)?,
+                    _ => bail!("the mean over {axes:?}"),
+                }
+            }
+            code::SUB => {
+                let other = *inputs.get(1).context("no second input")?;
+                self.assembly
+                    .difference(self.read(first)?, self.read(other)?)?
+            }
+            code::RSQRT => self.assembly.reciprocal_root(self.read(first)?)?,
+            code::RESHAPE => {
+                let (x, shape) = (self.read(first)?, self.second(&inputs)?);
+                match shape[..] {
+                    [_, _] => self.assembly.operator(name, Op::Flatten, &[x])?,
+                    [_, _, _, groups, _] => self.assembly.in_groups(x, usize::try_from(groups)?)?,
+                    [_, _, _, _] => self.assembly.joined(name, x)?,
+                    _ => bail!("the shape {shape:?}"),
+                }
+            }
+            code::TRANSPOSE => match self.second(&inputs)?[..] {
+                [0, 1, 2, 4, 3] => self.assembly.swapped(self.read(first)?)?,
+                ref order => bail!("axes in the order {order:?}"),
+            },
+            code::SLICE => {
+                let begin = self.second(&inputs)?;
+                let size = *inputs.get(2).context("no size")?;
+                let size = self.tensor(size)?.integers();
+                let (&[0, 0, 0, start], &[-1, -1, -1, count]) = (&begin[..], &size[..]) else {
+                    bail!("{size:?} from {begin:?}");
+                };
+                let (start, count) = (usize::try_from(start)?, usize::try_from(count)?);
+                let x = self.read(first)?;
+                self.assembly.slice(name, x, start, count)?
+            }
             code::CONCATENATION => {
                 let all = inputs.iter().map(|&input| self.read(input));
                 let all = all.collect::<Result<Vec<_>>>()?;
@@ -148,8 +186,7 @@ impl<'a> Reader<'a> {
                     code::RELU => Op::Activation(Activation::Relu),
                     code::RELU6 => Op::Activation(Activation::Relu6),
                     code::HARD_SWISH => Op::Activation(Activation::Hardswish),
-                    code::MEAN => Op::GlobalAvgPool,
-                    code::RESHAPE => Op::Flatten,
+                    code::GELU => Op::Activation(Activation::Gelu),
                     code::SOFTMAX => Op::Softmax,
                     other => bail!("operator {other} is not known"),
                 };
@@ -189,7 +226,7 @@ impl<'a> Reader<'a> {
             Some(&filled) => self.constant(filled)?.fill()?,
             None => 0.0,
         };
-        let around = Around::new([top, bottom, left, right].map(|side| side as usize), filled)?;
+        let around = Around::new([top, bottom, left, right].map(|side| side as usize), filled);
         let value = Value {
             around: Some(around),
             ..self.read(inputs[0])?
@@ -219,7 +256,7 @@ impl<'a> Reader<'a> {
         let [first, height, width, last] = shape[..] else {
             bail!("a weight of shape {shape:?}");
         };
-        if height != width || height == 0 || last == 0 {
+        if height == 0 || width == 0 || last == 0 {
             bail!("a weight of shape {shape:?}");
         }
         let channels = self.assembly.channels(x)?;
@@ -227,14 +264,14 @@ impl<'a> Reader<'a> {
             true => (last, channels),
             false => (first, channels.checked_div(last).unwrap_or(0)),
         };
-        let mut conv = Conv2d::new(outputs, height).groups(groups);
+        let mut conv = Conv2d::rectangular(outputs, [height, width]).groups(groups);
         conv.stride = number(convolution::STRIDES[0]);
         conv.dilation = number(dilation);
         conv.epilogue = Epilogue {
             add: false,
             activation: clamped(options.i8(clamp).unwrap_or(activation::NONE))?,
         };
-        let taps = height * height;
+        let taps = height * width;
         let inner = if is_depthwise { 1 } else { last };
         // Where PyTorch's [out, in, kernel, kernel] lies in the file.
         let order = (0..outputs * inner * taps).map(|at| {
@@ -244,7 +281,7 @@ impl<'a> Reader<'a> {
                 false => (output * taps + tap) * inner + input,
             }
         });
-        let shape = vec![outputs, inner, height, height];
+        let shape = vec![outputs, inner, height, width];
         let is_same = options.i8(convolution::PADDING) != Some(padding::VALID);
         let value = self.assembly.convolution(name, x, conv, is_same)?;
         self.layer(value, [weight, bias], shape, &order.collect::<Vec<_>>())?;
@@ -313,14 +350,13 @@ impl<'a> Reader<'a> {
             bail!("{} operands", inputs.len());
         };
         let x = self.read(a)?;
-        let value = if let Ok(other) = self.read(b) {
-            let op = if code == code::ADD { Op::Add } else { Op::Mul };
-            self.assembly.operator(name, op, &[x, other])?
-        } else {
-            let constant = self.constant(b)?.reals()?;
-            match code {
-                code::ADD => self.assembly.per_channel(name, x, &[1.0], &constant)?,
-                _ => self.assembly.per_channel(name, x, &constant, &[0.0])?,
+        let value = match (self.read(b), code) {
+            (Ok(other), code::ADD) => self.assembly.operator(name, Op::Add, &[x, other])?,
+            (Ok(other), _) => self.assembly.product(name, x, other)?,
+            (Err(_), _) => {
+                let constant = self.constant(b)?.reals()?;
+                let is_sum = code == code::ADD;
+                self.assembly.with_constant(name, x, &constant, is_sum)?
             }
         };
         self.clamped(name, value, clamp)
@@ -348,6 +384,12 @@ impl<'a> Reader<'a> {
             code::MAX_POOL_2D => self.assembly.max_pool(name, x, window),
             _ => self.assembly.avg_pool(name, x, window),
         }
+    }
+
+    /// The integers of a second input.
+    fn second(&self, inputs: &[i32]) -> Result<Vec<i32>> {
+        let at = *inputs.get(1).context("no second input")?;
+        Ok(self.tensor(at)?.integers())
     }
 
     fn read(&self, at: i32) -> Result<Value> {

@@ -93,10 +93,15 @@ pub(super) mod code {
     pub(crate) const RESHAPE: i32 = 22;
     pub(crate) const SOFTMAX: i32 = 25;
     pub(crate) const PAD: i32 = 34;
+    pub(crate) const TRANSPOSE: i32 = 39;
     pub(crate) const MEAN: i32 = 40;
+    pub(crate) const SUB: i32 = 41;
     pub(crate) const PADV2: i32 = 60;
+    pub(crate) const SLICE: i32 = 65;
+    pub(crate) const RSQRT: i32 = 76;
     pub(crate) const QUANTIZE: i32 = 114;
     pub(crate) const HARD_SWISH: i32 = 117;
+    pub(crate) const GELU: i32 = 150;
 }
 
 /// The type of an operator's options; 0 where it has none.
@@ -112,11 +117,15 @@ pub(super) fn options_type(code: i32) -> u8 {
         code::RESHAPE => 17,
         code::MUL => 21,
         code::PAD => 22,
+        code::TRANSPOSE => 26,
         code::MEAN => 27,
+        code::SUB => 28,
         code::DEQUANTIZE => 38,
         code::PADV2 => 43,
+        code::SLICE => 48,
         code::QUANTIZE => 89,
         code::HARD_SWISH => 91,
+        code::GELU => 116,
         _ => 0,
     }
 }

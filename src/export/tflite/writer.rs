@@ -7,7 +7,7 @@ use super::flatbuffer::{Field, Table};
 use super::schema::{activation, code, convolution, depthwise, dtype, padding, pool};
 use crate::error::Result;
 use crate::export::layout::{
-    channels_last, check_half, features_last, kernel_order, map, ordered, real,
+    channels_last, check_half, features_last, kernel_order, map, ordered, padded_shape, real,
 };
 use crate::export::lowering::{Clamp, Lowered, Operator, Padded, Step};
 use crate::graph::{Activation, Conv2d, Padding, Pool2d, QuantizationParameters};
@@ -68,6 +68,9 @@ impl<'a> Writer<'a> {
                 let (scale, shift) = norm.affine();
                 self.affine(step, &scale, &shift)
             }
+            Operator::LayerNorm { norm, weight, bias } => {
+                self.layer_norm(step, norm.eps as f32, [weight, bias])
+            }
             Operator::Dropout(_) => return Ok(self.values[step.inputs[0]]),
             Operator::Conv2d {
                 conv,
@@ -96,14 +99,8 @@ impl<'a> Writer<'a> {
                 )
             }
             Operator::Activation(kind) => self.activation(step, *kind),
-            Operator::MaxPool2d(window) => {
-                let low = (window.padding > 0).then_some(f32::MIN);
-                self.pool(step, code::MAX_POOL_2D, window, low)
-            }
-            Operator::AvgPool2d(window) => {
-                let zero = (window.padding > 0).then_some(0.0);
-                self.pool(step, code::AVERAGE_POOL_2D, window, zero)
-            }
+            Operator::MaxPool2d(window) => self.pool(step, code::MAX_POOL_2D, window, f32::MIN),
+            Operator::AvgPool2d(window) => self.pool(step, code::AVERAGE_POOL_2D, window, 0.0),
             Operator::GlobalAvgPool => {
                 let x = self.float(step.inputs[0]);
                 let [_, height, width] = map(self.lowered.input_shape(step));
@@ -123,6 +120,14 @@ impl<'a> Writer<'a> {
                 let all = self.floats(step);
                 let options = options().with(0, Field::I32(3));
                 self.push((code::CONCATENATION, 1), name, &all, &shape, options)
+            }
+            Operator::Slice(channels) => {
+                let x = self.float(step.inputs[0]);
+                self.slice(step, x, channels.start, None)
+            }
+            Operator::ChannelShuffle { groups } => {
+                let x = self.float(step.inputs[0]);
+                self.channel_shuffle(step, x, *groups, None)
             }
             Operator::Flatten => {
                 let x = self.float(step.inputs[0]);
@@ -159,8 +164,18 @@ impl<'a> Writer<'a> {
     }
 
     fn affine(&mut self, step: &Step<'_>, scale: &[f32], shift: &[f32]) -> TensorId {
+        let x = self.float(step.inputs[0]);
+        self.affine_of(step, x, scale, shift)
+    }
+
+    pub(super) fn affine_of(
+        &mut self,
+        step: &Step<'_>,
+        mut x: TensorId,
+        scale: &[f32],
+        shift: &[f32],
+    ) -> TensorId {
         let (name, shape) = (step.name.as_str(), channels_last(&step.shape));
-        let mut x = self.float(step.inputs[0]);
         if scale.iter().any(|&scale| scale != 1.0) {
             let factor = self
                 .file
@@ -208,16 +223,11 @@ impl<'a> Writer<'a> {
         Ok(self.push((code, version), name, &[x, weight, bias], &shape, options))
     }
 
-    fn pool(
-        &mut self,
-        step: &Step<'_>,
-        code: i32,
-        window: &Pool2d,
-        around: Option<f32>,
-    ) -> TensorId {
+    fn pool(&mut self, step: &Step<'_>, code: i32, window: &Pool2d, value: f32) -> TensorId {
         let mut x = self.float(step.inputs[0]);
-        if let Some(value) = around {
-            x = self.padded(step, x, Padding::both(window.padding), Some(value));
+        let around = self.around(step, window);
+        if around != [Padding::both(0); 2] {
+            x = self.padded(step, x, around, Some(value));
         }
         let options = window_options([window.stride; 2], [window.kernel; 2]);
         let shape = channels_last(&step.shape);
@@ -235,6 +245,7 @@ impl<'a> Writer<'a> {
             Activation::Hardswish => {
                 self.push((code::HARD_SWISH, 1), name, &[x], &shape, options())
             }
+            Activation::Gelu => self.push((code::GELU, 1), name, &[x], &shape, options()),
             Activation::Hardsigmoid => {
                 let three = self.file.floats(part("three"), &[1], &[3.0]);
                 let sixth = self.file.floats(part("sixth"), &[1], &[1.0 / 6.0]);
@@ -254,12 +265,11 @@ impl<'a> Writer<'a> {
         &mut self,
         step: &Step<'_>,
         x: TensorId,
-        pixels: Padding,
+        pixels: [Padding; 2],
         value: Option<f32>,
     ) -> TensorId {
-        let [channels, height, width] = map(self.lowered.input_shape(step));
-        let more = pixels.before + pixels.after;
-        let shape = [1, height + more, width + more, channels];
+        let shape = padded_shape(map(self.lowered.input_shape(step)), pixels);
+        let shape = channels_last(&shape);
         let sides = self.sides(step, pixels);
         let name = format!("{}.padded", step.name);
         match value.filter(|&value| value != 0.0) {
@@ -280,11 +290,18 @@ impl<'a> Writer<'a> {
     }
 
     /// Pixels before and after along each axis.
-    pub(super) fn sides(&mut self, step: &Step<'_>, pixels: Padding) -> TensorId {
-        let (before, after) = (pixels.before as i32, pixels.after as i32);
-        let sides = [0, 0, before, after, before, after, 0, 0];
+    pub(super) fn sides(&mut self, step: &Step<'_>, pixels: [Padding; 2]) -> TensorId {
+        let sides = pixels.iter().flat_map(|sides| [sides.before, sides.after]);
+        let sides = sides.map(|side| side as i32);
+        let sides: Vec<i32> = [0, 0].into_iter().chain(sides).chain([0, 0]).collect();
         self.file
             .ints(format!("{}.padding", step.name), &[4, 2], &sides)
+    }
+
+    /// The pixels around a pool's input.
+    pub(super) fn around(&self, step: &Step<'_>, window: &Pool2d) -> [Padding; 2] {
+        let [_, height, width] = map(self.lowered.input_shape(step));
+        [height, width].map(|size| window.around(size))
     }
 
     pub(super) fn reshape(
@@ -321,7 +338,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds an operator on floats.
-    fn push(
+    pub(super) fn push(
         &mut self,
         code: (i32, i32),
         name: &str,

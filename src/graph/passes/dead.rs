@@ -3,12 +3,12 @@
 use super::Rewrite;
 use crate::graph::{Graph, Op};
 
-/// Dropout does nothing in inference.
+/// Dropout and stochastic depth do nothing in inference.
 pub fn without_dropout(graph: &Graph) -> Graph {
     let mut rewrite = Rewrite::new(graph);
     for node in graph.nodes() {
         match node.op {
-            Op::Dropout { .. } => rewrite.replace_by(node.inputs[0]),
+            Op::Dropout { .. } | Op::StochasticDepth { .. } => rewrite.replace_by(node.inputs[0]),
             _ => rewrite.keep(|_| ()),
         }
     }

@@ -1,30 +1,32 @@
-//! Folds batch normalisation into the convolution before it.
+//! Folds batch normalisation and layer scale into the layer before it.
 
 use super::Rewrite;
 use crate::error::Result;
-use crate::graph::{BatchNorm2d, Epilogue, Graph, NodeId, Op};
+use crate::graph::{Epilogue, Graph, Node, NodeId, Op};
 use crate::weights::{StateDict, Tensor};
 
-/// The convolution that a normalisation can be folded into: the one whose output it alone reads.
+/// The layer that a normalisation or scale can be folded into: the one whose output it alone reads.
 fn target(graph: &Graph, id: NodeId) -> Option<NodeId> {
     let node = &graph[id];
-    let Op::BatchNorm2d(_) = node.op else {
+    let (Op::BatchNorm2d(_) | Op::LayerScale { .. }) = node.op else {
         return None;
     };
-    let conv = node.inputs[0];
-    let Op::Conv2d(before) = &graph[conv].op else {
-        return None;
+    let layer = node.inputs[0];
+    let is_plain = match &graph[layer].op {
+        Op::Conv2d(conv) => conv.epilogue == Epilogue::default(),
+        op => matches!(op, Op::Linear(_)),
     };
-    (graph.only_reader(conv) == Some(id) && before.epilogue == Epilogue::default()).then_some(conv)
+    (graph.only_reader(layer) == Some(id) && is_plain).then_some(layer)
 }
 
-/// The graph without the normalisations that can be folded; their convolutions get a bias.
-pub fn fold_batch_norm(graph: &Graph) -> Graph {
+/// The graph without the normalisations and scales that can be folded; convolutions that are normalised get
+/// a bias.
+pub fn fold_affine(graph: &Graph) -> Graph {
     let targets: Vec<Option<NodeId>> = graph.ids().map(|id| target(graph, id)).collect();
     let mut rewrite = Rewrite::new(graph);
     for (id, fold) in graph.ids().zip(&targets) {
         match fold {
-            Some(conv) => rewrite.replace_by(*conv),
+            Some(layer) => rewrite.replace_by(*layer),
             None => rewrite.keep(|node| {
                 if let Op::Conv2d(conv) = &mut node.op {
                     conv.bias |= targets.contains(&Some(id));
@@ -35,9 +37,9 @@ pub fn fold_batch_norm(graph: &Graph) -> Graph {
     rewrite.finish()
 }
 
-/// The parameters of [`fold_batch_norm`]'s graph, from those of the graph it is made of: with
-/// `g = weight / sqrt(running_var + eps)` the convolution's weight becomes `W g` and its bias
-/// `(b - running_mean) g + bias`, computed in float64.
+/// The parameters of [`fold_affine`]'s graph, from those of the graph it is made of: with a normalisation's
+/// `g = weight / sqrt(running_var + eps)` the layer's weight becomes `W g` and its bias
+/// `(b - running_mean) g + bias`, computed in float64; a scale `g` gives `W g` and `b g`.
 ///
 /// # Errors
 /// [`Error::Data`](crate::error::Error::Data) for a parameter that is missing, has another shape, or
@@ -45,60 +47,78 @@ pub fn fold_batch_norm(graph: &Graph) -> Graph {
 pub fn folded_weights(graph: &Graph, weights: &StateDict) -> Result<StateDict> {
     let mut folded = StateDict::new();
     for (id, node) in graph.iter() {
-        match (&node.op, target(graph, id)) {
-            (Op::BatchNorm2d(norm), Some(conv)) => {
-                let conv = &graph[conv].name;
-                fold(&mut folded, conv, &node.name, norm, weights)?;
-            }
-            _ => {
-                for slot in node.op.slots() {
-                    let name = format!("{}.{}", node.name, slot.suffix);
-                    let tensor = weights.tensor(&name, &slot.shape)?.clone();
-                    folded.insert(name, tensor);
-                }
-            }
+        if let Some(layer) = target(graph, id) {
+            Affine::of(node, weights)?.fold_into(&graph[layer], &mut folded)?;
+            continue;
+        }
+        for slot in node.op.slots() {
+            let name = node.parameter(slot.suffix);
+            let tensor = weights.tensor(&name, &slot.shape)?.clone();
+            folded.insert(name, tensor);
         }
     }
     Ok(folded)
 }
 
-fn fold(
-    folded: &mut StateDict,
-    conv: &str,
-    norm: &str,
-    op: &BatchNorm2d,
-    weights: &StateDict,
-) -> Result<()> {
-    let statistic = |suffix: &str| -> Result<&[f32]> {
-        weights.f32(&format!("{norm}.{suffix}"), &[op.channels])
-    };
-    let (gamma, beta) = (statistic("weight")?, statistic("bias")?);
-    let (mean, variance) = (statistic("running_mean")?, statistic("running_var")?);
-    let gain: Vec<f64> = gamma
-        .iter()
-        .zip(variance)
-        .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + op.eps).sqrt())
-        .collect();
-    let name = format!("{conv}.bias");
-    let before = match folded.get(&name).and_then(Tensor::as_f32) {
-        Some(bias) => bias.to_vec(),
-        None => vec![0.0; op.channels],
-    };
-    let bias = (0..op.channels)
-        .map(|c| {
-            let centred = f64::from(before[c]) - f64::from(mean[c]);
-            (centred * gain[c] + f64::from(beta[c])) as f32
-        })
-        .collect();
-    folded.insert(name, Tensor::f32([op.channels], bias));
-    let weight = folded.f32_mut(&format!("{conv}.weight"))?;
-    let taps = (weight.len() / op.channels.max(1)).max(1);
-    for (row, gain) in weight.chunks_mut(taps).zip(&gain) {
-        for w in row {
-            *w = (f64::from(*w) * gain) as f32;
+/// `(x - centre) * gain + shift` for each channel.
+struct Affine {
+    centre: Vec<f64>,
+    gain: Vec<f64>,
+    shift: Vec<f64>,
+}
+
+impl Affine {
+    /// What a normalisation or a scale computes.
+    fn of(node: &Node, weights: &StateDict) -> Result<Self> {
+        let parameter = |suffix: &str, shape: &[usize]| -> Result<Vec<f64>> {
+            let values = weights.f32(&node.parameter(suffix), shape)?;
+            Ok(values.iter().map(|&value| f64::from(value)).collect())
+        };
+        match &node.op {
+            Op::BatchNorm2d(norm) => {
+                let each = |suffix| parameter(suffix, &[norm.channels]);
+                let gain = each("weight")?.into_iter().zip(each("running_var")?);
+                Ok(Self {
+                    centre: each("running_mean")?,
+                    gain: gain.map(|(g, v)| g / (v + norm.eps).sqrt()).collect(),
+                    shift: each("bias")?,
+                })
+            }
+            op => {
+                let slot = op.slots();
+                let shape = slot.first().map_or(&[][..], |slot| &slot.shape);
+                let gain = parameter("", shape)?;
+                let zeros = vec![0.0; gain.len()];
+                Ok(Self {
+                    centre: zeros.clone(),
+                    gain,
+                    shift: zeros,
+                })
+            }
         }
     }
-    Ok(())
+
+    fn fold_into(&self, layer: &Node, folded: &mut StateDict) -> Result<()> {
+        let channels = self.gain.len();
+        let name = layer.parameter("bias");
+        let before = match folded.get(&name).and_then(Tensor::as_f32) {
+            Some(bias) => bias.to_vec(),
+            None => vec![0.0; channels],
+        };
+        let bias = (0..channels).map(|c| {
+            let centred = f64::from(before[c]) - self.centre[c];
+            (centred * self.gain[c] + self.shift[c]) as f32
+        });
+        folded.insert(name, Tensor::f32([channels], bias.collect()));
+        let weight = folded.f32_mut(&layer.parameter("weight"))?;
+        let taps = (weight.len() / channels.max(1)).max(1);
+        for (row, gain) in weight.chunks_mut(taps).zip(&self.gain) {
+            for w in row {
+                *w = (f64::from(*w) * gain) as f32;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +160,7 @@ mod tests {
             [1.0, 2.0, 3.0, 8.0, 10.0, 12.0]
         );
         assert_eq!(folded["conv.bias"].as_f32().unwrap(), [-0.5, -5.0]);
-        let after = fold_batch_norm(&graph);
+        let after = fold_affine(&graph);
         assert_eq!(after.nodes().len(), 2);
         let names: Vec<String> = after.parameters().map(|p| p.name).collect();
         assert_eq!(names, ["conv.weight", "conv.bias"]);
@@ -153,14 +173,36 @@ mod tests {
         let b = g.batch_norm("bn", a, 1e-5, 0.1);
         let sum = g.add("sum", a, b);
         let graph = g.finish(sum).unwrap();
-        assert_eq!(fold_batch_norm(&graph), graph);
+        assert_eq!(fold_affine(&graph), graph);
         let relu = {
             let (mut g, x) = Builder::new(4);
             let x = g.activation("relu", x, Activation::Relu);
             let x = g.batch_norm("bn", x, 1e-5, 0.1);
             g.finish(x).unwrap()
         };
-        assert_eq!(fold_batch_norm(&relu), relu);
+        assert_eq!(fold_affine(&relu), relu);
+    }
+
+    #[test]
+    fn a_scale_goes_into_the_linear_layer_before_it() {
+        let (mut g, x) = Builder::new(2);
+        let x = g.linear("fc", x, 2);
+        let x = g.layer_scale("scale", x);
+        let graph = g.finish(x).unwrap();
+        let weights = StateDict::from([
+            (
+                "fc.weight".into(),
+                Tensor::f32([2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            ),
+            ("fc.bias".into(), f32s(&[1.0, 2.0])),
+            ("scale".into(), Tensor::f32([2, 1, 1], vec![2.0, 0.5])),
+        ]);
+        let folded = folded_weights(&graph, &weights).unwrap();
+        assert_eq!(folded.len(), 2);
+        let values = folded["fc.weight"].as_f32().unwrap();
+        assert_eq!(values, [2.0, 4.0, 6.0, 2.0, 2.5, 3.0]);
+        assert_eq!(folded["fc.bias"].as_f32().unwrap(), [2.0, 1.0]);
+        assert_eq!(fold_affine(&graph).nodes().len(), 2);
     }
 
     #[test]

@@ -4,23 +4,26 @@ mod dead;
 mod fold;
 mod fuse;
 mod normalise;
+mod pointwise;
 mod softmax;
 
 pub use dead::{without_dead_nodes, without_dropout};
-pub use fold::{fold_batch_norm, folded_weights};
+pub use fold::{fold_affine, folded_weights};
 pub use fuse::fuse;
 pub use normalise::{NORMALIZE, fold_normalize, with_pixel_input};
+pub use pointwise::{reshape_pointwise, with_pointwise_convolutions};
 pub use softmax::with_softmax;
 
 use super::{Graph, Node, NodeId, Op};
 use crate::error::Result;
 use crate::weights::StateDict;
 
-/// The graph without dropout, without nodes that the output does not depend on, and with every batch
-/// normalisation that follows a convolution folded into it. The result depends on the graph alone,
-/// not on its weights.
+/// The graph without dropout, without nodes that the output does not depend on, with every batch
+/// normalisation and layer scale folded into the layer that it follows, and with convolutions for linear
+/// layers of feature maps. The result depends on the graph alone, not on its weights.
 pub fn for_inference(graph: &Graph) -> Graph {
-    fold_batch_norm(&without_dead_nodes(&without_dropout(graph)))
+    let bare = without_dead_nodes(&without_dropout(graph));
+    with_pointwise_convolutions(&fold_affine(&bare))
 }
 
 /// As [`for_inference`], with its parameters.
@@ -29,8 +32,9 @@ pub fn for_inference(graph: &Graph) -> Graph {
 /// Those of [`folded_weights`].
 pub fn for_inference_with(graph: &Graph, weights: &StateDict) -> Result<(Graph, StateDict)> {
     let bare = without_dead_nodes(&without_dropout(graph));
-    let weights = folded_weights(&bare, weights)?;
-    Ok((fold_batch_norm(&bare), weights))
+    let mut weights = folded_weights(&bare, weights)?;
+    reshape_pointwise(&bare, &mut weights);
+    Ok((with_pointwise_convolutions(&fold_affine(&bare)), weights))
 }
 
 /// A copy of a graph in the making; every pass walks the old nodes in order.

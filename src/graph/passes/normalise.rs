@@ -62,11 +62,11 @@ impl<'a> Target<'a> {
 
     /// Without padding the shift goes into the bias.
     fn folds_shift(&self) -> bool {
-        self.op.padding == Padding::both(0)
+        self.op.padding == [Padding::both(0); 2]
     }
 
     fn fold_weights(&self, name: &str, weights: &mut StateDict) -> Result<()> {
-        let taps = self.op.kernel * self.op.kernel;
+        let taps = self.op.taps();
         if self.folds_shift() {
             let bias_name = format!("{name}.bias");
             let outputs = self.op.out_channels;

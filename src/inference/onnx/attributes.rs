@@ -39,6 +39,12 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// As many as there are.
+    pub(super) fn all_ints(&mut self, name: &str) -> Result<Option<&'a [i64]>> {
+        let found = self.take(name, INTS)?;
+        Ok(found.map(|attribute| &*attribute.ints))
+    }
+
     /// Whether an attribute is there that nobody asked for.
     pub(super) fn finish(self) -> Result<()> {
         match &*self.0 {

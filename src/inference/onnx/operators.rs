@@ -10,6 +10,8 @@ use crate::torch::torch;
 
 /// The opset that brought HardSwish.
 const HARD_SWISH: i64 = 14;
+/// The opset that brought LayerNormalization.
+const LAYER_NORM: i64 = 17;
 /// The opset from which on a DequantizeLinear may have a scale for each channel.
 const PER_CHANNEL: i64 = 13;
 
@@ -35,6 +37,25 @@ pub(super) fn run(node: &Node, opset: i64, inputs: &[&Tensor]) -> Result<Vec<Ten
     let output = match (&*node.op_type, inputs) {
         ("Add", [x, y]) if x.kind() == y.kind() => torch(x.f_add(y)),
         ("Mul", [x, y]) if x.kind() == y.kind() => torch(x.f_mul(y)),
+        ("Div", [x, y]) if x.kind() == y.kind() => torch(x.f_div(y)),
+        ("MatMul", [x, y]) if x.kind() == y.kind() => torch(x.f_matmul(y)),
+        ("Erf", [x]) => torch(x.f_erf()),
+        ("LayerNormalization", [x, weight, bias]) if opset >= LAYER_NORM => {
+            let eps = a.float("epsilon", 1e-5)?;
+            ensure!(
+                a.int("axis")?.unwrap_or(-1) == -1,
+                "only the last axis is normalised"
+            );
+            torch(x.f_layer_norm(weight.size(), Some(*weight), Some(*bias), eps, false))
+        }
+        ("Reshape", [x, shape]) => reshape(x, &whole(shape)?),
+        ("Slice", [x, start, end, axis]) => slice(x, [start, end, axis]),
+        ("Gather", [x, index]) => {
+            let (axis, index) = (a.int("axis")?.unwrap_or(0), whole(index)?);
+            ensure!(inputs[1].dim() == 0, "only one index is supported");
+            torch(x.f_select(axis, index[0]))
+        }
+        ("Pad", [x, sides]) => pad(x, &whole(sides)?),
         ("Cast", [x]) => torch(x.f_to_kind(kind(a.int("to")?.unwrap_or_default())?)),
         ("Transpose", [x]) => transpose(x, a),
         ("Conv", [x, weight]) => conv(x, weight, None, a),
@@ -85,10 +106,47 @@ pub(super) fn run(node: &Node, opset: i64, inputs: &[&Tensor]) -> Result<Vec<Ten
 }
 
 fn transpose(x: &Tensor, attributes: &mut Attributes<'_>) -> Result<Tensor> {
-    match attributes.ints::<4>("perm")? {
+    match attributes.all_ints("perm")? {
         Some(order) => torch(x.f_permute(order)),
         None => bail!("perm is missing"),
     }
+}
+
+/// A zero stands for the length that there is.
+fn reshape(x: &Tensor, shape: &[i64]) -> Result<Tensor> {
+    let lengths = x.size();
+    let given = shape.iter().enumerate();
+    let given = given.map(|(at, &length)| match length {
+        0 => lengths.get(at).copied().unwrap_or(0),
+        length => length,
+    });
+    torch(x.f_reshape(given.collect::<Vec<i64>>()))
+}
+
+fn slice(x: &Tensor, [start, end, axis]: [&Tensor; 3]) -> Result<Tensor> {
+    match [whole(start)?, whole(end)?, whole(axis)?].map(|values| <[i64; 1]>::try_from(values)) {
+        [Ok([start]), Ok([end]), Ok([axis])] => torch(x.f_slice(axis, start, end, 1)),
+        _ => bail!("only one axis is sliced"),
+    }
+}
+
+/// Zeros before and after along each axis: all before, then all after.
+fn pad(x: &Tensor, sides: &[i64]) -> Result<Tensor> {
+    let axes = x.dim();
+    ensure!(
+        sides.len() == 2 * axes,
+        "{sides:?} are not the sides of {axes} axes"
+    );
+    let from_last = (0..axes)
+        .rev()
+        .flat_map(|axis| [sides[axis], sides[axes + axis]]);
+    torch(x.f_constant_pad_nd(from_last.collect::<Vec<i64>>()))
+}
+
+/// The numbers of an int64 tensor.
+fn whole(tensor: &Tensor) -> Result<Vec<i64>> {
+    ensure!(tensor.kind() == Kind::Int64, "these are not int64");
+    Ok(Vec::try_from(torch(tensor.f_reshape([-1]))?)?)
 }
 
 fn conv(

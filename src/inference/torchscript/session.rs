@@ -201,7 +201,10 @@ impl FeatureExtractor for Extractor {
 
 fn empty(value: &Tensor) -> NodeValues {
     NodeValues {
-        channels: value.size().get(1).map_or(1, |&c| c as usize),
+        channels: match value.size()[..] {
+            [_, channels, _, _] => channels as usize,
+            ref shape => shape.last().map_or(1, |&features| features as usize),
+        },
         values: Vec::new(),
     }
 }

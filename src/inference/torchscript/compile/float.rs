@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Method, activation, pair};
+use super::{Method, activation, both, pair};
 use crate::error::Result;
 use crate::graph::{Activation, Conv2d, NodeId, Op, Weight};
 use crate::weights::Tensor;
@@ -13,8 +13,8 @@ pub(super) const NO_SCALARS: &str = "annotate(List[Optional[number]], [])";
 /// The input of a convolution, padded by hand where the sides differ.
 pub(super) struct Padded {
     pub x: String,
-    /// What is left for the operator.
-    pub padding: usize,
+    /// What is left for the operator: rows and columns on either side.
+    pub padding: [usize; 2],
     /// The shape `[channels, height, width]` that the operator takes.
     pub shape: [usize; 3],
 }
@@ -25,7 +25,7 @@ impl Method<'_, '_> {
         let inputs = &graph[id].inputs;
         let x = self.float(inputs[0]);
         let Padded { x, padding, shape } = self.padded(id, &x, conv, "0.");
-        let (stride, padding) = (pair(conv.stride), pair(padding));
+        let (stride, padding) = (pair(conv.stride), both(padding));
         let rest = format!("{}, {}", pair(conv.dilation), conv.groups);
         if !self.target.fused {
             let window = format!("{stride}, {padding}, {rest}");
@@ -43,9 +43,13 @@ impl Method<'_, '_> {
         let kind = conv.epilogue.activation;
         if !conv.epilogue.add {
             let (name, scalars) = fused_activation(kind);
+            let algorithm = match kind {
+                Some(Activation::Gelu) => "\"none\"",
+                _ => "None",
+            };
             return Ok(format!(
                 "ops.mkldnn._convolution_pointwise({x}, {weight}, {bias}, {window}, \"{name}\", \
-                 {scalars}, None)"
+                 {scalars}, {algorithm})"
             ));
         }
         let addend = self.float(inputs[1]);
@@ -96,25 +100,26 @@ impl Method<'_, '_> {
 
     /// The input `x` of a convolution; `zero` is what its zeros are stored as.
     pub(super) fn padded(&mut self, id: NodeId, x: &str, conv: &Conv2d, zero: &str) -> Padded {
-        let (before, after) = (conv.padding.before, conv.padding.after);
+        let [rows, columns] = conv.padding;
         let shape = &self.graph[self.graph[id].inputs[0]].shape;
-        let grown = |by: usize| [shape[0], shape[1] + by, shape[2] + by];
-        if before == after {
+        let grown = |rows: usize, columns: usize| [shape[0], shape[1] + rows, shape[2] + columns];
+        if conv.padding.iter().all(|sides| sides.before == sides.after) {
             return Padded {
                 x: x.into(),
-                padding: before,
-                shape: grown(0),
+                padding: [rows.before, columns.before],
+                shape: grown(0, 0),
             };
         }
-        let shape = grown(before + after);
-        let sides = format!("[{before}, {after}, {before}, {after}]");
+        let shape = grown(rows.before + rows.after, columns.before + columns.after);
+        let sides = [columns.before, columns.after, rows.before, rows.after];
+        let sides = format!("{sides:?}");
         let padded = format!("p{}", id.index());
         self.line(&format!(
             "{padded} = torch.constant_pad_nd({x}, {sides}, {zero})"
         ));
         Padded {
             x: padded,
-            padding: 0,
+            padding: [0; 2],
             shape,
         }
     }
@@ -191,5 +196,6 @@ pub(super) fn fused_activation(kind: Option<Activation>) -> (&'static str, &'sta
         Some(Activation::Hardsigmoid) => ("hardsigmoid", NO_SCALARS),
         Some(Activation::Silu) => ("swish", NO_SCALARS),
         Some(Activation::Sigmoid) => ("sigmoid", NO_SCALARS),
+        Some(Activation::Gelu) => ("gelu", NO_SCALARS),
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::float::{NO_SCALARS, Padded, fused_activation};
-use super::{Form, Method, activation, pair, v};
+use super::{Form, Method, activation, both, pair, v};
 use crate::error::Result;
 use crate::graph::{Activation, Conv2d, Int8Weight, Linear, NodeId, Op, QuantizationParameters};
 use crate::inference::Arithmetic;
@@ -40,7 +40,7 @@ impl<'a> Method<'a, '_> {
         };
         let zero = from.zero_point.to_string();
         let Padded { x, padding, shape } = self.padded(id, &v(input), conv, &zero);
-        let (stride, padding) = (pair(conv.stride), pair(padding));
+        let (stride, padding) = (pair(conv.stride), both(padding));
         let window = format!(
             "{stride}, {padding}, {}, {}",
             pair(conv.dilation),
@@ -66,10 +66,16 @@ impl<'a> Method<'a, '_> {
         let kind = conv.epilogue.activation;
         match node.inputs.get(1) {
             Some(&addend) => Ok(self.integer_sum(id, &layer, kind, addend)),
-            None => {
+            None if kind.is_none_or(is_fused) => {
                 let to = self.network.qparams(id);
                 self.assign(id, &layer.call(to, &unary(kind, to)));
                 Ok(to.map_or(Form::Float, Form::Integer))
+            }
+            None => {
+                let sum = layer.call(None, &unary(None, None));
+                let value = kind.map_or(sum.clone(), |kind| activation(kind, &sum));
+                self.assign(id, &value);
+                Ok(self.stored(id))
             }
         }
     }
@@ -243,6 +249,14 @@ fn stored_as(to: Option<QuantizationParameters>) -> String {
 fn saturates(kind: Option<Activation>, to: QuantizationParameters) -> bool {
     let largest = to.dequantize(255);
     kind == Some(Activation::Relu6) && to.zero_point == 0 && largest <= 6.0 * (1.0 + 1e-6)
+}
+
+/// Whether integer kernels apply an activation.
+fn is_fused(kind: Activation) -> bool {
+    match kind {
+        Activation::Relu | Activation::Relu6 | Activation::Hardswish | Activation::Silu => true,
+        Activation::Hardsigmoid | Activation::Sigmoid | Activation::Gelu => false,
+    }
 }
 
 /// oneDNN's name and numbers of the activation after an integer kernel.

@@ -3,6 +3,7 @@
 mod float;
 mod int8;
 mod pool;
+mod tokens;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -110,10 +111,13 @@ enum Form {
     Integer(QuantizationParameters),
 }
 
-/// The first node of the head: that after the last convolution and normalisation. The head costs next
-/// to nothing, and its sums decide, so it is never rounded to bfloat16.
+/// The first node of the head: that after the last layer of maps or tokens. The head costs little, and its
+/// sums decide, so it is never rounded to bfloat16.
 fn head(graph: &Graph) -> usize {
-    let in_body = |node: &Node| matches!(node.op, Op::Conv2d(_) | Op::BatchNorm2d(_));
+    let in_body = |node: &Node| match node.op {
+        Op::Linear(_) => node.shape.len() > 1,
+        ref op => matches!(op, Op::Conv2d(_) | Op::BatchNorm2d(_)),
+    };
     let last = graph.nodes().iter().rposition(in_body);
     last.map_or(0, |last| last + 1)
 }
@@ -231,6 +235,23 @@ impl<'a, 'o> Method<'a, 'o> {
                 "torch.permute(torch.to({}, 6), [0, 3, 1, 2])",
                 v(node.inputs[0])
             ),
+            Op::LayerNorm(norm) => self.layer_norm(id, norm)?,
+            Op::LayerScale { .. } => {
+                let scale = self.parameter(id, "")?.0;
+                match node.shape.len() {
+                    3 => format!("torch.mul({}, {scale})", x(self)),
+                    _ => format!("torch.mul({}, torch.flatten({scale}, 0, -1))", x(self)),
+                }
+            }
+            Op::Slice { .. } | Op::ChannelShuffle { .. } => return Ok(self.rearranged(id)),
+            Op::Tokens => self.tokens(id),
+            Op::ClassToken { .. } => self.class_token(id)?,
+            Op::PositionEmbedding { .. } => {
+                let embedding = self.parameter(id, "")?.0;
+                format!("torch.add({}, {embedding})", x(self))
+            }
+            Op::Attention { heads } => self.attention(id, *heads),
+            Op::FirstToken => format!("torch.select({}, 1, 0)", x(self)),
             Op::Activation(kind) => activation(*kind, &x(self)),
             Op::AvgPool2d(pool) => {
                 let (k, s, p) = (pair(pool.kernel), pair(pool.stride), pair(pool.padding));
@@ -247,7 +268,7 @@ impl<'a, 'o> Method<'a, 'o> {
             Op::Add => format!("torch.add({}, {})", x(self), self.float(node.inputs[1])),
             Op::Mul => format!("torch.mul({}, {})", x(self), self.float(node.inputs[1])),
             Op::Flatten => format!("torch.flatten({}, 1, -1)", x(self)),
-            Op::Dropout { .. } => x(self),
+            Op::Dropout { .. } | Op::StochasticDepth { .. } => x(self),
             Op::Softmax => format!("torch.softmax({}, -1)", x(self)),
         };
         self.assign(id, &value);
@@ -328,7 +349,12 @@ impl<'a, 'o> Method<'a, 'o> {
 }
 
 fn pair(value: usize) -> String {
-    format!("[{value}, {value}]")
+    both([value; 2])
+}
+
+/// For height and width.
+fn both([height, width]: [usize; 2]) -> String {
+    format!("[{height}, {width}]")
 }
 
 fn dequantized(x: &str, qparams: QuantizationParameters) -> String {
@@ -347,5 +373,6 @@ fn activation(kind: Activation, x: &str) -> String {
         Activation::Hardsigmoid => format!("torch.hardsigmoid({x})"),
         Activation::Silu => format!("torch.silu({x})"),
         Activation::Sigmoid => format!("torch.sigmoid({x})"),
+        Activation::Gelu => format!("torch.gelu({x}, approximate=\"none\")"),
     }
 }

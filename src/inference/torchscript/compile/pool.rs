@@ -9,7 +9,8 @@ impl Method<'_, '_> {
     pub(super) fn max_pool(&mut self, id: NodeId, pool: &Pool2d) -> Result<Form> {
         let input = self.graph[id].inputs[0];
         let (kernel, stride, padding) = (pair(pool.kernel), pair(pool.stride), pair(pool.padding));
-        let window = format!("{kernel}, {stride}, {padding}, [1, 1], False");
+        let ceil_mode = if pool.ceil_mode { "True" } else { "False" };
+        let window = format!("{kernel}, {stride}, {padding}, [1, 1], {ceil_mode}");
         if let Form::Integer(qparams) = self.forms[input.index()] {
             let maximum = format!("ops.quantized.max_pool2d({}, {window})", v(input));
             self.assign(id, &maximum);
