@@ -118,8 +118,12 @@ fn difference(found: Reread, takes_pixels: bool) -> f32 {
     let found = found
         .into_backend()
         .and_then(|backend| backend.logits(images));
-    let Ok(found) = found else {
-        return f32::INFINITY;
+    let found = match found {
+        Ok(found) => found,
+        Err(cause) => {
+            println!("it can't be computed: {cause:#}");
+            return f32::INFINITY;
+        }
     };
     assert_eq!(found.len(), 2 * CLASSES);
     let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).abs());

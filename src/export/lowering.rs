@@ -223,7 +223,7 @@ impl<'a> Lowering<'a> {
                 weight: floats(network.parameter(id, "weight")?)?,
                 bias: floats(network.parameter(id, "bias")?)?,
             },
-            Op::LayerScale { features } => Operator::Affine {
+            Op::LayerScale { features, .. } => Operator::Affine {
                 scale: floats(network.parameter(id, "")?)?.to_vec(),
                 shift: vec![0.0; *features],
             },

@@ -126,8 +126,11 @@ impl Builder {
 
     /// The name is that of the parameter.
     pub fn layer_scale(&mut self, name: impl Into<String>, x: NodeId) -> NodeId {
-        let features = self.channels(x);
-        self.push(name, Op::LayerScale { features }, &[x])
+        let scale = Op::LayerScale {
+            features: self.channels(x),
+            of_map: self.shape(x).len() == 3,
+        };
+        self.push(name, scale, &[x])
     }
 
     pub fn activation(&mut self, name: impl Into<String>, x: NodeId, kind: Activation) -> NodeId {

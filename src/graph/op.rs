@@ -23,6 +23,8 @@ pub enum Op {
     /// A learned factor for each feature of a pixel or token (Touvron et al., 2021).
     LayerScale {
         features: usize,
+        /// Whether of the pixels of a map, so that its shape is `[features, 1, 1]`.
+        of_map: bool,
     },
     /// Of each pixel or token, or of a vector.
     Linear(Linear),
@@ -221,7 +223,10 @@ impl Op {
                 slot("weight", Role::Scale, &[norm.features]),
                 slot("bias", Role::Bias, &[norm.features]),
             ],
-            Self::LayerScale { features } => vec![slot("", Role::Scale, &[*features, 1, 1])],
+            &Self::LayerScale { features, of_map } => {
+                let shape: &[usize] = if of_map { &[features, 1, 1] } else { &[features] };
+                vec![slot("", Role::Scale, shape)]
+            }
             Self::ClassToken { features } => vec![slot("", Role::Embedding, &[1, 1, *features])],
             Self::PositionEmbedding { tokens, features } => {
                 vec![slot("", Role::Embedding, &[1, *tokens, *features])]

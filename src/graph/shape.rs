@@ -59,7 +59,13 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
             Ok(shape)
         }
         Op::LayerNorm(norm) => with_features(norm.features, inputs[0]),
-        Op::LayerScale { features } => with_features(*features, inputs[0]),
+        Op::LayerScale { features, of_map } => {
+            let shape = with_features(*features, inputs[0])?;
+            match *of_map == (shape.len() == 3) {
+                true => Ok(shape),
+                false => Err(format!("is of another kind than the shape {shape:?}")),
+            }
+        }
         Op::AvgPool2d(pool) if pool.ceil_mode => Err("ceil mode is for maximums".into()),
         Op::MaxPool2d(pool) | Op::AvgPool2d(pool) => pooled(pool, inputs[0]),
         Op::GlobalAvgPool => feature_map(inputs[0]).map(|[channels, ..]| vec![channels, 1, 1]),

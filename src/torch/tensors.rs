@@ -48,7 +48,8 @@ pub(crate) fn torch<T>(result: Result<T, TchError>) -> Result<T> {
         let met = text
             .lines()
             .find_map(|line| line.strip_prefix("RuntimeError: "));
-        let line = met.or(text.lines().next()).unwrap_or_default();
+        let first = text.lines().find(|line| !line.is_empty());
+        let line = met.or(first).unwrap_or_default();
         let line = line.trim_start_matches("Internal torch error: ");
         // What CUDA's allocator goes on to say is about its settings.
         let line = line.split(" Including non-PyTorch").next().unwrap_or(line);

@@ -21,6 +21,7 @@ mod network;
 mod operators;
 mod optimizer;
 mod phase;
+mod positions;
 mod precision;
 mod prepare;
 mod profile;

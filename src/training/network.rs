@@ -7,7 +7,7 @@ use anyhow::Context;
 use tch::{Kind, Tensor};
 
 use super::operators::{
-    attention, channel_shuffle, class_token, layer_norm, layer_scale, linear, stochastic_depth,
+    attention, channel_shuffle, class_token, layer_norm, linear, stochastic_depth,
     tokens,
 };
 use super::precision::Precision;
@@ -335,7 +335,7 @@ impl Network {
                 _ => linear(&first, tensors, pass.kind),
             },
             Op::LayerNorm(norm) => layer_norm(&first, tensors, norm),
-            Op::LayerScale { .. } => layer_scale(&first, &tensors[0]),
+            Op::LayerScale { .. } => first.f_mul(&tensors[0].f_to_kind(first.kind())?),
             Op::Activation(kind) => self.activate(node, &mut first, *kind, pass),
             Op::MaxPool2d(pool) => first.f_max_pool2d(
                 [pool.kernel as i64; 2],

@@ -29,15 +29,6 @@ pub(super) fn layer_norm(x: &Tensor, tensors: &[Tensor], norm: &LayerNorm) -> Re
     features_back(&y.f_to_kind(kind)?)
 }
 
-/// `scale` has the shape `(features, 1, 1)`.
-pub(super) fn layer_scale(x: &Tensor, scale: &Tensor) -> Result {
-    let scale = scale.f_to_kind(x.kind())?;
-    match x.dim() {
-        4 => x.f_mul(&scale),
-        _ => x.f_mul(&scale.f_flatten(0, -1)?),
-    }
-}
-
 pub(super) fn channel_shuffle(x: &Tensor, groups: i64) -> Result {
     let x = features_last(x)?;
     let (shape, channels) = (x.size(), x.size()[3]);

@@ -98,13 +98,9 @@ impl<'a> Writer<'a> {
                 self.push("BatchNormalization", name.into(), &inputs, vec![eps])
             }
             Op::LayerNorm(norm) => self.layer_norm(id, norm, all[0])?,
-            Op::LayerScale { features } => {
-                let scale = self.network.parameter(id, "")?.clone();
-                let scale = match node.shape.len() {
-                    3 => scale,
-                    _ => Tensor::f32([*features], scale.as_f32().unwrap_or_default().to_vec()),
-                };
-                let scale = self.constant(format!("{name}.scale"), &scale)?;
+            Op::LayerScale { .. } => {
+                let scale = self.network.parameter(id, "")?;
+                let scale = self.constant(format!("{name}.scale"), scale)?;
                 self.push("Mul", name.into(), &[all[0], &scale], vec![])
             }
             Op::Linear(_) if node.shape.len() > 1 => self.linear_of_tokens(id, all[0])?,

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::proto::{Attribute, Constant, Graph, Node, Value};
+use super::proto::{Attribute, Constant, Graph, Node, Shape, Value};
 use super::{model, reader};
 use crate::export::{Input, every_operator};
 
@@ -33,7 +33,7 @@ const FAULTS: &[Fault] = &[
         constant(graph, "depthwise/weight").content.reverse();
     }),
     ("features of a flattened map", |graph| {
-        transpose(constant(graph, "hidden/weight"), 16, 8, 16);
+        transpose(constant(graph, "hidden/weight"), 4, 8, 16);
     }),
     ("padding on the other side", |graph| {
         let stem = node(graph, "stem/sums");
@@ -80,6 +80,34 @@ const FAULTS: &[Fault] = &[
     ("a name that two have", |graph| {
         let again = node(graph, "stem").clone();
         graph.nodes.push(again);
+    }),
+    ("other channels", |graph| {
+        constant(graph, "some/begin").content[12] -= 1;
+    }),
+    ("channels that are not shuffled", |graph| {
+        constant(graph, "shuffled/order").content.swap(12, 16);
+    }),
+    ("channels of other groups", |graph| {
+        constant(graph, "shuffled/apart/shape").content[12] = 4;
+        constant(graph, "shuffled/apart/shape").content[16] = 4;
+    }),
+    ("normalised over rows", |graph| {
+        constant(graph, "each/mean/axes").content[0] = 1;
+    }),
+    ("another epsilon", |graph| {
+        constant(graph, "each/eps").content = 0.5f32.to_le_bytes().to_vec();
+    }),
+    ("a deviation of another value", |graph| {
+        node(graph, "each/centred").inputs[0] = "shuffled".into();
+    }),
+    ("twice a GELU", |graph| {
+        constant(graph, "pointwise.activation/half").content = 1f32.to_le_bytes().to_vec();
+    }),
+    ("a kernel on its side", |graph| {
+        constant(graph, "tall/weight").shape = Some(Shape::new(&[1, 5, 12, 8]));
+    }),
+    ("a window that ends on the map", |graph| {
+        constant(graph, "up/padding").content.fill(0);
     }),
     ("features of another number", |graph| {
         constant(graph, "flat/shape").content[4] += 1;

@@ -238,10 +238,7 @@ impl<'a, 'o> Method<'a, 'o> {
             Op::LayerNorm(norm) => self.layer_norm(id, norm)?,
             Op::LayerScale { .. } => {
                 let scale = self.parameter(id, "")?.0;
-                match node.shape.len() {
-                    3 => format!("torch.mul({}, {scale})", x(self)),
-                    _ => format!("torch.mul({}, torch.flatten({scale}, 0, -1))", x(self)),
-                }
+                format!("torch.mul({}, {scale})", x(self))
             }
             Op::Slice { .. } | Op::ChannelShuffle { .. } => return Ok(self.rearranged(id)),
             Op::Tokens => self.tokens(id),
@@ -334,7 +331,8 @@ impl<'a, 'o> Method<'a, 'o> {
     /// A float parameter of a layer, in the arithmetic of the target, and whether it is new.
     fn parameter(&mut self, id: NodeId, suffix: &str) -> Result<(String, bool)> {
         let tensor = Cow::Borrowed(self.network.parameter(id, suffix)?);
-        let (own, added) = self.attribute(suffix, id, tensor);
+        let name = if suffix.is_empty() { "value" } else { suffix };
+        let (own, added) = self.attribute(name, id, tensor);
         let converted = match self.target.arithmetic {
             _ if id.index() >= self.head || !added => None,
             Arithmetic::Bfloat16 => Some(format!("torch.to({own}, 15)")),
@@ -373,6 +371,7 @@ fn activation(kind: Activation, x: &str) -> String {
         Activation::Hardsigmoid => format!("torch.hardsigmoid({x})"),
         Activation::Silu => format!("torch.silu({x})"),
         Activation::Sigmoid => format!("torch.sigmoid({x})"),
-        Activation::Gelu => format!("torch.gelu({x}, approximate=\"none\")"),
+        // In archives of this version it takes no more.
+        Activation::Gelu => format!("torch.gelu({x})"),
     }
 }
