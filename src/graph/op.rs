@@ -224,7 +224,11 @@ impl Op {
                 slot("bias", Role::Bias, &[norm.features]),
             ],
             &Self::LayerScale { features, of_map } => {
-                let shape: &[usize] = if of_map { &[features, 1, 1] } else { &[features] };
+                let shape: &[usize] = if of_map {
+                    &[features, 1, 1]
+                } else {
+                    &[features]
+                };
                 vec![slot("", Role::Scale, shape)]
             }
             Self::ClassToken { features } => vec![slot("", Role::Embedding, &[1, 1, *features])],

@@ -39,8 +39,9 @@ impl Scheme {
     /// Linear layers only, as PyTorch's `quantize_dynamic` with `{nn.Linear}` takes them.
     ///
     /// # Errors
-    /// [`Error::Data`] when weights are missing or not float32.
+    /// [`Error::Data`] when weights are missing or not float32; [`Error::Usage`] for a transformer.
     pub(crate) fn dynamic(network: InferenceGraph) -> Result<Self> {
+        refuse_attention(&network)?;
         let mut layers = BTreeMap::new();
         for id in layers_of(&network, Method::Dynamic) {
             layers.insert(id, Layer::of(&network, id, None)?);
@@ -65,6 +66,7 @@ impl Scheme {
         observer: Observer,
         calibration: &Calibration<'_>,
     ) -> Result<Self> {
+        refuse_attention(&network)?;
         let ids = layers_of(&network, Method::Static);
         let read = ids.iter().flat_map(|&id| values_read(network.graph(), id));
         let read: BTreeSet<NodeId> = read.collect();
@@ -186,6 +188,20 @@ fn quantized_values(
     own.insert(graph.input(), of_pixels(calibration.preprocessing));
     let shared = observed.iter().map(|&id| (id, own[&source(graph, id)]));
     Ok(shared.collect())
+}
+
+/// The kernels for integers know no sequences.
+fn refuse_attention(network: &InferenceGraph) -> Result<()> {
+    let mut nodes = network.graph().nodes().iter();
+    let Some(node) = nodes.find(|node| matches!(node.op, Op::Attention { .. })) else {
+        return Ok(());
+    };
+    let message = format!(
+        "Attention {} can't be computed with integers: run the float model with --precision bfloat16 \
+         instead, or quantize another architecture",
+        node.name
+    );
+    Err(Error::Usage(message).into())
 }
 
 fn layers_of(network: &InferenceGraph, method: Method) -> Vec<NodeId> {

@@ -228,6 +228,7 @@ mod tests {
         Profile {
             total: 10.0,
             features: 0.0,
+            teaching: 0.0,
             waiting: 0.3,
             forward: 2.1,
             backward: 6.2,

@@ -21,7 +21,8 @@ impl Config {
     /// [`Error::Usage`] naming the option and the values it takes.
     pub(super) fn check(&self) -> Result<()> {
         let checks = self.training_checks().into_iter();
-        for (valid, option, takes) in checks.chain(self.step_checks()).chain(self.input_checks()) {
+        let checks = checks.chain(self.step_checks()).chain(self.input_checks());
+        for (valid, option, takes) in checks.chain(self.distillation_checks()) {
             if !valid {
                 return Err(Error::Usage(format!("--{option} must be {takes}")).into());
             }
@@ -99,6 +100,30 @@ impl Config {
             ),
             (positive(self.mixup), "mixup", mixes),
             (positive(self.cutmix), "cutmix", mixes),
+        ]
+    }
+
+    fn distillation_checks(&self) -> [Check; 3] {
+        let of_teachers = self.distill_method.is_some()
+            || self.distill_weight.is_some()
+            || self.temperature.is_some();
+        [
+            (
+                !(of_teachers && self.teacher.is_empty()),
+                "teacher",
+                "given with --distill-method, --distill-weight and --temperature",
+            ),
+            (
+                self.distill_weight
+                    .is_none_or(|weight| (0.0..=1.0).contains(&weight) && weight > 0.0),
+                "distill-weight",
+                "above 0 and at most 1",
+            ),
+            (
+                self.temperature.is_none_or(|t| (0.1..=100.0).contains(&t)),
+                "temperature",
+                "0.1 to 100",
+            ),
         ]
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::distillation::{DistillMethod, Distillation};
 use super::optimizer::Algorithm;
 use super::phase::{Frozen, Inputs, LayerName, Phase, Views};
 use super::precision::PrecisionChoice;
@@ -16,6 +17,10 @@ use crate::error::Result;
 use crate::image::augment::Augmentations;
 use crate::image::policy::Policy;
 use crate::models::{self, Architecture, Head};
+
+/// Defaults of distillation.
+const DISTILL_WEIGHT: f64 = 0.5;
+const TEMPERATURE: f64 = 4.0;
 
 /// A complete, checked configuration. As TOML it is a `--config` file that repeats the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +55,18 @@ pub struct Config {
     pub mixup: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
+    /// Models to learn from besides the labels; absent, as the next four, where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teacher: Vec<PathBuf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teacher_sha256: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distill_method: Option<DistillMethod>,
+    /// Share of the loss that is the teachers'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distill_weight: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     pub dropout: f64,
     /// The first layer that is trained; `None` trains all.
     #[serde(with = "freeze_until")]
@@ -181,6 +198,15 @@ impl Config {
                 },
             })
             .collect()
+    }
+
+    /// How the network learns from its teachers, if it has any.
+    pub(super) fn distillation(&self) -> Option<Distillation> {
+        (!self.teacher.is_empty()).then(|| Distillation {
+            method: self.distill_method.unwrap_or_default(),
+            weight: self.distill_weight.unwrap_or(DISTILL_WEIGHT),
+            temperature: self.temperature.unwrap_or(TEMPERATURE),
+        })
     }
 
     /// The random transforms of the training photos.

@@ -20,6 +20,7 @@ use super::prepare::{Prepared, checked, refuse_inside};
 use super::profile::{Profile, Stopwatch};
 use super::run::Run;
 use super::source::Batches;
+use super::teacher::Teacher;
 use super::trainer::Trainer;
 use super::validator::Validator;
 use crate::data::{Folder, Source, Split, Undecodable};
@@ -48,6 +49,7 @@ pub struct DryRun {
     pub warnings: Vec<String>,
     run: Run,
     network: Network,
+    teacher: Option<Teacher>,
 }
 
 /// What a run is going to take.
@@ -132,6 +134,7 @@ impl DryRun {
             warnings,
             network,
             origin,
+            teacher,
             ..
         } = prepared;
         // A larger batch never comes together.
@@ -143,6 +146,7 @@ impl DryRun {
             origin,
             warnings,
             network,
+            teacher,
         })
     }
 
@@ -173,6 +177,7 @@ impl DryRun {
             tested: self.split.test.len(),
             budget: None,
             limits: Limits::default(),
+            teacher: self.teacher.as_ref(),
             cache: None,
             stop,
         };

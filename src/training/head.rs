@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use tch::Tensor;
 
 use super::callback::Callback;
 use super::checkpoint::{Resumed, State};
@@ -12,7 +11,7 @@ use super::job::Job;
 use super::network::Network;
 use super::phase::{Phase, Views};
 use super::profile::{Profile, Stopwatch};
-use super::solver::{Fitted, LinearHead, Objective, Samples};
+use super::solver::{Chunk, Fitted, LinearHead, Objective, Samples};
 use super::source::BatchSource;
 use super::tensors;
 use super::trainer::{PhaseTrainer, announced, class_weights};
@@ -135,6 +134,7 @@ impl HeadSolver<'_, '_> {
         let objective = |weight_decay| Objective {
             weight_decay,
             label_smoothing: config.label_smoothing,
+            taught: config.distillation().map_or(0.0, |found| found.weight),
             class_weights: class_weights.as_deref(),
         };
         let mut validate = |head: &LinearHead| {
@@ -214,13 +214,20 @@ impl<'a> StoredSamples<'a> {
 }
 
 impl Samples for StoredSamples<'_> {
-    fn for_each(&self, each: &mut dyn FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
+    fn for_each(&self, each: &mut dyn FnMut(&Chunk) -> Result<()>) -> Result<()> {
         let FeatureSource {
-            features, level, ..
+            features,
+            level,
+            taught,
+            ..
         } = *self.source;
         for (rows, labels) in self.rows.chunks(CHUNK).zip(self.labels.chunks(CHUNK)) {
-            let x = features.read(level, rows, Device::Cpu)?;
-            each(&x, &tensors::labels(labels, Device::Cpu)?)?;
+            let read = |level| features.read(level, rows, Device::Cpu);
+            each(&Chunk {
+                x: read(level)?,
+                labels: tensors::labels(labels, Device::Cpu)?,
+                taught: taught.map(read).transpose()?,
+            })?;
         }
         Ok(())
     }
@@ -228,7 +235,7 @@ impl Samples for StoredSamples<'_> {
 
 /// Features in memory.
 struct HeldSamples {
-    chunks: Vec<(Tensor, Tensor)>,
+    chunks: Vec<Chunk>,
     /// Whether they are all that there are.
     is_all: bool,
 }
@@ -239,8 +246,8 @@ impl HeldSamples {
         let rows = job.train.len() * source.features.views();
         let nth = rows.div_ceil(most).max(1);
         let mut chunks = Vec::new();
-        StoredSamples::every(nth, job, source).for_each(&mut |x, labels| {
-            chunks.push((x.shallow_clone(), labels.shallow_clone()));
+        StoredSamples::every(nth, job, source).for_each(&mut |chunk| {
+            chunks.push(chunk.shallow_clone());
             Ok(())
         })?;
         Ok(Self {
@@ -251,8 +258,7 @@ impl HeldSamples {
 }
 
 impl Samples for HeldSamples {
-    fn for_each(&self, each: &mut dyn FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
-        let mut chunks = self.chunks.iter();
-        chunks.try_for_each(|(x, labels)| each(x, labels))
+    fn for_each(&self, each: &mut dyn FnMut(&Chunk) -> Result<()>) -> Result<()> {
+        self.chunks.iter().try_for_each(each)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::budget::Budget;
 use super::run::Run;
+use super::teacher::Teacher;
 use crate::data::{DecodedCache, Photo, Undecodable};
 use crate::error::Error;
 use crate::image::Limits;
@@ -23,6 +24,8 @@ pub(super) struct Job<'a> {
     pub tested: usize,
     pub budget: Option<Budget>,
     pub limits: Limits,
+    /// What the network learns from besides the labels.
+    pub teacher: Option<&'a Teacher>,
     /// Decoded photos.
     pub cache: Option<Arc<DecodedCache>>,
     /// Set by Ctrl-C: the batch is finished, the run saved.

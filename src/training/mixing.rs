@@ -25,6 +25,8 @@ pub(super) struct Targets {
     pub labels: Tensor,
     /// Shares of the classes, float32 `(n, classes)`, where pictures are mixed.
     pub shares: Option<Tensor>,
+    /// Probabilities that teachers give, likewise.
+    pub taught: Option<Tensor>,
 }
 
 enum Mix {
@@ -42,24 +44,22 @@ struct Rectangle {
 }
 
 impl Mixing {
-    /// Mixes the values of a batch with labels `(n)` of so many classes; `seed` decides how. With
-    /// both kinds, each takes half of the batches.
+    /// Mixes the values of a batch and what they show, of so many classes; `seed` decides how. With both
+    /// kinds, each takes half of the batches. What teachers say of a mixture is the mixture of what they
+    /// say.
     ///
     /// # Errors
     /// When memory runs out, and for CutMix when the values are not one map a picture.
     pub(super) fn mix(
         self,
         values: Activations,
-        labels: Tensor,
+        shown: Targets,
         classes: usize,
         seed: u64,
     ) -> Result<(Activations, Targets)> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (alpha, cuts) = match (self.mixup, self.cutmix) {
-            (None, None) => {
-                let shares = None;
-                return Ok((values, Targets { labels, shares }));
-            }
+            (None, None) => return Ok((values, shown)),
             (Some(mixup), Some(cutmix)) => match rng.random::<bool>() {
                 true => (cutmix, true),
                 false => (mixup, false),
@@ -87,7 +87,7 @@ impl Mixing {
             Mix::Up(share) => share,
             Mix::Cut(rectangle) => rectangle.around,
         };
-        Ok((mixed, torch(mixed_targets(labels, share, classes))?))
+        Ok((mixed, torch(mixed_targets(shown, share, classes))?))
     }
 }
 
@@ -130,15 +130,17 @@ impl Rectangle {
 }
 
 /// Targets of pictures that keep this share of themselves.
-fn mixed_targets(labels: Tensor, share: f64, classes: usize) -> Result<Targets, tch::TchError> {
+fn mixed_targets(shown: Targets, share: f64, classes: usize) -> Result<Targets, tch::TchError> {
+    let Targets { labels, taught, .. } = shown;
     let own = labels.f_one_hot(classes as i64)?.f_to_kind(Kind::Float)?;
-    let others = own.f_roll([1], [0])?;
+    let mixed = |own: &Tensor| own.f_lerp(&own.f_roll([1], [0])?, 1.0 - share);
     Ok(Targets {
         labels: match share >= 0.5 {
             true => labels,
             false => labels.f_roll([1], [0])?,
         },
-        shares: Some(own.f_lerp(&others, 1.0 - share)?),
+        shares: Some(mixed(&own)?),
+        taught: taught.as_ref().map(mixed).transpose()?,
     })
 }
 
@@ -163,7 +165,12 @@ mod tests {
             .unwrap();
         let node = graph.input();
         let values = Activations::from([(node, pictures)]);
-        let (mut values, targets) = mixing.mix(values, labels, 2, seed).unwrap();
+        let shown = Targets {
+            taught: Some(labels.one_hot(2).to_kind(Kind::Float)),
+            labels,
+            shares: None,
+        };
+        let (mut values, targets) = mixing.mix(values, shown, 2, seed).unwrap();
         (values.remove(&node).unwrap(), targets)
     }
 
@@ -185,6 +192,7 @@ mod tests {
         for (mixing, seed) in (0..20).flat_map(|seed| [(MIXUP, seed), (CUTMIX, seed)]) {
             let (pictures, targets) = mixed(mixing, 4, seed);
             let shares = floats(&targets.shares.unwrap());
+            assert_eq!(floats(&targets.taught.unwrap()), shares);
             // The second picture, of value 1 and class 1, with the first, of value 0 and class 0.
             let mean = floats(&pictures.mean_dim(&[1i64, 2, 3][..], false, Kind::Float))[1];
             assert!((shares[3] - mean).abs() < 1e-6, "{mixing:?} {seed}");

@@ -7,8 +7,7 @@ use anyhow::Context;
 use tch::{Kind, Tensor};
 
 use super::operators::{
-    attention, channel_shuffle, class_token, layer_norm, linear, stochastic_depth,
-    tokens,
+    attention, channel_shuffle, class_token, layer_norm, linear, stochastic_depth, tokens,
 };
 use super::precision::Precision;
 use super::tensors::{self, channels_last, torch};

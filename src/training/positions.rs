@@ -49,7 +49,8 @@ fn resampled(embedding: &Tensor, from: usize, to: usize, features: usize) -> Res
         let map = map.f_reshape([1, from, from, features])?;
         let map = map.f_permute([0, 3, 1, 2])?;
         let map = map.f_upsample_bicubic2d([to, to], false, None, None)?;
-        map.f_permute([0, 2, 3, 1])?.f_reshape([1, to * to, features])
+        map.f_permute([0, 2, 3, 1])?
+            .f_reshape([1, to * to, features])
     };
     let joined = || Values::f_cat(&[all.f_narrow(1, 0, 1)?, of_patches()?], 1);
     to_host(&torch(joined())?)
@@ -80,7 +81,8 @@ mod tests {
         for at in 0..16 {
             values.extend([0.0, 1.0, (at % 4) as f32]);
         }
-        let stored = || StateDict::from([("positions".into(), Tensor::f32([1, 17, 3], values.clone()))]);
+        let stored =
+            || StateDict::from([("positions".into(), Tensor::f32([1, 17, 3], values.clone()))]);
         let mut same = stored();
         resample(&graph(4), &mut same).unwrap();
         assert_eq!(same, stored());
@@ -94,11 +96,18 @@ mod tests {
             assert!((patch[1] - 1.0).abs() < 1e-6);
             // Half-way between two columns of four: -0.09375, 0.59375, 0.59375, -0.09375 (Keys, 1981, with
             // a = -0.75), and beyond the side its own value.
-            assert!((patch[2] - [0.40625, 2.59375][at % 2]).abs() < 1e-5, "{patch:?}");
+            assert!(
+                (patch[2] - [0.40625, 2.59375][at % 2]).abs() < 1e-5,
+                "{patch:?}"
+            );
         }
-        let mut other = StateDict::from([("positions".into(), Tensor::f32([1, 16, 3], vec![0.0; 48]))]);
+        let mut other =
+            StateDict::from([("positions".into(), Tensor::f32([1, 16, 3], vec![0.0; 48]))]);
         let before = other.clone();
         resample(&graph(2), &mut other).unwrap();
-        assert_eq!(other, before, "without a class token it is left to be refused");
+        assert_eq!(
+            other, before,
+            "without a class token it is left to be refused"
+        );
     }
 }

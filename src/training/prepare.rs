@@ -7,6 +7,7 @@ use super::initial::{InitialWeights, Origin};
 use super::network::Network;
 use super::precision;
 use super::range_test;
+use super::teacher::Teacher;
 use crate::bundle::{Manifest, TrainingRecord};
 use crate::data::{self, Depth, Folder, ScanOptions, Source, Split};
 use crate::device::Device;
@@ -29,6 +30,7 @@ pub(super) struct Prepared {
     pub notes: Vec<String>,
     pub network: Network,
     pub origin: Origin,
+    pub teacher: Option<Teacher>,
 }
 
 /// Checks the split manifest, and reads the initial weights; `None` if they have to be downloaded.
@@ -67,6 +69,7 @@ impl Prepared {
             Some(path) => Split::load(path, &folder)?,
             None => Split::make(&folder, &config.split_options())?,
         };
+        let teacher = Teacher::load(&mut config, &folder.labels, device)?;
         let initial = match initial {
             Some(initial) => initial,
             None => InitialWeights::download(&config, progress)?,
@@ -95,6 +98,7 @@ impl Prepared {
             notes: found.into_iter().collect(),
             network,
             origin,
+            teacher,
         })
     }
 }

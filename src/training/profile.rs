@@ -23,6 +23,8 @@ pub struct Profile {
     pub waiting: f64,
     /// Computing features.
     pub features: f64,
+    /// Asking the teachers, except while features are computed.
+    pub teaching: f64,
     pub forward: f64,
     pub backward: f64,
     /// Updating parameters.
@@ -85,6 +87,7 @@ impl Profile {
         };
         parts.extend([
             ("features", self.features),
+            ("teachers", self.teaching),
             ("solving for the classifier", self.solver),
             ("waiting for photos", self.waiting),
             ("validation", self.validation),
@@ -117,6 +120,7 @@ impl AddAssign for Profile {
         self.total += other.total;
         self.waiting += other.waiting;
         self.features += other.features;
+        self.teaching += other.teaching;
         self.forward += other.forward;
         self.backward += other.backward;
         self.optimizer += other.optimizer;
@@ -137,6 +141,7 @@ impl Mul<f64> for Profile {
             total: self.total * factor,
             waiting: self.waiting * factor,
             features: self.features * factor,
+            teaching: self.teaching * factor,
             forward: self.forward * factor,
             backward: self.backward * factor,
             optimizer: self.optimizer * factor,

@@ -54,6 +54,7 @@ pub(super) fn find(
     copy.freeze_until(first_trained(phase, copy.graph(), config.arch.head)?)?;
     let undecodable = Undecodable::allowing(folder.tolerated(config.max_bad), |_| ());
     let source = PhotoSource {
+        teacher: None,
         photos: Arc::clone(&folder.photos),
         undecodable: Arc::new(undecodable),
         preprocessing: (config.arch.preprocessing)(config.image_size as u32),
@@ -66,6 +67,7 @@ pub(super) fn find(
     };
     let mut optimizer = Optimizer::new(config.optimizer, copy.trainable(), config.weight_decay)?;
     let step = Step {
+        distillation: None,
         network: &copy,
         loss: Loss {
             class_weights: None,

@@ -17,6 +17,7 @@ use super::network::Network;
 use super::phase::Inputs;
 use super::prepare::{Prepared, checked, network, refuse_inside, set_up};
 use super::run::Run;
+use super::teacher::Teacher;
 use crate::data::decoded::Key;
 use crate::data::{
     CacheMode, DecodedCache, Depth, Folder, ScanOptions, Source, Split, Transform, Undecodable,
@@ -36,6 +37,7 @@ pub struct TrainingSession {
     /// What was found out for the configuration of a new run, one per line.
     pub notes: Vec<String>,
     network: Network,
+    teacher: Option<Teacher>,
     cache: Option<Arc<DecodedCache>>,
     resumed: Option<Resumed>,
     started: Instant,
@@ -79,6 +81,7 @@ impl TrainingSession {
             notes,
             network,
             origin,
+            teacher,
         } = prepared;
         let mut header = Header::new(config, manifest, data);
         header.warnings = warnings.clone();
@@ -91,6 +94,7 @@ impl TrainingSession {
             warnings,
             notes,
             network,
+            teacher,
             cache: None,
             resumed: None,
             started,
@@ -129,6 +133,7 @@ impl TrainingSession {
             );
             return Err(Error::Data(message).into());
         }
+        let teacher = Teacher::load(&mut config, &folder.labels, device)?;
         let graph = run.manifest().graph()?;
         let (network, warning) = network(graph, &checkpoint.network, device, &mut config)?;
         if epochs.is_some() {
@@ -148,6 +153,7 @@ impl TrainingSession {
             warnings: warning.into_iter().collect(),
             notes: Vec::new(),
             network,
+            teacher,
             cache: None,
             resumed: Some(Resumed {
                 state,
@@ -230,6 +236,7 @@ impl TrainingSession {
                 Budget::new(seconds, self.started, before)
             }),
             limits: Limits::default(),
+            teacher: self.teacher.as_ref(),
             cache: self.cache,
             stop,
         };

@@ -1,9 +1,12 @@
 //! The options of a training run, as the command line and a TOML file give them.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Deserialize;
 
 use super::config::{Config, WeightsSource, freeze_until};
+use super::distillation::DistillMethod;
 use super::optimizer::Algorithm;
 use super::phase::LayerName;
 use super::precision::PrecisionChoice;
@@ -85,6 +88,23 @@ pub struct Settings {
     /// none [default: 0]
     #[arg(long, value_name = "ALPHA", value_parser = number)]
     pub cutmix: Option<f64>,
+    /// Model to learn from besides the labels (knowledge distillation): a model file or the folder of a
+    /// run. Its classes are matched by name. Several are averaged
+    #[arg(long, value_name = "MODEL")]
+    pub teacher: Option<Vec<PathBuf>>,
+    /// SHA-256 of the teachers' files, recorded by the run.
+    #[arg(skip)]
+    pub teacher_sha256: Option<Vec<String>>,
+    /// How to learn from the teachers [default: kd]
+    #[arg(long)]
+    pub distill_method: Option<DistillMethod>,
+    /// Share of the loss that is the teachers'; the rest is that of the labels [default: 0.5]
+    #[arg(long, value_name = "FRACTION", value_parser = number)]
+    pub distill_weight: Option<f64>,
+    /// What the logits of teachers and network are divided by for the loss; the larger, the more counts
+    /// what the teachers think of other classes [default: 4]
+    #[arg(long, value_name = "T", value_parser = number)]
+    pub temperature: Option<f64>,
     /// Dropout probability in front of the classifier [default: 0.2 for two-phase and fast, else
     /// the network's own]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
@@ -168,6 +188,9 @@ impl Settings {
             // The hash belongs to other weights.
             below.weights_sha256 = None;
         }
+        if self.teacher.is_some() {
+            below.teacher_sha256 = None;
+        }
         macro_rules! pick {
             ($($field:ident),*) => { Self { $($field: self.$field.or(below.$field)),* } };
         }
@@ -189,6 +212,11 @@ impl Settings {
             ema,
             mixup,
             cutmix,
+            teacher,
+            teacher_sha256,
+            distill_method,
+            distill_weight,
+            temperature,
             dropout,
             freeze_until,
             class_weights,
@@ -249,6 +277,11 @@ impl Settings {
                 .mixup
                 .map_or(recipe.mixup, |alpha| unless_zero(Some(alpha))),
             cutmix: unless_zero(self.cutmix),
+            teacher: self.teacher.unwrap_or_default(),
+            teacher_sha256: self.teacher_sha256.unwrap_or_default(),
+            distill_method: self.distill_method,
+            distill_weight: self.distill_weight,
+            temperature: self.temperature,
             dropout: self
                 .dropout
                 .or(recipe.dropout)

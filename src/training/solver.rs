@@ -9,19 +9,43 @@ use crate::error::Result;
 
 /// Features with their classes, as often as the solver asks for them.
 pub(super) trait Samples {
-    /// Calls `each` with chunks of the features, float32 (n, features), and the class ids, int64 (n).
+    /// Calls `each` with chunks of the samples.
     ///
     /// # Errors
     /// Those of `each` and of reading.
-    fn for_each(&self, each: &mut dyn FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()>;
+    fn for_each(&self, each: &mut dyn FnMut(&Chunk) -> Result<()>) -> Result<()>;
 }
 
-/// The function that is minimised: mean cross-entropy with smoothed labels, plus half of
-/// `weight_decay` times the squared norm of the weight.
+/// Some samples.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// float32 (n, features).
+    pub x: Tensor,
+    /// Class ids, int64 (n).
+    pub labels: Tensor,
+    /// Probabilities that teachers give, float32 (n, classes).
+    pub taught: Option<Tensor>,
+}
+
+impl Chunk {
+    /// The same tensors.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self {
+            x: self.x.shallow_clone(),
+            labels: self.labels.shallow_clone(),
+            taught: self.taught.as_ref().map(Tensor::shallow_clone),
+        }
+    }
+}
+
+/// The function that is minimised: mean cross-entropy with smoothed labels, or with those and what
+/// teachers say, plus half of `weight_decay` times the squared norm of the weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Objective<'a> {
     pub weight_decay: f64,
     pub label_smoothing: f64,
+    /// Share of the targets that is the teachers'.
+    pub taught: f64,
     /// The weight of a sample of each class; `None` for 1.
     pub class_weights: Option<&'a [f32]>,
 }
@@ -92,7 +116,7 @@ impl LinearHead {
     pub(super) fn fitted(&self, samples: &dyn Samples) -> Result<Fitted> {
         let Self { weight, bias } = self.single()?;
         let (mut loss, mut hits, mut count) = (0.0, 0, 0);
-        samples.for_each(&mut |x, labels| {
+        samples.for_each(&mut |Chunk { x, labels, .. }| {
             let logits = torch(x.f_linear(&weight, Some(&bias)))?;
             let sum = torch(logits.f_cross_entropy_loss::<Tensor>(
                 labels,
@@ -196,10 +220,11 @@ impl Objective<'_> {
         let class_weights = self.class_weights.map(Tensor::f_from_slice);
         let class_weights = torch(class_weights.transpose())?;
         let (mut loss, mut count) = (0.0, 0.0);
-        samples.for_each(&mut |x, labels| {
+        samples.for_each(&mut |chunk| {
+            let Chunk { x, labels, .. } = chunk;
             let logits = torch(x.f_linear(&weight, Some(&bias)))?;
             let log_p = torch(logits.f_log_softmax(-1, Kind::Float))?;
-            let mut targets = self.targets(labels, classes)?;
+            let mut targets = self.targets(chunk, classes)?;
             let mut p = torch(log_p.f_exp())?;
             count += match &class_weights {
                 None => labels.size()[0] as f64,
@@ -234,15 +259,19 @@ impl Objective<'_> {
         Ok((value, gradient.flat()?))
     }
 
-    /// Smoothed one-hot targets, float32 (n, classes).
-    fn targets(self, labels: &Tensor, classes: i64) -> Result<Tensor> {
+    /// Smoothed one-hot targets, or those and what teachers say, float32 (n, classes).
+    fn targets(self, chunk: &Chunk, classes: i64) -> Result<Tensor> {
         let smoothing = self.label_smoothing;
-        torch(
-            labels
-                .f_one_hot(classes)
-                .and_then(|hot| hot.f_to_kind(Kind::Float)?.f_mul_scalar(1.0 - smoothing))
-                .and_then(|hot| hot.f_add_scalar(smoothing / classes as f64)),
-        )
+        let smoothed = || {
+            let hot = chunk.labels.f_one_hot(classes)?.f_to_kind(Kind::Float)?;
+            let hot = hot.f_mul_scalar(1.0 - smoothing)?;
+            let own = hot.f_add_scalar(smoothing / classes as f64)?;
+            match &chunk.taught {
+                Some(taught) => own.f_lerp(taught, self.taught),
+                None => Ok(own),
+            }
+        };
+        torch(smoothed())
     }
 }
 
@@ -251,7 +280,7 @@ impl Objective<'_> {
 fn centre(samples: &dyn Samples, features: i64) -> Result<Tensor> {
     let mut sum = torch(Tensor::f_zeros([features], (Kind::Double, Device::Cpu)))?;
     let mut count = 0;
-    samples.for_each(&mut |x, labels| {
+    samples.for_each(&mut |Chunk { x, labels, .. }| {
         count += labels.size()[0];
         let of_chunk = x.f_sum_dim_intlist([0].as_slice(), false, Kind::Double);
         torch(
@@ -321,11 +350,11 @@ mod tests {
     const CLASSES: i64 = 3;
     const FEATURES: i64 = 3;
 
-    struct Chunks(Vec<(Tensor, Tensor)>);
+    struct Chunks(Vec<Chunk>);
 
     impl Samples for Chunks {
-        fn for_each(&self, each: &mut dyn FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
-            self.0.iter().try_for_each(|(x, labels)| each(x, labels))
+        fn for_each(&self, each: &mut dyn FnMut(&Chunk) -> Result<()>) -> Result<()> {
+            self.0.iter().try_for_each(each)
         }
     }
 
@@ -342,8 +371,11 @@ mod tests {
                 .flat_map(|&s| (0..3).map(move |at| value(s, at)));
             let x: Vec<f32> = x.collect();
             let labels: Vec<i64> = samples.iter().map(|&s| (s % 3) as i64).collect();
-            let x = Tensor::from_slice(&x).reshape([-1, FEATURES]);
-            (x, Tensor::from_slice(&labels))
+            Chunk {
+                x: Tensor::from_slice(&x).reshape([-1, FEATURES]),
+                labels: Tensor::from_slice(&labels),
+                taught: None,
+            }
         });
         Chunks(chunks.collect())
     }
@@ -387,6 +419,7 @@ mod tests {
             let objective = Objective {
                 weight_decay: 0.05,
                 label_smoothing,
+                taught: 0.0,
                 class_weights,
             };
             let start = LinearHead::zeros(CLASSES, FEATURES).unwrap();
@@ -403,6 +436,30 @@ mod tests {
         }
     }
 
+    /// Teachers that spread a part of the target evenly are label smoothing.
+    #[test]
+    fn what_teachers_say_is_part_of_the_target() {
+        let objective = |label_smoothing, taught| Objective {
+            weight_decay: 0.05,
+            label_smoothing,
+            taught,
+            class_weights: None,
+        };
+        let start = LinearHead::zeros(CLASSES, FEATURES).unwrap();
+        let smoothed = objective(0.2, 0.0).minimise(&samples(24), &start);
+        let mut evenly = samples(24);
+        for chunk in &mut evenly.0 {
+            let n = chunk.labels.size()[0];
+            let even = Tensor::full([n, CLASSES], 1.0 / 3.0, (Kind::Float, Device::Cpu));
+            chunk.taught = Some(even);
+        }
+        let taught = objective(0.0, 0.2).minimise(&evenly, &start).unwrap();
+        let pairs = values(&smoothed.unwrap().weight).into_iter();
+        for (a, b) in pairs.zip(values(&taught.weight)) {
+            assert!((a - b).abs() < 1e-4, "{a} is not {b}");
+        }
+    }
+
     #[test]
     fn a_head_fits_as_its_logits_say() {
         let head = LinearHead {
@@ -411,7 +468,11 @@ mod tests {
             bias: Tensor::zeros([CLASSES], (Kind::Double, Device::Cpu)),
         };
         let x = Tensor::from_slice(&[2.0f32, 0.0, 0.0, 0.0, 2.0, 0.0]).reshape([2, 3]);
-        let samples = Chunks(vec![(x, Tensor::from_slice(&[0i64, 0]))]);
+        let samples = Chunks(vec![Chunk {
+            x,
+            labels: Tensor::from_slice(&[0i64, 0]),
+            taught: None,
+        }]);
         let fitted = head.fitted(&samples).unwrap();
         let partition = (2.0f64.exp() + 2.0).ln();
         assert!((fitted.loss - (partition - 1.0)).abs() < 1e-6);

@@ -1,11 +1,15 @@
 //! Where the batches of a phase come from: photos, or whatever else gives a network its values.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tch::Tensor;
 
 use super::job::Job;
 use super::network::{Activations, Network};
-use crate::data::loader::{Loader, Transform};
+use super::teacher::Teacher;
+use super::tensors::torch;
+use crate::data::loader::{Batch, Loader, Transform};
 use crate::data::{DecodedCache, Photo, Undecodable, Worked};
 use crate::error::Result;
 use crate::image::augment::Augmentations;
@@ -42,6 +46,11 @@ pub(super) trait Batches: Iterator<Item = Result<DeviceBatch>> {
 
     /// What the threads that make them spent their time on so far.
     fn worked(&self) -> Worked;
+
+    /// Time that the teachers took so far.
+    fn teaching(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A batch that a network can run on.
@@ -52,11 +61,15 @@ pub(super) struct DeviceBatch {
     pub values: Activations,
     /// Class ids (n).
     pub labels: Vec<i64>,
+    /// Probabilities that the teachers give, float32 (n, classes).
+    pub taught: Option<Tensor>,
 }
 
 /// Photos, decoded and transformed ahead by worker threads. They stay 8-bit until they are on the
 /// device.
-pub(super) struct PhotoSource {
+pub(super) struct PhotoSource<'j> {
+    /// Sees the same views.
+    pub teacher: Option<&'j Teacher>,
     pub photos: Arc<[Photo]>,
     /// Counts the photos that are left out because they can't be decoded.
     pub undecodable: Arc<Undecodable>,
@@ -69,11 +82,12 @@ pub(super) struct PhotoSource {
     pub cache: Option<Arc<DecodedCache>>,
 }
 
-impl PhotoSource {
+impl<'j> PhotoSource<'j> {
     /// The photos of a run with these augmentations.
-    pub(super) fn new(job: &Job<'_>, augmentations: &Augmentations) -> Self {
+    pub(super) fn new(job: &Job<'j>, augmentations: &Augmentations) -> Self {
         let config = job.run.config();
         Self {
+            teacher: job.teacher,
             photos: Arc::clone(&job.photos),
             undecodable: Arc::clone(&job.undecodable),
             preprocessing: job.run.manifest().preprocessing.clone(),
@@ -87,7 +101,7 @@ impl PhotoSource {
     }
 }
 
-impl BatchSource for PhotoSource {
+impl BatchSource for PhotoSource<'_> {
     fn batches<'a>(
         &'a self,
         network: &'a Network,
@@ -107,6 +121,8 @@ impl BatchSource for PhotoSource {
         Ok(Box::new(PhotoBatches {
             loader: loader.tolerating(&self.undecodable),
             network,
+            teacher: self.teacher,
+            teaching: Duration::ZERO,
             normalise: Normalise::new(&self.preprocessing, network.device()),
         }))
     }
@@ -115,7 +131,33 @@ impl BatchSource for PhotoSource {
 struct PhotoBatches<'a> {
     loader: Loader,
     network: &'a Network,
+    teacher: Option<&'a Teacher>,
+    teaching: Duration,
     normalise: Normalise,
+}
+
+impl PhotoBatches<'_> {
+    fn batch(&mut self, batch: &Batch) -> Result<DeviceBatch> {
+        let taught = match self.teacher {
+            Some(teacher) if !batch.labels.is_empty() => {
+                let started = Instant::now();
+                let taught = teacher.probabilities(&batch.pixels, batch.size)?;
+                self.teaching += started.elapsed();
+                let shape = [-1, teacher.classes() as i64];
+                let taught = Tensor::f_from_slice(&taught).and_then(|x| x.f_reshape(shape));
+                let device = self.network.device().into();
+                Some(torch(taught.and_then(|x| x.f_to_device(device)))?)
+            }
+            _ => None,
+        };
+        let pixels = self.normalise.pixels(&batch.pixels, batch.size)?;
+        Ok(DeviceBatch {
+            first: 0,
+            values: self.network.input(&pixels)?,
+            labels: batch.labels.clone(),
+            taught,
+        })
+    }
 }
 
 impl Iterator for PhotoBatches<'_> {
@@ -126,15 +168,9 @@ impl Iterator for PhotoBatches<'_> {
             Ok(batch) => batch,
             Err(error) => return Some(Err(error)),
         };
-        let pixels = self.normalise.pixels(&batch.pixels, batch.size);
-        let values = pixels.and_then(|pixels| self.network.input(&pixels));
-        let labels = batch.labels.clone();
+        let on_device = self.batch(&batch);
         self.loader.recycle(batch);
-        Some(values.map(|values| DeviceBatch {
-            first: 0,
-            values,
-            labels,
-        }))
+        Some(on_device)
     }
 }
 
@@ -145,5 +181,9 @@ impl Batches for PhotoBatches<'_> {
 
     fn worked(&self) -> Worked {
         self.loader.worked()
+    }
+
+    fn teaching(&self) -> Duration {
+        self.teaching
     }
 }

@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use super::distillation::Distillation;
 use super::mixing::{Mixing, Targets};
 use super::network::{Mode, Network};
 use super::optimizer::Optimizer;
@@ -14,6 +15,7 @@ use crate::error::Result;
 pub(super) struct Step<'a> {
     pub network: &'a Network,
     pub loss: Loss,
+    pub distillation: Option<Distillation>,
     pub mixing: Mixing,
     /// Whether an update takes the mean over several batches.
     pub accumulates: bool,
@@ -30,7 +32,7 @@ pub(super) struct Loss {
 
 /// What a step computed on its batch, before the update.
 pub(super) struct StepResult {
-    /// Mean cross-entropy in nats; not finite when training diverges.
+    /// Mean cross-entropy in nats, or what distillation makes of it; not finite when training diverges.
     pub loss: f64,
     /// Photos whose class has the highest logit; of a mixed photo the class with the larger share.
     pub correct: u64,
@@ -53,9 +55,17 @@ impl Step<'_> {
         let labels = tensors::labels(&batch.labels, self.network.device())?;
         let mixing = self.mixing;
         let classes = self.network.classes();
-        let (values, targets) = mixing.mix(batch.values, labels, classes, seed as u64)?;
+        let shown = Targets {
+            labels,
+            shares: None,
+            taught: batch.taught,
+        };
+        let (values, targets) = mixing.mix(batch.values, shown, classes, seed as u64)?;
         let logits = self.network.logits(batch.first, values, Mode::Train)?;
-        let loss = self.loss.mean(&logits, &targets)?;
+        let mut loss = self.loss.mean(&logits, &targets)?;
+        if let (Some(distillation), Some(taught)) = (self.distillation, &targets.taught) {
+            loss = distillation.loss(&loss, &logits, taught, &targets.labels)?;
+        }
         let weight = self.loss.weight(&batch.labels, &targets);
         profile.forward += watch.lap();
         if self.accumulates {

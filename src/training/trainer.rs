@@ -265,6 +265,7 @@ impl<'a> Trainer<'a> {
             }
         }
         profile.add_loading(batches.waited(), batches.worked());
+        profile.teaching += batches.teaching().as_secs_f64();
         Ok(TrainingHalf {
             learning_rate,
             images,
@@ -280,6 +281,7 @@ impl<'a> Trainer<'a> {
                 class_weights: config.class_weights.then(|| class_weights(self.job)),
                 label_smoothing: config.label_smoothing,
             },
+            distillation: config.distillation(),
             mixing: Mixing {
                 mixup: config.mixup,
                 cutmix: config.cutmix,

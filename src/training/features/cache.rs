@@ -41,7 +41,10 @@ impl<'a> FeatureCache<'a> {
         let graph = network.graph();
         let cuts = trained.iter().map(|&first| Cut::before(graph, first));
         let cuts = cuts.collect::<Result<Vec<_>>>()?;
-        let shapes = cuts.iter().map(|cut| cut.shape(graph)).collect();
+        let shapes = cuts.iter().map(|cut| cut.shape(graph));
+        // What the teachers say comes after what the cuts hold.
+        let taught = job.teacher.map(|teacher| vec![teacher.classes() as i64]);
+        let shapes = shapes.chain(taught).collect();
         Ok(Self {
             features: Features::open(folder, key(job, network, &cuts)?, shapes)?,
             job,
@@ -112,6 +115,7 @@ impl<'a> FeatureCache<'a> {
         Some(FeatureSource {
             features: &self.features,
             level,
+            taught: self.job.teacher.map(|_| self.cuts.len()),
             cut: self.cuts[level],
             photos: &self.job.photos,
             batch_size: config.batch_size,

@@ -110,7 +110,11 @@ impl<'a> Extractor<'a> {
             let batch = batch?;
             if !batch.labels.is_empty() {
                 let values = self.backend.values(Images::Rgb8(&batch.pixels))?;
-                let values: Vec<Vec<f32>> = values.into_iter().map(|node| node.values).collect();
+                let mut values: Vec<Vec<f32>> =
+                    values.into_iter().map(|node| node.values).collect();
+                if let Some(teacher) = self.job.teacher {
+                    values.push(teacher.probabilities(&batch.pixels, batch.size)?);
+                }
                 rows.append(&batch.indices, &values)?;
             }
             let images = batch.labels.len();
@@ -146,5 +150,6 @@ pub(crate) fn key(job: &Job<'_>, network: &Network, cuts: &[Cut]) -> Result<Stri
         (config.arch.name, &config.weights, &config.weights_sha256),
         (config.seed, &manifest.split_sha256, &manifest.preprocessing),
         nodes,
+        &config.teacher_sha256,
     ))?)
 }

@@ -17,6 +17,8 @@ pub(crate) struct FeatureSource<'a> {
     pub features: &'a Features,
     /// The position of the cut in the features.
     pub level: usize,
+    /// That of what the teachers say.
+    pub taught: Option<usize>,
     pub cut: Cut,
     pub photos: &'a [Photo],
     pub batch_size: usize,
@@ -92,17 +94,21 @@ impl FeatureBatches<'_> {
         let FeatureSource {
             features,
             level,
+            taught,
             cut,
             photos: all,
             ..
         } = *self.source;
         let rows: Vec<u64> = photos.iter().map(|&(_, row)| row).collect();
-        let values = features.read(level, &rows, self.network.device())?;
+        let device = self.network.device();
+        let values = features.read(level, &rows, device)?;
+        let taught = taught.map(|level| features.read(level, &rows, device));
         let label = |&(photo, _): &(usize, u64)| all[photo].class as i64;
         Ok(DeviceBatch {
             first: cut.first.index(),
             values: Activations::from([(cut.value, values)]),
             labels: photos.iter().map(label).collect(),
+            taught: taught.transpose()?,
         })
     }
 }
