@@ -22,6 +22,7 @@ mod shufflenet_v2;
 mod squeezenet;
 mod timm;
 mod vgg;
+mod vit;
 
 use std::fmt;
 
@@ -94,6 +95,7 @@ const FAMILIES: &[&[Architecture]] = &[
     inception_v3::ARCHITECTURES,
     vgg::ARCHITECTURES,
     alexnet::ARCHITECTURES,
+    vit::ARCHITECTURES,
 ];
 
 /// Every architecture; the command line, the help and the model file know them by name.

@@ -2,11 +2,61 @@
 //! <https://arxiv.org/abs/2010.11929>), and the ViT-S/14 of DINOv2 (Oquab et al., 2023,
 //! <https://arxiv.org/abs/2304.07193>), whose blocks have layer scales.
 
-use super::Options;
+use super::pretrained::{Publisher, Source};
+use super::published::{TORCHVISION, Terms, in_proportion, torchvision};
+use super::{Architecture, Options};
 use crate::error::{Error, Result};
 use crate::graph::{Activation, Builder, Conv2d, Graph, Linear, NodeId, Op, Padding};
+use crate::image::preprocess::Interpolation::Bicubic;
+
+pub(super) const ARCHITECTURES: &[Architecture] = &[
+    Architecture {
+        name: "vit_b_16",
+        family: "Vision Transformer",
+        paper: "Dosovitskiy et al., 2021",
+        summary: "base, patches of 16",
+        head: "heads.head",
+        fine_tune_from: "encoder.layers.encoder_layer_10",
+        source: torchvision!("vit_b_16", "c867db91"),
+        accuracy: 81.072,
+        renamed: since_renamed,
+        build: |options| VIT_B_16.build(options),
+        ..TORCHVISION
+    },
+    Architecture {
+        name: "dinov2_vits14",
+        family: "DINOv2",
+        paper: "Oquab et al., 2023",
+        summary: "small, patches of 14, for features",
+        head: "head",
+        fine_tune_from: "blocks.10",
+        preprocessing: |size| in_proportion(size, 256, 224, Bicubic),
+        source: Source {
+            publisher: Publisher::Url(
+                "https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+            ),
+            sha256: "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+        },
+        accuracy: 81.1,
+        terms: Terms {
+            measured_by: "Oquab et al., 2023, of a linear layer on its features",
+            licence: "Apache-2.0",
+            note: "They have no classifier: one is trained on their features",
+        },
+        ignored: &["mask_token"],
+        build: |options| DINOV2_VITS14.build(options),
+        ..TORCHVISION
+    },
+];
 
 const EPS: f64 = 1e-6;
+
+/// The linear layers of torchvision's files, which its code has called otherwise since.
+fn since_renamed(name: &str) -> Option<String> {
+    let renamed = name.replace("mlp.linear_1.", "mlp.0.");
+    let renamed = renamed.replace("mlp.linear_2.", "mlp.3.");
+    (renamed != name).then_some(renamed)
+}
 
 /// Sizes, and the names of the parameters.
 struct Transformer {
@@ -60,14 +110,6 @@ const DINOV2_VITS14: Transformer = Transformer {
     norm: "norm",
     head: "head",
 };
-
-pub(super) fn vit_b_16(options: &Options) -> Result<Graph> {
-    VIT_B_16.build(options)
-}
-
-pub(super) fn dinov2_vits14(options: &Options) -> Result<Graph> {
-    DINOV2_VITS14.build(options)
-}
 
 impl Transformer {
     fn build(&self, options: &Options) -> Result<Graph> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint;
 use super::config::{Config, WeightsSource};
+use super::positions;
 use crate::bundle;
 use crate::error::{Error, Result, shown, some};
 use crate::graph::{Graph, Parameter, is_below};
@@ -158,7 +159,8 @@ impl InitialWeights {
             random.contains_key(renamed.as_deref().unwrap_or(name))
         };
         let (stored, prefix) = without_prefix(weights, is_known);
-        let stored = translated(config.arch, stored);
+        let mut stored = translated(config.arch, stored);
+        positions::resample(graph, &mut stored)?;
         let with_classifier = fits_classifier(config.arch, graph, &stored);
         let (weights, mismatch) = fitted(config.arch, graph, stored, random, with_classifier);
         if let Some(mismatch) = mismatch.described() {
