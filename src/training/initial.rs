@@ -153,8 +153,12 @@ impl InitialWeights {
         let Self::File { path, weights, .. } = self else {
             return Ok((random, Origin::Random));
         };
-        let is_known = |name: &str| random.contains_key(name);
+        let is_known = |name: &str| {
+            let renamed = (config.arch.renamed)(name);
+            random.contains_key(renamed.as_deref().unwrap_or(name))
+        };
         let (stored, prefix) = without_prefix(weights, is_known);
+        let stored = translated(config.arch, stored);
         let with_classifier = fits_classifier(config.arch, graph, &stored);
         let (weights, mismatch) = fitted(config.arch, graph, stored, random, with_classifier);
         if let Some(mismatch) = mismatch.described() {
@@ -224,6 +228,17 @@ fn mistaken(named: &str) -> Option<Error> {
          file",
         WeightsSource::KEYWORDS.join(", ")
     )))
+}
+
+/// Stored parameters by the names that the network has for them, without those that it does without.
+fn translated(architecture: &Architecture, stored: StateDict) -> StateDict {
+    let is_ignored = |name: &str| {
+        let mut ignored = architecture.ignored.iter();
+        ignored.any(|layer| is_below(name, layer))
+    };
+    let kept = stored.into_iter().filter(|(name, _)| !is_ignored(name));
+    kept.map(|(name, tensor)| ((architecture.renamed)(&name).unwrap_or(name), tensor))
+        .collect()
 }
 
 fn in_classifier(architecture: &Architecture, parameter: &Parameter) -> bool {
@@ -300,5 +315,91 @@ impl Mismatch {
             })
             .collect();
         (!lines.is_empty()).then(|| lines.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models;
+    use crate::training::Settings;
+
+    /// The parameters for a network of 1000 classes that a file's are taken for.
+    fn initial(arch: &str, weights: StateDict) -> Result<(StateDict, Origin)> {
+        let settings = Settings {
+            arch: Some(arch.into()),
+            ..Settings::default()
+        };
+        let config = settings.resolve()?;
+        let graph = config.arch.graph(&config.model_options(1000))?;
+        let file = InitialWeights::File {
+            path: "file.pth".into(),
+            sha256: String::new(),
+            weights,
+        };
+        file.parameters(&config, &graph)
+    }
+
+    fn published(arch: &str) -> StateDict {
+        let architecture = models::find(arch).unwrap();
+        let graph = architecture.graph(&architecture.imagenet()).unwrap();
+        graph.initialise(7)
+    }
+
+    fn with_names(weights: &StateDict, name: impl Fn(&str) -> String) -> StateDict {
+        let renamed = weights
+            .iter()
+            .map(|(key, tensor)| (name(key), tensor.clone()));
+        renamed.collect()
+    }
+
+    #[test]
+    fn older_names_and_wrappers_are_understood() {
+        let weights = published("densenet121");
+        let old = |name: &str| {
+            let parts = [
+                ("norm1.", "norm.1."),
+                ("norm2.", "norm.2."),
+                ("conv1.", "conv.1."),
+                ("conv2.", "conv.2."),
+            ];
+            let mut name = name.to_owned();
+            if name.contains("denselayer") {
+                for (new, old) in parts {
+                    name = name.replace(new, old);
+                }
+            }
+            name
+        };
+        let stored = with_names(&weights, old);
+        assert!(stored.contains_key("features.denseblock1.denselayer1.norm.1.weight"));
+        let (found, origin) = initial("densenet121", stored.clone()).unwrap();
+        assert_eq!(found, weights);
+        let expected = Origin::File {
+            path: "file.pth".into(),
+            prefix: String::new(),
+            with_classifier: true,
+        };
+        assert_eq!(origin, expected);
+        for wrapper in ["module.", "model.", "net.", "module._orig_mod."] {
+            let wrapped = with_names(&stored, |name| format!("{wrapper}{name}"));
+            let (found, origin) = initial("densenet121", wrapped).unwrap();
+            assert_eq!(found, weights, "{wrapper}");
+            assert!(origin.to_string().contains(wrapper), "{origin}");
+        }
+    }
+
+    #[test]
+    fn auxiliary_classifiers_are_passed_over() {
+        let weights = published("googlenet");
+        let mut stored = weights.clone();
+        for name in ["aux1.conv.conv.weight", "aux2.fc2.bias"] {
+            stored.insert(name.into(), weights["fc.bias"].clone());
+        }
+        let (found, _) = initial("googlenet", stored.clone()).unwrap();
+        assert_eq!(found, weights);
+        stored.insert("aux3.weight".into(), weights["fc.bias"].clone());
+        let message = initial("googlenet", stored).unwrap_err().to_string();
+        assert!(message.contains("1 unexpected (aux3.weight)"), "{message}");
     }
 }

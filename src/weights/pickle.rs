@@ -22,6 +22,9 @@ pub type Global = (&'static str, &'static str);
 /// The one global that the machine itself knows: calling it makes a dict.
 pub const ORDERED_DICT: Global = ("collections", "OrderedDict");
 
+/// What PyTorch's quantized tensors are made by.
+const QUANTIZED_TENSOR: Global = ("torch._utils", "_rebuild_qtensor");
+
 /// An object's index in a [`Pickle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Id(usize);
@@ -410,6 +413,11 @@ fn underflow() -> anyhow::Error {
 }
 
 fn refused(module: &str, name: &str) -> anyhow::Error {
+    if (module, name) == QUANTIZED_TENSOR {
+        let message = "holds quantized tensors (qint8 or quint8, packed parameters), as torchvision's quantized \
+                       models do; give the float weights that they were made from";
+        return Error::Data(message.into()).into();
+    }
     let global: String = format!("{module}.{name}").chars().take(120).collect();
     Error::Data(format!(
         "would run {}, which is refused; save only the parameters: torch.save(model.state_dict(), FILE)",

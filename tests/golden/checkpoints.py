@@ -41,7 +41,9 @@ def stand_in_class(name):
 
 FloatStorage = stand_in_class("FloatStorage")
 ComplexFloatStorage = stand_in_class("ComplexFloatStorage")
+QInt8Storage = stand_in_class("QInt8Storage")
 rebuild = stand_in(utils, "_rebuild_tensor_v2", lambda *arguments: None)
+rebuild_quantized = stand_in(utils, "_rebuild_qtensor", lambda *arguments: None)
 
 
 class Tensor:
@@ -62,13 +64,26 @@ class Tensor:
         return rebuild, (self.storage, 0, self.shape, tuple(strides), False, hooks)
 
 
+class QuantizedTensor:
+    """A vector of bytes, `scale` apart."""
+
+    def __init__(self, values, scale):
+        self.scale, self.storage = scale, QInt8Storage()
+        self.storage.values = values
+
+    def __reduce_ex__(self, _):
+        count = len(self.storage.values)
+        hooks = collections.OrderedDict()
+        return rebuild_quantized, (self.storage, 0, (count,), (1,), (self.scale, 0), False, hooks)
+
+
 class Pickler(pickle.Pickler):
     def __init__(self, file, protocol):
         super().__init__(file, protocol)
         self.storages = []
 
     def persistent_id(self, thing):
-        if not isinstance(thing, (FloatStorage, ComplexFloatStorage)):
+        if not isinstance(thing, (FloatStorage, ComplexFloatStorage, QInt8Storage)):
             return None
         if thing not in self.storages:
             self.storages.append(thing)
@@ -89,7 +104,8 @@ def save(name, content, state=None, protocols=(2,)):
         with zipfile.ZipFile(FOLDER / file, "w") as archive:
             members = {"data.pkl": data.getvalue(), "byteorder": b"little"}
             for key, storage in enumerate(pickler.storages):
-                kind = "complex64" if isinstance(storage, ComplexFloatStorage) else "float32"
+                kinds = {ComplexFloatStorage: "complex64", QInt8Storage: "int8"}
+                kind = kinds.get(type(storage), "float32")
                 members[f"data/{key}"] = numpy.array(storage.values, kind).tobytes()
             members["version"] = b"3\n"
             for member, content_of_it in members.items():
@@ -145,6 +161,25 @@ save("resumed", resumed | {"state_dict": state}, state, protocols=(2, 5))
 save("flat", state | {"epoch": 3, "args": beside["args"], "best": beside["best"]}, state)
 parallel = {f"module._orig_mod.net.{name}": tensor for name, tensor in state.items()}
 save("parallel", {"net": parallel}, parallel)
+
+lightning = {f"model.{name}": tensor for name, tensor in state.items()}
+save(
+    "lightning",
+    {
+        "epoch": 3,
+        "global_step": 96,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": lightning,
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 4}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': 'val_acc'}": {"best_model_score": Tensor((), [0.5])}},
+        "optimizer_states": [optimizer],
+        "lr_schedulers": [{"last_epoch": 4}],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {"lr": 1e-3},
+    },
+    lightning,
+)
+save("quantized", {"conv1.weight": QuantizedTensor([-128, 0, 127], 0.5), "conv1.scale": Tensor((), [0.5])})
 
 save("several", {"generator": state, "discriminator": dict(state)})
 save("none", {"epoch": 3, "optimizer": optimizer})

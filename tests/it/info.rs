@@ -29,11 +29,28 @@ fn the_overview_lists_architectures_and_recipes() {
     }
     let overview = &run(["info", "--json"]).done().json()[0];
     let architectures = overview["architectures"].as_array().unwrap();
-    let names: Vec<&str> = architectures
-        .iter()
-        .map(|architecture| architecture["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(names[..5], rows);
+    let texts = |key: &str| -> Vec<&str> {
+        let texts = architectures.iter().map(|entry| entry[key].as_str());
+        texts.map(Option::unwrap).collect()
+    };
+    for name in rows {
+        assert!(texts("name").contains(&name), "{name}");
+    }
+    let mut families = texts("family");
+    families.dedup();
+    for family in families {
+        let heading = format!("\n-- {family} (");
+        assert_eq!(said.stdout.matches(&heading).count(), 1, "{family}");
+    }
+    assert_eq!(architectures[0]["imagenet_top1"], 69.758);
+    assert_eq!(architectures[0]["licence"], "BSD-3-Clause");
+    let table = said
+        .stdout
+        .lines()
+        .take_while(|line| !line.starts_with("top-1"));
+    for line in table {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
     assert_eq!(overview["recipes"][1]["name"], "two-phase");
 }
 
@@ -72,6 +89,20 @@ fn an_architecture_is_described_layer_by_layer() {
         .json()[0];
     let macs = smaller["macs"].as_u64().unwrap();
     assert!(macs < 1_814_073_344 / 3, "{macs}");
+}
+
+#[test]
+fn a_picture_size_that_does_not_fit_is_named_with_the_remedy() {
+    for (name, size, words) in [
+        (
+            "vgg16",
+            "96",
+            "avgpool: 7 x 7 equal windows do not fit a map of [512, 3, 3]",
+        ),
+        ("inception_v3", "32", "use a larger image size"),
+    ] {
+        run(["info", name, "--image-size", size]).failed(2, &[words, "image size"]);
+    }
 }
 
 #[test]

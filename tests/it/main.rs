@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module a topic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod architectures;
 mod augmentation;
 mod bad_input;
 mod bench;

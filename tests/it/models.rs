@@ -14,15 +14,15 @@ use crate::golden::{TOLERANCE, difference, pictures, uniform};
 fn every_architecture_gives_pytorchs_logits() {
     let golden: Value = serde_json::from_str(include_str!("../golden/models/logits.json")).unwrap();
     let cases = golden.as_array().unwrap();
-    let tested: Vec<&str> = cases
-        .iter()
-        .map(|case| case["name"].as_str().unwrap())
-        .collect();
+    let has_logits = |family: &str| {
+        let mut tested = cases.iter().map(|case| case["name"].as_str().unwrap());
+        tested.any(|name| models::find(name).unwrap().family == family)
+    };
     for architecture in models::ARCHITECTURES {
+        let name = architecture.name;
         assert!(
-            tested.contains(&architecture.name),
-            "{} has no golden values",
-            architecture.name
+            has_logits(architecture.family),
+            "{name} has no golden values"
         );
     }
     for case in cases {

@@ -17,6 +17,28 @@ use rand_chacha::ChaCha8Rng;
 /// Side of the pictures in pixels.
 pub const SIZE: usize = 64;
 
+/// One architecture of each kind of block, as far as it takes pictures of [`SIZE`].
+pub const KINDS: [&str; 13] = [
+    "resnet18",
+    "resnet50",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "convnext_tiny",
+    "regnet_y_400mf",
+    "densenet121",
+    "shufflenet_v2_x1_0",
+    "squeezenet1_1",
+    "googlenet",
+];
+
+/// The same from the registry.
+pub fn kinds() -> impl Iterator<Item = &'static models::Architecture> {
+    KINDS.into_iter().map(|name| models::find(name).unwrap())
+}
+
 pub fn graph(name: &str) -> Graph {
     let options = models::Options {
         classes: 10,

@@ -56,7 +56,7 @@ fn every_file_holds_what_torch_finds_in_it() {
 
 #[test]
 fn what_scripts_save_around_the_state_dict_is_passed_over() {
-    check_against("checkpoints.json", 15);
+    check_against("checkpoints.json", 16);
 }
 
 /// Reads the files that a list names, and compares their tensors with those of the list.
@@ -120,6 +120,11 @@ fn what_is_no_state_dict_is_said_to_be_none() {
     );
     assert!(refusal("list_legacy_p2.pth").contains("holds a list, not a state dict"));
     assert!(refusal("big_endian.pth").contains("big-endian"));
+    let quantized = refusal("checkpoint_quantized_p2.pth");
+    assert!(
+        quantized.contains("torchvision's quantized models do; give the float weights"),
+        "{quantized}"
+    );
     assert!(refusal("torchscript.pth").contains("TorchScript"));
 }
 

@@ -14,12 +14,11 @@ use flowers::export::{self, Input, Options, Weights};
 use flowers::image::{Limits, decode};
 use flowers::inference::{self, Images, Precision};
 use flowers::metrics::softmax;
-use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
 use flowers::weights::{StateDict, Tensor, Values, safetensors};
 
 use crate::needs;
-use crate::networks::{SIZE, bundle, int8, pictures};
+use crate::networks::{SIZE, bundle, int8, kinds, pictures};
 
 /// Scores of the model by the kind of export that should give them.
 type Expected = BTreeMap<&'static str, Vec<f32>>;
@@ -150,7 +149,7 @@ fn write(folder: &Path, format: &str, bundle: &Bundle, options: &Options, name: 
 }
 
 pub fn every_architecture_and_opset_is_answered_alike() {
-    for architecture in ARCHITECTURES {
+    for architecture in kinds() {
         let name = architecture.name;
         let folder = tempfile::tempdir().unwrap();
         let float = bundle(name);
@@ -183,7 +182,7 @@ pub fn every_architecture_and_opset_is_answered_alike() {
         let file = format!("{name}-softmax.triton");
         let triton = options("softmax");
         write(folder.path(), "triton", &float, &triton, &file);
-        if !name.starts_with("efficientnet") {
+        if !name.starts_with("efficientnet_lite") {
             // torchvision has no EfficientNet-Lite.
             let file = format!("{name}-float.pth");
             write(folder.path(), "pth", &float, &Options::default(), &file);
@@ -201,7 +200,7 @@ fn write_tflite(folder: &Path, float: &Bundle, int8: &Bundle) {
 }
 
 pub fn mediapipe_classifies_alike() {
-    for architecture in ARCHITECTURES {
+    for architecture in kinds() {
         let folder = tempfile::tempdir().unwrap();
         let float = bundle(architecture.name);
         let quantized = int8(&float);
@@ -239,7 +238,7 @@ fn write_tensorflow(folder: &Path, bundle: &Bundle, pixels: &[u8], all: bool) {
 pub fn tensorflow_keras_and_coremltools_answer_alike() {
     let folder = tempfile::tempdir().unwrap();
     let [first, others] = ["first", "others"].map(|part| folder.path().join(part));
-    for architecture in ARCHITECTURES {
+    for architecture in kinds() {
         let name = architecture.name;
         // One of each family in all kinds.
         let is_first = ["resnet18", "mobilenet_v2", "efficientnet_lite0"].contains(&name);

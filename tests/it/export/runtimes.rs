@@ -7,11 +7,11 @@ use flowers::export::{self, Artifact, FORMATS, Format, Input, Options, Verdict, 
 use flowers::graph::Method;
 use flowers::inference::torchscript::Loaded;
 use flowers::labels::Labels;
-use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
 use flowers::weights::Tensor;
 
 use super::{bundle, int8, samples};
+use crate::networks::kinds;
 
 /// Asserts that a file of the bundle gives the scores of the model; gives the difference of scores.
 #[track_caller]
@@ -61,7 +61,7 @@ fn opset(opset: i64) -> Options {
 
 #[test]
 fn onnx_of_every_architecture_answers_alike() {
-    for architecture in ARCHITECTURES {
+    for architecture in kinds() {
         let bundle = bundle(architecture.name);
         verified("onnx", &bundle, &opset(11));
         verified("onnx", &bundle, &image_with_probabilities(21));
@@ -79,7 +79,7 @@ fn int8_onnx_answers_alike() {
 
 #[test]
 fn torchscript_of_every_architecture_answers_alike_in_libtorch() {
-    for architecture in ARCHITECTURES {
+    for architecture in kinds() {
         let bundle = bundle(architecture.name);
         verified("torchscript", &bundle, &Options::default());
         let image = Options {
@@ -99,7 +99,7 @@ fn tflite_of_every_architecture_is_read_back() {
         softmax: true,
         ..Options::default()
     };
-    for architecture in ARCHITECTURES {
+    for architecture in kinds() {
         let bundle = bundle(architecture.name);
         verified("tflite", &bundle, &pictures);
         verified("tflite", &int8(&bundle), &pictures);
@@ -132,7 +132,7 @@ fn formats_of_tensorflow_and_core_ml_are_read_back() {
         trainable: true,
         ..image.clone()
     };
-    for architecture in ARCHITECTURES {
+    for architecture in kinds() {
         let bundle = bundle(architecture.name);
         for format in ["saved-model", "keras", "coreml"] {
             verified(format, &bundle, &image);
