@@ -20,7 +20,6 @@ mod regnet;
 mod resnet;
 mod shufflenet_v2;
 mod squeezenet;
-mod timm;
 mod vgg;
 mod vit;
 

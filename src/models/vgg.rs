@@ -53,7 +53,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     },
     Architecture {
         name: "vgg11_bn",
-        summary: "11 layers, batch normalisation",
+        summary: "11 layers, normalised",
         fine_tune_from: "features.22",
         source: torchvision!("vgg11_bn", "6002323d"),
         accuracy: 70.37,
@@ -62,7 +62,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     },
     Architecture {
         name: "vgg13_bn",
-        summary: "13 layers, batch normalisation",
+        summary: "13 layers, normalised",
         fine_tune_from: "features.28",
         source: torchvision!("vgg13_bn", "abd245e5"),
         accuracy: 71.586,
@@ -71,7 +71,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     },
     Architecture {
         name: "vgg16_bn",
-        summary: "16 layers, batch normalisation",
+        summary: "16 layers, normalised",
         fine_tune_from: "features.34",
         source: torchvision!("vgg16_bn", "6c64b313"),
         accuracy: 73.36,
@@ -80,7 +80,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     },
     Architecture {
         name: "vgg19_bn",
-        summary: "19 layers, batch normalisation",
+        summary: "19 layers, normalised",
         fine_tune_from: "features.40",
         source: torchvision!("vgg19_bn", "c79401a0"),
         accuracy: 74.218,

@@ -83,8 +83,10 @@ def parameter(name, shape):
 
 
 def fill(network):
+    # The same dict, for the versions of modules that it holds too.
     state = network.state_dict()
-    network.load_state_dict({name: parameter(name, v.shape) for name, v in state.items()})
+    state.update({name: parameter(name, v.shape) for name, v in state.items()})
+    network.load_state_dict(state)
     return network
 
 
