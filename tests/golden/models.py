@@ -73,7 +73,7 @@ def parameter(name, shape):
     u = uniform(name, count)
     if name.endswith("running_var"):
         values = 0.5 + u
-    elif name.endswith("layer_scale") or name.endswith("weight") and len(shape) == 1:
+    elif name.endswith(("layer_scale", "gamma")) or name.endswith("weight") and len(shape) == 1:
         values = 0.3 + 0.4 * u
     elif len(shape) > 1:
         values = (2 * u - 1) * np.sqrt(6 / np.prod(shape[1:]))
@@ -107,6 +107,10 @@ def lite(number, classes):
     return network
 
 
+def dinov2(classes, size):
+    return timm.create_model("vit_small_patch14_dinov2", num_classes=classes, img_size=size)
+
+
 def networks():
     for name in ["resnet18", "resnet34", "resnet50", "mobilenet_v2"]:
         yield name, 224, getattr(torchvision.models, name)(num_classes=CLASSES)
@@ -118,6 +122,8 @@ def networks():
     for name in TORCHVISION:
         if name not in WITHOUT_LOGITS:
             yield name, SIZES.get(name, 64), torchvision_network(name, CLASSES)
+    yield "vit_b_16", 64, torchvision_network("vit_b_16", CLASSES, image_size=64)
+    yield "dinov2_vits14", 56, dinov2(CLASSES, 56)
 
 
 def listed(state, ignored=()):
@@ -144,7 +150,7 @@ def normalisation(name, transforms):
 
 def architectures():
     found = {}
-    for name in ["resnet18", "resnet34", "resnet50", "mobilenet_v2"] + TORCHVISION:
+    for name in ["resnet18", "resnet34", "resnet50", "mobilenet_v2"] + TORCHVISION + ["vit_b_16"]:
         weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
         transforms = weights.transforms()
         state = torchvision_network(name, 1000).state_dict()
@@ -173,6 +179,11 @@ def architectures():
             "parameters": sum(p.numel() for p in network.parameters()),
             "timm": listed(timm.create_model(f"tf_efficientnet_lite{number}").state_dict()) if number == 3 else [],
         }
+    network = dinov2(1000, 224)
+    found["dinov2_vits14"] = {
+        "state": digest(listed(network.state_dict())),
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
     (HERE / "architectures.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

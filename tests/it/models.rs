@@ -1,7 +1,7 @@
 //! Networks and optimizers against PyTorch: golden values by `tests/golden/models.py`.
 
 use flowers::device::Device;
-use flowers::graph::{Activation, Builder, Conv2d, Graph, Op, Pool2d, Role};
+use flowers::graph::{Activation, Builder, Conv2d, Graph, Linear, Op, Pool2d, Role};
 use flowers::models::{self, Options};
 use flowers::training::{Activations, Algorithm, Mode, Network, Optimizer};
 use flowers::weights::{StateDict, Tensor, Values};
@@ -133,11 +133,53 @@ fn operators() -> Graph {
     g.finish(x).unwrap()
 }
 
+/// The network `Tokens` of `tests/golden/gradients.py`.
+fn tokens() -> Graph {
+    let (mut g, x) = Builder::new(8);
+    let x = g.conv2d("stem", x, Conv2d::new(8, 3).bias());
+    let x = g.activation("relu", x, Activation::Relu);
+    let x = g.max_pool2d("pool", x, Pool2d::new(3, 2).ceil_mode());
+    let x = g.channel_shuffle("shuffle", x, 2);
+    let x = g.slice("slice", x, 1..7);
+    let x = g.conv2d("wide", x, Conv2d::rectangular(8, [1, 3]).bias());
+    let y = g.layer_norm("norm", x, 1e-6);
+    let y = g.linear("pointwise", y, 8);
+    let y = g.activation("gelu", y, Activation::Gelu);
+    let y = g.layer_scale("layer_scale", y);
+    let x = g.add("residual", x, y);
+    let x = g.push("tokens", Op::Tokens, &[x]);
+    let x = g.push("class_token", Op::ClassToken { features: 8 }, &[x]);
+    let positions = Op::PositionEmbedding {
+        tokens: 17,
+        features: 8,
+    };
+    let x = g.push("positions", positions, &[x]);
+    let y = g.layer_norm("before", x, 1e-6);
+    let packed = Linear {
+        in_features: 8,
+        separator: '_',
+        ..Linear::new(24)
+    };
+    let y = g.push("attention.in_proj", Op::Linear(packed), &[y]);
+    let y = g.push("attention", Op::Attention { heads: 2 }, &[y]);
+    let y = g.linear("attention.out_proj", y, 8);
+    let y = g.layer_scale("gamma", y);
+    let x = g.add("sum", x, y);
+    let x = g.push("first", Op::FirstToken, &[x]);
+    let x = g.linear("fc", x, 3);
+    g.finish(x).unwrap()
+}
+
 #[test]
 fn operators_have_pytorchs_gradients() {
     let golden = include_str!("../golden/models/gradients.json");
     let golden: Value = serde_json::from_str(golden).unwrap();
-    let graph = operators();
+    for (name, graph) in [("operators", operators()), ("tokens", tokens())] {
+        gradients_are(&golden[name], graph);
+    }
+}
+
+fn gradients_are(golden: &Value, graph: Graph) {
     let weights = generated(&graph);
     let network = Network::new(graph, &weights, Device::Cpu).unwrap();
     let logits = network.forward(&pictures(4, 8), Mode::Train).unwrap();
@@ -234,7 +276,7 @@ fn generated(graph: &Graph) -> StateDict {
         let scaled = |u: f64| match parameter.role {
             Role::RunningVariance => 0.5 + u,
             Role::Scale => 0.3 + 0.4 * u,
-            Role::Weight => (2.0 * u - 1.0) * (6.0 / fan_in).sqrt(),
+            Role::Weight | Role::Embedding => (2.0 * u - 1.0) * (6.0 / fan_in).sqrt(),
             _ => 0.2 * u - 0.1,
         };
         let tensor = if parameter.role == Role::BatchesTracked {

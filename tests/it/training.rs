@@ -2,6 +2,7 @@
 //! survive.
 
 mod cached;
+mod distilled;
 mod dry_run;
 mod extended;
 mod fast;
