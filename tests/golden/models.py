@@ -115,10 +115,9 @@ def networks():
     for name in ["resnet18", "resnet34", "resnet50", "mobilenet_v2"]:
         yield name, 224, getattr(torchvision.models, name)(num_classes=CLASSES)
         yield name, 96, getattr(torchvision.models, name)(num_classes=CLASSES)
-    for number, size in enumerate([224, 240, 260]):
+    # This implementation pads for the published sizes whatever the pictures' are.
+    for number, size in enumerate([224, 240, 260, 280, 300]):
         yield f"efficientnet_lite{number}", size, lite(number, CLASSES)
-    for number in [3, 4]:
-        yield f"efficientnet_lite{number}", 64, lite(number, CLASSES)
     for name in TORCHVISION:
         if name not in WITHOUT_LOGITS:
             yield name, SIZES.get(name, 64), torchvision_network(name, CLASSES)

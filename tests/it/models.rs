@@ -25,6 +25,7 @@ fn every_architecture_gives_pytorchs_logits() {
             "{name} has no golden values"
         );
     }
+    let mut apart = Vec::new();
     for case in cases {
         let (name, size) = (
             case["name"].as_str().unwrap(),
@@ -34,11 +35,11 @@ fn every_architecture_gives_pytorchs_logits() {
             .forward(&pictures(2, size), Mode::Evaluate)
             .unwrap();
         let worst = difference(&logits, &case["logits"]);
-        assert!(
-            worst <= TOLERANCE,
-            "{name} at {size} pixels differs by {worst}"
-        );
+        if worst.is_nan() || worst > TOLERANCE {
+            apart.push(format!("{name} at {size} pixels by {worst}"));
+        }
     }
+    assert!(apart.is_empty(), "logits differ: {apart:?}");
 }
 
 #[test]
