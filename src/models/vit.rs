@@ -27,7 +27,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         name: "dinov2_vits14",
         family: "DINOv2",
         paper: "Oquab et al., 2023",
-        summary: "small, patches of 14, for features",
+        summary: "small, patches of 14",
         head: "head",
         fine_tune_from: "blocks.10",
         preprocessing: |size| in_proportion(size, 256, 224, Bicubic),
