@@ -4,6 +4,7 @@ mod page;
 mod text;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -49,23 +50,16 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
 
 fn compare(args: &CompareArgs, data: &Source, candidates: &[Candidate]) -> Result<()> {
     let lock = open(&args.out)?;
-    let standings = standings(candidates)?;
+    let recorded = candidates.iter().map(|one| Recorded::read(&one.folder));
+    let recorded: Vec<Option<Recorded>> = recorded.collect::<Result<_>>()?;
+    let standings = standings(candidates, &recorded)?;
     fetch_weights(candidates, &standings)?;
+    let shared = prepared(args, data, candidates, &recorded)?;
+    drop(recorded);
+    // Before this, Ctrl-C ends the program at once: nothing is lost.
     let stop = stop_flag()?;
-    let shared = prepared(args, data, candidates)?;
-    for (index, (candidate, standing)) in candidates.iter().zip(&standings).enumerate() {
-        note(format_args!(
-            "candidate {} of {}: {}{}",
-            index + 1,
-            candidates.len(),
-            candidate.name(),
-            match standing {
-                Standing::Finished => ", trained already",
-                _ => "",
-            }
-        ));
-        train(candidate, *standing, data, &shared.path, &stop).with_context(|| candidate.name())?;
-    }
+    train_all(candidates, &standings, data, &shared.path, &stop)?;
+    note("measuring accuracy, speed and memory");
     let mut comparison = measure(args, data, candidates, &shared, &stop)?;
     let limits = Limits {
         latency_ms: args.max_latency,
@@ -79,12 +73,10 @@ fn compare(args: &CompareArgs, data: &Source, candidates: &[Candidate]) -> Resul
     output.text(text::text(&comparison, &args.out))
 }
 
-fn standings(candidates: &[Candidate]) -> Result<Vec<Standing>> {
-    let standing = |candidate: &Candidate| {
-        let recorded = Recorded::read(&candidate.folder)?;
-        Standing::of(candidate, recorded.as_ref())
-    };
-    candidates.iter().map(standing).collect()
+fn standings(candidates: &[Candidate], recorded: &[Option<Recorded>]) -> Result<Vec<Standing>> {
+    let both = candidates.iter().zip(recorded);
+    both.map(|(candidate, recorded)| Standing::of(candidate, recorded.as_ref()))
+        .collect()
 }
 
 /// Gets the pretrained weights of all runs that are still to start: before the first is trained, so
@@ -101,42 +93,61 @@ fn fetch_weights(candidates: &[Candidate], standings: &[Standing]) -> Result<()>
     Ok(())
 }
 
-fn prepared(args: &CompareArgs, data: &Source, candidates: &[Candidate]) -> Result<SharedSplit> {
-    let mut runs = Vec::new();
-    for candidate in candidates {
-        if let Some(recorded) = Recorded::read(&candidate.folder)? {
-            runs.push((&*candidate.folder, recorded));
-        }
-    }
-    let runs: Vec<_> = runs.iter().map(|(folder, run)| (*folder, run)).collect();
+fn prepared(
+    args: &CompareArgs,
+    data: &Source,
+    candidates: &[Candidate],
+    recorded: &[Option<Recorded>],
+) -> Result<SharedSplit> {
+    let both = candidates.iter().zip(recorded);
+    let runs = both.filter_map(|(candidate, run)| Some((&*candidate.folder, run.as_ref()?)));
+    let runs: Vec<(&Path, &Recorded)> = runs.collect();
     let first = candidates.first().context("there are candidates")?;
     let split = args.split.as_deref();
     SharedSplit::prepare(data, split, &args.out, &first.config, &runs, &Bar::new())
 }
 
-/// Trains a candidate as far as it is not trained yet.
-fn train(
-    candidate: &Candidate,
-    standing: Standing,
+/// Trains the candidates in turn.
+fn train_all(
+    candidates: &[Candidate],
+    standings: &[Standing],
     data: &Source,
     split: &Path,
     stop: &AtomicBool,
 ) -> Result<()> {
-    let folder = &candidate.folder;
-    let session = match standing {
-        Standing::Finished => return Ok(()),
-        Standing::Interrupted => train::resumed(folder, Some(data.clone()), None)?,
-        Standing::New | Standing::Begun => {
-            if standing == Standing::Begun {
-                fs::remove_dir_all(folder).map_err(|cause| {
-                    let message = format!("can't remove {}: {cause}", shown(folder));
-                    Error::Environment(message)
-                })?;
+    let mut told = Vec::new();
+    for (index, (candidate, &standing)) in candidates.iter().zip(standings).enumerate() {
+        let already = match standing {
+            Standing::Finished => ", trained already",
+            _ => "",
+        };
+        let (number, of, name) = (index + 1, candidates.len(), candidate.name());
+        note(format_args!("candidate {number} of {of}: {name}{already}"));
+        let folder = &candidate.folder;
+        let session = match standing {
+            Standing::Finished => continue,
+            Standing::Interrupted => train::resumed(folder, Some(data.clone()), None),
+            Standing::New | Standing::Begun => {
+                remove(folder)?;
+                let config = candidate.config.clone();
+                train::begun(config, data, folder, Some(split), &mut told)
             }
-            train::begun(candidate.config.clone(), data, folder, Some(split))?
+        };
+        let trained = session.and_then(|session| train::complete(session, stop));
+        trained.with_context(|| name)?;
+    }
+    Ok(())
+}
+
+/// Removes what a run left that was stopped before its first checkpoint.
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            let message = format!("can't remove {}: {cause}", shown(folder));
+            Err(Error::Environment(message).into())
         }
-    };
-    train::complete(session, stop).map(drop)
+        _ => Ok(()),
+    }
 }
 
 fn measure(

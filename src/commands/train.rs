@@ -57,18 +57,23 @@ pub(super) fn run(args: TrainArgs) -> Result<()> {
 
 fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
     let config = configured(&args.settings, args.config.as_deref())?;
-    train(begun(config, data, out, args.split.as_deref())?, args)
+    let split = args.split.as_deref();
+    train(begun(config, data, out, split, &mut Vec::new())?, args)
 }
 
-/// A new run, after saying what it is made of.
+/// A new run, after saying what it is made of; a warning that is among the `told` ones is not repeated.
 pub(super) fn begun(
     config: Config,
     data: &Source,
     out: &Path,
     split: Option<&Path>,
+    told: &mut Vec<String>,
 ) -> Result<TrainingSession> {
     let (session, origin) = TrainingSession::start(config, data, out, split, &Bar::new())?;
-    warn(&session.warnings);
+    let mut warnings = session.warnings.clone();
+    warnings.retain(|warning| !told.contains(warning));
+    warn(&warnings);
+    told.extend(warnings);
     note(format_args!(
         "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from \
          {origin}",

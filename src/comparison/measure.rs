@@ -205,7 +205,7 @@ fn compared(
     let photos = best.outcomes().len();
     notes.splice(
         0..0,
-        remarks(&candidates, near, points.len() - 1, photos, bench.part),
+        remarks(&candidates, [near, points.len() - 1], photos, bench.part),
     );
     let config = &subjects
         .first()
@@ -229,20 +229,33 @@ fn compared(
     })
 }
 
-/// What the figures do not say of themselves.
+/// What the figures do not say of themselves; `near` of the `others` are within noise of the best.
 fn remarks(
     candidates: &[CandidateResult],
-    near: usize,
-    others: usize,
+    [near, others]: [usize; 2],
     photos: usize,
     part: Part,
 ) -> Vec<String> {
-    let mut remarks = vec![format!(
-        "{near} of the {others} other models are within noise of the best: the 95% interval of their \
-         difference to it holds 0 ({photos} photos, of which one is {:.2} points; intervals are for one \
-         comparison, not for all of them at once)",
-        100.0 / photos as f64
-    )];
+    let verb = if near > 1 && near < others {
+        "are"
+    } else {
+        "is"
+    };
+    let near = match near {
+        0 => "none".into(),
+        _ if near == others => "each".into(),
+        _ => near.to_string(),
+    };
+    let mut remarks = vec![
+        format!(
+            "{near} of the {others} other models {verb} within noise of the best: the 95% interval of the \
+             difference holds 0. One of the {photos} photos is {:.2} points; an interval is for one \
+             comparison, not for all at once",
+            100.0 / photos as f64
+        ),
+        "the best was chosen by these photos: its accuracy on new ones may be a little lower"
+            .into(),
+    ];
     if part != Part::Test {
         remarks.push(
             "measured on the validation photos, as there are none for testing: the best epochs were \
@@ -351,4 +364,46 @@ fn peaks(
 
 fn interrupted() -> anyhow::Error {
     Error::Interrupted("stopped".into()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(architecture: &'static str, weights: &str) -> CandidateResult {
+        CandidateResult {
+            architecture,
+            run: String::new(),
+            image_size: 224,
+            weights: weights.into(),
+            parameters: 0,
+            macs: 0,
+            epochs: 1,
+            training_seconds: 1.0,
+            models: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_the_figures_hide_is_remarked() {
+        let fair = ["resnet18", "resnet34"].map(|name| candidate(name, "imagenet"));
+        let starts = |near, part| remarks(&fair, [near, 5], 250, part)[0].clone();
+        assert!(starts(5, Part::Test).starts_with("each of the 5 other models is within noise"));
+        assert!(starts(0, Part::Test).starts_with("none of the 5 other models is within noise"));
+        assert!(starts(2, Part::Test).starts_with("2 of the 5 other models are within noise"));
+        assert!(starts(1, Part::Test).starts_with("1 of the 5 other models is within noise"));
+        assert!(starts(1, Part::Test).contains("One of the 250 photos is 0.40 points"));
+        assert_eq!(remarks(&fair, [1, 5], 250, Part::Test).len(), 2);
+        let validated = remarks(&fair, [1, 5], 250, Part::Val);
+        assert!(validated[2].starts_with("measured on the validation photos"));
+        let unfair = [
+            candidate("resnet18", "imagenet"),
+            candidate("resnet34", "none"),
+        ];
+        let remarked = remarks(&unfair, [1, 5], 250, Part::Test);
+        assert!(
+            remarked[2].contains("resnet34 started from random weights"),
+            "{remarked:?}"
+        );
+    }
 }

@@ -12,7 +12,7 @@ const HEIGHT: f64 = 440.0;
 /// With latencies further apart than this factor, their axis is logarithmic.
 const LINEAR: f64 = 6.0;
 /// The least range of accuracies that the axis spans, so that noise doesn't look like a difference.
-const NARROWEST: f64 = 0.05;
+const NARROWEST: f64 = 0.04;
 /// Of a marker, from its centre.
 const RADIUS: f64 = 5.5;
 const NAME: f64 = 11.0;
@@ -59,12 +59,13 @@ pub fn pareto_svg(points: &[ModelPoint]) -> String {
     draw_legend(&mut svg, axes.area.right(), points);
     let place = |point: &ModelPoint| axes.point(across(point.latency_ms, scale), point.accuracy);
     let best = points.iter().map(|p| p.accuracy).fold(f64::MIN, f64::max);
-    draw_level(&mut svg, &axes, best - 0.01);
-    draw_front(&mut svg, &axes, points, place);
+    let level = draw_level(&mut svg, &axes, best - 0.01);
+    let steps = draw_front(&mut svg, &axes, points, place);
     for point in points {
         draw_marker(&mut svg, place(point), point);
     }
-    draw_names(&mut svg, &axes, points, place);
+    let lines = steps.windows(2).map(|ends| thin(ends[0], ends[1]));
+    draw_names(&mut svg, &axes, points, place, lines.chain(level).collect());
     svg.finish()
 }
 
@@ -120,14 +121,12 @@ fn accuracies(low: f64, high: f64) -> (f64, f64) {
     if low > high {
         return (0.0, 1.0);
     }
-    let spread = (high - low).max(NARROWEST);
-    let (low, high) = (low.min(high - spread) - 0.1 * spread, high + 0.1 * spread);
-    let step = round_step((high - low) / 8.0);
-    let bottom = ((low / step).floor() * step).max(0.0);
-    (
-        bottom,
-        ((high / step).ceil() * step).min(1.0).max(bottom + step),
-    )
+    let half = 0.6 * (high - low).max(NARROWEST);
+    let middle = (low + high) / 2.0;
+    let step = round_step(half / 4.0);
+    let bottom = (((middle - half) / step + 1e-9).floor() * step).max(0.0);
+    let top = (((middle + half) / step - 1e-9).ceil() * step).min(1.0);
+    (bottom, top.max(bottom + step))
 }
 
 fn marker(point: &ModelPoint) -> (Ink, Shape) {
@@ -180,45 +179,67 @@ fn draw_legend(svg: &mut Svg, mut right: f64, points: &[ModelPoint]) {
     }
 }
 
-fn draw_level(svg: &mut Svg, axes: &Axes, accuracy: f64) {
+/// Draws the line a point below the best, and gives the areas of the line and of what it says.
+fn draw_level(svg: &mut Svg, axes: &Axes, accuracy: f64) -> Vec<Rect> {
     if !(axes.y.0..axes.y.1).contains(&accuracy) {
-        return;
+        return Vec::new();
     }
     let (left, y) = axes.point(axes.x.0, accuracy);
-    svg.line(&[(left, y), (axes.area.right(), y)], Ink::MUTED, 1.0, true);
-    let text = Text::at(axes.area.right() - 4.0, y + 14.0, NAME).anchor(Anchor::End);
-    svg.text(text.ink(Ink::MUTED), "one point below the best");
+    let (from, to) = ((left, y), (axes.area.right(), y));
+    svg.line(&[from, to], Ink::MUTED, 1.0, true);
+    let name = "one point below the best";
+    let text = Text::at(to.0 - 4.0, y + 14.0, NAME).anchor(Anchor::End);
+    svg.text(text.ink(Ink::MUTED), name);
+    let width = font::width(name, NAME) + 4.0;
+    let words = Rect {
+        x: to.0 - width,
+        y,
+        width,
+        height: NAME + 6.0,
+    };
+    vec![thin(from, to), words]
 }
 
+/// What a line along an axis takes up.
+fn thin(from: (f64, f64), to: (f64, f64)) -> Rect {
+    Rect {
+        x: from.0.min(to.0) - 1.0,
+        y: from.1.min(to.1) - 1.0,
+        width: (from.0 - to.0).abs() + 2.0,
+        height: (from.1 - to.1).abs() + 2.0,
+    }
+}
+
+/// Draws the line of steps, and gives its corners.
 fn draw_front(
     svg: &mut Svg,
     axes: &Axes,
     points: &[ModelPoint],
     place: impl Fn(&ModelPoint) -> (f64, f64),
-) {
+) -> Vec<(f64, f64)> {
     let mut front: Vec<(f64, f64)> = points.iter().filter(|p| p.on_front).map(place).collect();
     front.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut steps = Vec::new();
-    let mut last = None;
-    for &(x, y) in &front {
-        steps.extend(last.map(|below| (x, below)));
-        steps.push((x, y));
-        last = Some(y);
+    let mut height = axes.area.bottom();
+    for (x, y) in front {
+        steps.extend([(x, height), (x, y)]);
+        height = y;
     }
-    if let (Some(&(first, _)), Some(y)) = (front.first(), last) {
-        steps.insert(0, (first, axes.area.bottom()));
-        steps.push((axes.area.right(), y));
-        svg.line(&steps, Ink::MUTED, 1.4, false);
+    if !steps.is_empty() {
+        steps.push((axes.area.right(), height));
+        svg.line(&steps, Ink::MUTED, 1.2, false);
     }
+    steps
 }
 
 /// Writes the networks' names beside their markers, those on the front first, and each where it
-/// covers nothing; one without such a place is left out.
+/// covers nothing of what is `taken`; one without such a place is left out.
 fn draw_names(
     svg: &mut Svg,
     axes: &Axes,
     points: &[ModelPoint],
     place: impl Fn(&ModelPoint) -> (f64, f64),
+    mut taken: Vec<Rect>,
 ) {
     let around = |(x, y): (f64, f64)| Rect {
         x: x - RADIUS - 2.0,
@@ -226,7 +247,7 @@ fn draw_names(
         width: 2.0 * RADIUS + 4.0,
         height: 2.0 * RADIUS + 4.0,
     };
-    let mut taken: Vec<Rect> = points.iter().map(|point| around(place(point))).collect();
+    taken.extend(points.iter().map(|point| around(place(point))));
     let mut ordered: Vec<&ModelPoint> = points.iter().collect();
     ordered.sort_by_key(|point| !point.on_front);
     for point in ordered {

@@ -8,13 +8,14 @@ use crate::commands::facts::{self, fact};
 use crate::comparison::{CandidateResult, Comparison, ModelResult};
 use crate::error::shown;
 use crate::report::{ComparisonPage, ComparisonRow, ModelPoint};
+use crate::values::plural;
 
 pub(super) fn page(comparison: &Comparison) -> ComparisonPage {
     let device = match &*comparison.device {
         "cpu" => String::new(),
         device => format!(", computed on {device}"),
     };
-    let threads = crate::values::plural(comparison.threads, "thread");
+    let threads = plural(comparison.threads, "thread");
     let row = |(candidate, model): (&CandidateResult, &ModelResult)| ComparisonRow {
         cells: cells(candidate, model),
         report: format!("{}/report.html", candidate.architecture),

@@ -7,10 +7,12 @@ use crate::commands::facts;
 use crate::commands::table::table;
 use crate::comparison::{CandidateResult, Comparison, ModelResult, milliseconds};
 use crate::error::shown;
+use crate::values::plural;
 
 /// The heads of the table.
-pub(super) const HEADS: [&str; 13] = [
+pub(super) const HEADS: [&str; 14] = [
     "network",
+    "pixels",
     "params",
     "MACs",
     "training",
@@ -42,7 +44,7 @@ pub(super) fn text(comparison: &Comparison, out: &Path) -> String {
         let mut cells = cells(candidate, model);
         // What holds for all precisions is said once.
         if candidate.architecture == last {
-            cells[..4].fill(String::new());
+            cells[..5].fill(String::new());
         }
         last = candidate.architecture;
         let mark = if model.pareto { FRONT } else { "" };
@@ -61,18 +63,18 @@ pub(super) fn text(comparison: &Comparison, out: &Path) -> String {
 }
 
 fn legend(comparison: &Comparison) -> String {
+    let processor = match &*comparison.device {
+        "cpu" => &*comparison.processor,
+        device => device,
+    };
     format!(
-        "accuracy in % on {} photos ({}), differences in points; ms for one picture, images/s in \
-         batches of {}, on {} with {}; MB of the file; peak MB of a process that predicts; {FRONT} on \
-         the Pareto front of accuracy and ms",
+        "accuracy in % on {} photos ({}), differences in points; ms for one picture, images/s in batches \
+         of {}, on {processor} with {};\nMB of the file, peak MB of a process that only predicts; \
+         {FRONT} on the Pareto front of accuracy and ms",
         comparison.photos,
         comparison.measured_on,
         comparison.batch,
-        match &*comparison.device {
-            "cpu" => &*comparison.processor,
-            device => device,
-        },
-        crate::values::plural(comparison.threads, "thread"),
+        plural(comparison.threads, "thread"),
     )
 }
 
@@ -90,6 +92,7 @@ pub(super) fn cells(candidate: &CandidateResult, model: &ModelResult) -> Vec<Str
     };
     vec![
         candidate.architecture.into(),
+        candidate.image_size.to_string(),
         format!("{:.1}M", candidate.parameters as f64 / 1e6),
         format!("{:.2}G", candidate.macs as f64 / 1e9),
         facts::duration("", seconds.unwrap_or_default()).value,
