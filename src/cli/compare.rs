@@ -58,7 +58,7 @@ pub struct CompareArgs {
     /// Recommend the most accurate model whose file is no larger, in millions of bytes
     #[arg(long, value_name = "MB", value_parser = positive)]
     pub max_size: Option<f64>,
-    /// Seconds to time each model for, at each batch size
+    /// Seconds to time each model for, at each batch size; more is steadier on a busy machine
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = values::real(0.01..=3600.0))]
     pub seconds: f64,
     /// Photos to calibrate int8 models with

@@ -52,8 +52,16 @@ struct Model {
     backend: Box<dyn Backend>,
 }
 
-/// Milliseconds for a picture, and pictures per second.
-type Speed = (f64, f64);
+/// How fast a model is.
+struct Speed {
+    /// Milliseconds for a picture: of each pass, sorted.
+    one: Vec<f64>,
+    images_per_second: f64,
+}
+
+/// The distance of the quartiles of latencies, as a share of their median, from which on a machine
+/// counts as busy with something else.
+const BUSY: f64 = 0.3;
 
 impl<'a> Subject<'a> {
     /// Loads the model of a finished run in float32, in bfloat16 where the machine computes in it, and
@@ -125,7 +133,7 @@ pub(crate) fn measured(subjects: &[Subject<'_>], bench: &Bench<'_>) -> Result<Co
         let mut models = Vec::new();
         for (model, figures) in subject.models.iter().zip(figures.by_ref()) {
             let ((predictions, speed), peak) = figures;
-            models.push(model_result(model, predictions, speed, peak)?);
+            models.push(model_result(model, predictions, &speed, peak)?);
         }
         candidates.push(candidate_result(subject, models)?);
     }
@@ -152,7 +160,7 @@ fn candidate_result(subject: &Subject<'_>, models: Vec<ModelResult>) -> Result<C
 fn model_result(
     model: &Model,
     predictions: Predictions,
-    (latency_ms, images_per_second): Speed,
+    speed: &Speed,
     peak_memory_bytes: Option<u64>,
 ) -> Result<ModelResult> {
     let evaluation = Evaluation::of(&predictions)?;
@@ -164,8 +172,9 @@ fn model_result(
         accuracy_interval: evaluation.accuracy_interval,
         is_best: false,
         to_best: Paired::of(&predictions, &predictions)?,
-        latency_ms,
-        images_per_second,
+        latency_ms: percentile(&speed.one, 0.5),
+        latency_quartiles_ms: [0.25, 0.75].map(|share| percentile(&speed.one, share)),
+        images_per_second: speed.images_per_second,
         peak_memory_bytes,
         pareto: false,
         predictions,
@@ -256,6 +265,7 @@ fn remarks(
         "the best was chosen by these photos: its accuracy on new ones may be a little lower"
             .into(),
     ];
+    remarks.extend(unsteady(candidates));
     if part != Part::Test {
         remarks.push(
             "measured on the validation photos, as there are none for testing: the best epochs were \
@@ -280,6 +290,23 @@ fn remarks(
     remarks
 }
 
+/// What to say when something else kept the machine busy.
+fn unsteady(candidates: &[CandidateResult]) -> Option<String> {
+    let models = candidates.iter().flat_map(|candidate| &candidate.models);
+    let spread = |model: &ModelResult| {
+        let [low, high] = model.latency_quartiles_ms;
+        (high - low) / model.latency_ms
+    };
+    let largest = models.map(spread).fold(0.0, f64::max);
+    (largest > BUSY).then(|| {
+        format!(
+            "the machine was busy with something else: the quartiles of a model's latency are up to \
+             {:.0}% apart, so models that are about as fast may change places when measured again",
+            100.0 * largest
+        )
+    })
+}
+
 /// Predictions of every model, in order.
 fn evaluated(subjects: &[Subject<'_>], bench: &Bench<'_>) -> Result<Vec<Predictions>> {
     let (stop, progress) = (bench.quantizer.stop, bench.quantizer.progress);
@@ -301,9 +328,9 @@ fn timed(subjects: &[Subject<'_>], bench: &Bench<'_>) -> Result<Vec<Speed>> {
     let progress = bench.quantizer.progress;
     progress.begin(
         "timing all models in turns",
-        2 * speed::turns(backends.len()) as u64,
+        2 * speed::most_turns(backends.len()) as u64,
     );
-    let medians = |batch: usize| -> Result<Vec<f64>> {
+    let passes = |batch: usize| -> Result<Vec<Vec<f64>>> {
         let sizes = backends.iter().map(|backend| backend.image_size());
         let pixels: Vec<Vec<u8>> = sizes.map(|size| random_images(batch, size)).collect();
         let subjects = backends.iter().zip(&pixels);
@@ -311,17 +338,16 @@ fn timed(subjects: &[Subject<'_>], bench: &Bench<'_>) -> Result<Vec<Speed>> {
             .map(|(&backend, pixels)| speed::Subject { backend, pixels })
             .collect();
         let stop = bench.quantizer.stop;
-        let passes = alternate(&subjects, bench.seconds, stop, || progress.advance(1))?;
-        Ok(passes
-            .iter()
-            .map(|passes| percentile(passes, 0.5))
-            .collect())
+        alternate(&subjects, bench.seconds, stop, || progress.advance(1))
     };
-    let (one, many) = (medians(1)?, medians(BATCH)?);
+    let (one, many) = (passes(1)?, passes(BATCH)?);
     progress.finish();
     let both = one.into_iter().zip(many);
     Ok(both
-        .map(|(one, many)| (1e3 * one, BATCH as f64 / many))
+        .map(|(one, many)| Speed {
+            one: one.into_iter().map(|seconds| 1e3 * seconds).collect(),
+            images_per_second: BATCH as f64 / percentile(&many, 0.5),
+        })
         .collect())
 }
 
@@ -405,5 +431,39 @@ mod tests {
             remarked[2].contains("resnet34 started from random weights"),
             "{remarked:?}"
         );
+    }
+
+    #[test]
+    fn a_busy_machine_is_remarked() {
+        let labels = crate::labels::Labels::new(["a", "b"]).unwrap();
+        let of = |quartiles| {
+            let model = ModelResult {
+                precision: "int8".into(),
+                file: String::new(),
+                bytes: 0,
+                accuracy: 1.0,
+                accuracy_interval: [0.5, 1.0],
+                is_best: true,
+                to_best: Paired {
+                    difference: 0.0,
+                    interval: [0.0, 0.0],
+                    lost: 0,
+                    gained: 0,
+                    n: 1,
+                },
+                latency_ms: 10.0,
+                latency_quartiles_ms: quartiles,
+                images_per_second: 100.0,
+                peak_memory_bytes: None,
+                pareto: true,
+                predictions: Predictions::new(labels.clone()),
+            };
+            unsteady(&[CandidateResult {
+                models: vec![model],
+                ..candidate("resnet18", "none")
+            }])
+        };
+        assert!(of([8.0, 12.0]).unwrap().contains("up to 40% apart"));
+        assert_eq!(of([9.0, 11.0]), None);
     }
 }

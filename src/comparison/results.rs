@@ -73,6 +73,8 @@ pub(crate) struct ModelResult {
     pub to_best: Paired,
     /// Median time of a pass over one picture.
     pub latency_ms: f64,
+    /// Between which half of the passes were.
+    pub latency_quartiles_ms: [f64; 2],
     pub images_per_second: f64,
     /// Of a process that predicts one picture at a time; unknown outside Linux.
     pub peak_memory_bytes: Option<u64>,

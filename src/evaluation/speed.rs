@@ -9,8 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::error::{Error, Result};
 use crate::inference::{Backend, Images};
 
-/// Turns of each backend, of which the first warms up.
-const TURNS: usize = 11;
+/// Turns of each backend, after one that warms up: at least, however long they take, and at most. The
+/// more there are, the less it matters in whose turn another process computes.
+const TURNS: [usize; 2] = [5, 40];
 
 /// A backend and the batch that it is timed on, 8-bit RGB.
 pub(crate) struct Subject<'a> {
@@ -45,9 +46,10 @@ pub(crate) fn repeat(
     Ok(passes)
 }
 
-/// Seconds of each pass of every subject, sorted. The subjects take turns, in one order and in the
-/// reverse, so that whatever else the machine does slows all of them alike. Each computes for about
-/// `seconds`, and once in each turn at least. `each` is called after every turn.
+/// Seconds of each pass of every subject, sorted. The subjects take short turns, in one order and in
+/// the reverse, so that whatever else the machine does slows all of them alike; each turn is a pass
+/// at least. They end when `seconds` for each subject are over, or somewhat later for slow ones. `each`
+/// is called after every turn, at most as often as [`most_turns`] says.
 ///
 /// # Errors
 /// As [`Backend::logits`], and [`Error::Interrupted`] when `stop` is set.
@@ -57,15 +59,21 @@ pub(crate) fn alternate(
     stop: &AtomicBool,
     mut each: impl FnMut(),
 ) -> Result<Vec<Vec<f64>>> {
+    let [fewest, most] = TURNS;
+    let all = seconds * subjects.len() as f64;
+    let begin = Instant::now();
     let mut passes = vec![Vec::new(); subjects.len()];
-    for turn in 0..TURNS {
+    for turn in 0..=most {
+        if turn > fewest && begin.elapsed().as_secs_f64() > all {
+            break;
+        }
         let mut order: Vec<usize> = (0..subjects.len()).collect();
         if turn % 2 == 1 {
             order.reverse();
         }
         for index in order {
             let Subject { backend, pixels } = subjects[index];
-            let found = repeat(backend, pixels, seconds / (TURNS - 1) as f64, 1)?;
+            let found = repeat(backend, pixels, seconds / most as f64, 1)?;
             if turn > 0 {
                 passes[index].extend(found);
             }
@@ -81,9 +89,9 @@ pub(crate) fn alternate(
     Ok(passes)
 }
 
-/// Turns that [`alternate`] takes with so many subjects.
-pub(crate) fn turns(subjects: usize) -> usize {
-    TURNS * subjects
+/// Turns that [`alternate`] takes at most with so many subjects.
+pub(crate) fn most_turns(subjects: usize) -> usize {
+    (1 + TURNS[1]) * subjects
 }
 
 /// The value below which a share of the sorted values lies, between neighbours in proportion, as
@@ -135,12 +143,12 @@ mod tests {
             backend,
             pixels: &[],
         });
-        let (mut turns_taken, stop) = (0, AtomicBool::new(false));
-        let passes = alternate(&subjects, 0.0, &stop, || turns_taken += 1).unwrap();
-        assert_eq!(*order.lock().unwrap(), "ab".to_owned() + &"baab".repeat(5));
+        let (mut turns, stop) = (0, AtomicBool::new(false));
+        let passes = alternate(&subjects, 0.0, &stop, || turns += 1).unwrap();
+        assert_eq!(*order.lock().unwrap(), "ab".to_owned() + "baabbaabba");
         let counts: Vec<usize> = passes.iter().map(Vec::len).collect();
-        assert_eq!(counts, [10, 10]);
-        assert_eq!(turns_taken, turns(2));
+        assert_eq!(counts, [5, 5]);
+        assert!(turns == 12 && turns <= most_turns(2));
         stop.store(true, Ordering::Relaxed);
         let stopped = alternate(&subjects, 0.0, &stop, || {}).unwrap_err();
         assert_eq!(crate::error::exit_code(&stopped), 130);

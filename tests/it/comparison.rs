@@ -153,6 +153,9 @@ fn figures_are_those_of_the_other_commands() {
             assert_eq!(model[field], evaluation[field], "{name} in {precision}");
         }
         assert!(number(model, "latency_ms") > 0.0 && number(model, "images_per_second") > 0.0);
+        let [low, high] = [0, 1].map(|end| model["latency_quartiles_ms"][end].as_f64().unwrap());
+        let median = number(model, "latency_ms");
+        assert!(low <= median && median <= high, "{model}");
         if cfg!(target_os = "linux") {
             let peak = number(model, "peak_memory_bytes");
             assert!((2e7..4e9).contains(&peak), "{name} in {precision}: {peak}");
