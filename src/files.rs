@@ -113,12 +113,15 @@ fn sync_folder(folder: &Path) {
 /// Removes the unfinished files that killed processes left in a folder.
 pub(crate) fn remove_parts(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+        if is_part(&entry.file_name().to_string_lossy()) {
             std::fs::remove_file(entry.path()).ok();
         }
     }
+}
+
+/// Whether a file of this name is an unfinished one.
+pub(crate) fn is_part(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
 }
 
 /// Whether a file can be written later: its folder is there and takes new files.

@@ -3,8 +3,8 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> training, export, quantization, serving -> evaluation -> report
-//!      -> inference -> bundle, data -> models -> graph, weights, image, metrics
+//! main -> commands -> cli -> comparison -> training, export, quantization, serving
+//!      -> evaluation -> report -> inference -> bundle, data -> models -> graph, weights, image, metrics
 //!      -> labels, files, progress, names, values, error
 //! ```
 //!
@@ -15,6 +15,7 @@
 pub mod bundle;
 pub mod cli;
 pub mod commands;
+mod comparison;
 pub mod data;
 pub mod device;
 pub mod error;

@@ -11,8 +11,8 @@ use crate::values;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Times whole passes from 8-bit pixels to logits, without decoding and resizing. The speed is the \
-batch size over the median time of a pass. Resident memory is that of the whole process, including \
-what earlier precisions in the same run allocated: give a single precision to measure it alone.
+batch size over the median time of a pass. Resident and peak memory are those of the whole process, \
+including what earlier precisions in the same run allocated: give a single precision to measure it alone.
 
 Examples:
   flowers bench run/model.safetensors

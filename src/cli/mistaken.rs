@@ -50,6 +50,12 @@ const MISTAKEN: &[Mistaken] = &[
         tip: "the device is chosen with '--device cuda'",
     },
     Mistaken {
+        commands: &["compare"],
+        options: &["--archs", "--models", "--model", "--candidates"],
+        takes_value: true,
+        tip: "the networks are given as a list, '--arch resnet18,mobilenet_v2'",
+    },
+    Mistaken {
         commands: &["predict"],
         options: &["--model", "--weights", "--checkpoint"],
         takes_value: true,

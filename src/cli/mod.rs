@@ -1,6 +1,7 @@
 //! The command line: clap definitions only.
 
 pub mod bench;
+pub mod compare;
 pub mod completions;
 pub mod data;
 pub mod eval;
@@ -42,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Fine-tune a network on a folder of photos
     Train(Box<train::TrainArgs>),
+    /// Train several networks on the same photos, measure them, and say which to take
+    Compare(Box<compare::CompareArgs>),
     /// Measure a model on held-out photos, and fail if it misses a threshold
     Eval(eval::EvalArgs),
     /// Classify pictures

@@ -4,8 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::compute;
@@ -15,9 +13,10 @@ use super::table::table;
 use crate::bundle::Bundle;
 use crate::cli::bench::BenchArgs;
 use crate::error::{Error, Result, shown};
+use crate::evaluation::speed::{percentile, random_images, repeat};
 use crate::graph::{Graph, InferenceGraph};
 use crate::image::Preprocessing;
-use crate::inference::{self, Backend, Images, Options};
+use crate::inference::{self, Backend, Options};
 use crate::memory;
 use crate::models;
 use crate::progress::Progress;
@@ -44,6 +43,8 @@ struct Measurement {
     p99_ms: f64,
     /// Of the process after its passes; unknown outside Linux.
     resident_mb: Option<f64>,
+    /// The most that the process has ever had, loading included; unknown outside Linux.
+    peak_mb: Option<f64>,
     /// From the file, or from random weights in memory, until it is ready.
     load_ms: f64,
 }
@@ -89,7 +90,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
                 images_per_second: batch as f64 / p50,
                 p50_ms: 1e3 * p50,
                 p99_ms: 1e3 * percentile(&passes, 0.99),
-                resident_mb: memory::resident().map(|bytes| bytes as f64 / f64::from(1 << 20)),
+                resident_mb: memory::resident().map(megabytes),
+                peak_mb: memory::peak().map(megabytes),
                 load_ms: 1e3 * load.as_secs_f64(),
             });
         }
@@ -158,11 +160,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// 8-bit RGB of `n` images, the same each time.
-fn random_images(n: usize, size: usize) -> Vec<u8> {
-    let mut pixels = vec![0; n * 3 * size * size];
-    ChaCha8Rng::seed_from_u64(0).fill_bytes(&mut pixels);
-    pixels
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// Seconds of each pass over the pictures, sorted, after a warm-up.
@@ -172,30 +171,6 @@ fn time(backend: &dyn Backend, pixels: &[u8], seconds: f64) -> Result<Vec<f64>> 
     let mut passes = repeat(backend, pixels, seconds, timed)?;
     passes.sort_by(f64::total_cmp);
     Ok(passes)
-}
-
-/// Seconds of each pass until `seconds` are over and there are `fewest`.
-fn repeat(backend: &dyn Backend, pixels: &[u8], seconds: f64, fewest: usize) -> Result<Vec<f64>> {
-    let begin = Instant::now();
-    let mut passes = Vec::new();
-    while passes.len() < fewest || begin.elapsed().as_secs_f64() < seconds {
-        let started = Instant::now();
-        backend.logits(Images::Rgb8(pixels))?;
-        passes.push(started.elapsed().as_secs_f64());
-    }
-    Ok(passes)
-}
-
-/// The value below which a share of the sorted values lies, between neighbours in proportion, as
-/// NumPy's `quantile` has it by default. None have the percentile 0.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else {
-        return 0.0;
-    };
-    let place = share * last as f64;
-    let below = sorted[place as usize];
-    let above = sorted[(place as usize + 1).min(last)];
-    below + (above - below) * place.fract()
 }
 
 fn report(figures: &[Measurement], json: bool) -> Result<()> {
@@ -209,11 +184,12 @@ fn report(figures: &[Measurement], json: bool) -> Result<()> {
         "p50 ms",
         "p99 ms",
         "resident MB",
+        "peak MB",
         "load ms",
     ];
     let mut rows = vec![heads.map(String::from).to_vec()];
     rows.extend(figures.iter().map(|figure| {
-        let resident = figure.resident_mb.map(|mb| format!("{mb:.0}"));
+        let memory = |mb: Option<f64>| mb.map(|mb| format!("{mb:.0}")).unwrap_or_default();
         vec![
             figure.precision.clone(),
             figure.kernels.into(),
@@ -221,7 +197,8 @@ fn report(figures: &[Measurement], json: bool) -> Result<()> {
             format!("{:.1}", figure.images_per_second),
             format!("{:.2}", figure.p50_ms),
             format!("{:.2}", figure.p99_ms),
-            resident.unwrap_or_default(),
+            memory(figure.resident_mb),
+            memory(figure.peak_mb),
             format!("{:.0}", figure.load_ms),
         ]
     }));
@@ -231,30 +208,4 @@ fn report(figures: &[Measurement], json: bool) -> Result<()> {
         output.text(format_args!("{model} on {device}, threads: {threads}"))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_lie_between_neighbours() {
-        let sorted = [1.0, 2.0, 4.0, 8.0];
-        assert_eq!(percentile(&sorted, 0.0), 1.0);
-        assert_eq!(percentile(&sorted, 0.5), 3.0);
-        assert_eq!(percentile(&sorted, 1.0), 8.0);
-        // Place 2.97 of 0 to 3: 4 + 0.97 * (8 - 4).
-        assert!((percentile(&sorted, 0.99) - 7.88).abs() < 1e-9);
-        assert_eq!(percentile(&[5.0], 0.99), 5.0);
-        assert_eq!(percentile(&[], 0.5), 0.0);
-        let hundred: Vec<f64> = (0..=100).map(f64::from).collect();
-        assert_eq!(percentile(&hundred, 0.99), 99.0);
-    }
-
-    #[test]
-    fn images_are_the_same_each_time() {
-        assert_eq!(random_images(2, 4).len(), 96);
-        assert_eq!(random_images(2, 4), random_images(2, 4));
-        assert!(random_images(2, 4)[..48] != random_images(2, 4)[48..]);
-    }
 }

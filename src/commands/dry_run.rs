@@ -23,7 +23,7 @@ use crate::values::plural;
 /// As `flowers train` before its first epoch.
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let data = args.source.named()?;
-    let config = configured(args)?;
+    let config = configured(&args.settings, args.config.as_deref())?;
     let stop = stop_flag()?;
     let (out, split) = (args.out.as_deref(), args.split.as_deref());
     let dry = DryRun::prepare(config, &data, out, split, &Bar::new())?;

@@ -1,6 +1,7 @@
 //! One file a verb: arguments to validated configuration, call, print.
 
 mod bench;
+mod compare;
 mod completions;
 mod compute;
 pub mod data;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Train(args) if args.dry_run => dry_run::run(&args),
         Command::Train(args) => train::run(*args),
+        Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Quantize(args) => quantize::run(&args),

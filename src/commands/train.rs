@@ -56,10 +56,24 @@ pub(super) fn run(args: TrainArgs) -> Result<()> {
 }
 
 fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
-    let config = configured(args)?;
+    let config = configured(&args.settings, args.config.as_deref())?;
     let split = args.split.as_deref();
+    train(begun(config, data, out, split, &mut Vec::new())?, args)
+}
+
+/// A new run, after saying what it is made of; a warning that is among the `told` ones is not repeated.
+pub(super) fn begun(
+    config: Config,
+    data: &Source,
+    out: &Path,
+    split: Option<&Path>,
+    told: &mut Vec<String>,
+) -> Result<TrainingSession> {
     let (session, origin) = TrainingSession::start(config, data, out, split, &Bar::new())?;
-    warn(&session.warnings);
+    let mut warnings = session.warnings.clone();
+    warnings.retain(|warning| !told.contains(warning));
+    warn(&warnings);
+    told.extend(warnings);
     note(format_args!(
         "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from \
          {origin}",
@@ -71,16 +85,18 @@ fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
         session.run.config().arch.name,
     ));
     say(&session)?;
-    train(session, args)
+    Ok(session)
 }
 
 /// The configuration of a `--config` file and the arguments, which take precedence.
-pub(super) fn configured(args: &TrainArgs) -> Result<Config> {
-    let file = match &args.config {
-        Some(path) => settings(path)?,
-        None => Settings::default(),
-    };
-    args.settings.clone().over(file).resolve()
+pub(super) fn configured(line: &Settings, file: Option<&Path>) -> Result<Config> {
+    completed(line, file)?.resolve()
+}
+
+/// The settings of the arguments, completed by those of a `--config` file.
+pub(super) fn completed(line: &Settings, file: Option<&Path>) -> Result<Settings> {
+    let file = file.map(settings).transpose()?;
+    Ok(line.clone().over(file.unwrap_or_default()))
 }
 
 fn settings(path: &Path) -> Result<Settings> {
@@ -101,7 +117,16 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
                        options but --epochs";
         return Err(Error::Usage(message.into()).into());
     }
-    let session = TrainingSession::resume(out, args.source.source(), epochs, &Bar::new())?;
+    train(resumed(out, args.source.source(), epochs)?, args)
+}
+
+/// The run of a folder, after saying where it goes on.
+pub(super) fn resumed(
+    out: &Path,
+    data: Option<Source>,
+    epochs: Option<usize>,
+) -> Result<TrainingSession> {
+    let session = TrainingSession::resume(out, data, epochs, &Bar::new())?;
     warn(&session.warnings);
     if let Some(state) = session.resumed_from() {
         note(format_args!(
@@ -111,7 +136,7 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
             plural(state.batch, "batch")
         ));
     }
-    train(session, args)
+    Ok(session)
 }
 
 pub(super) fn warn(warnings: &[String]) {
@@ -133,16 +158,33 @@ fn say(session: &TrainingSession) -> Result<()> {
     Ok(())
 }
 
-fn train(mut session: TrainingSession, args: &TrainArgs) -> Result<()> {
+fn train(session: TrainingSession, args: &TrainArgs) -> Result<()> {
     let started = Instant::now();
+    let stop = stop_flag()?;
+    let trained = complete(session, &stop)?;
+    report(&trained, started.elapsed(), args.json)
+}
+
+/// A run whose folder is complete.
+pub(super) struct Trained {
+    finished: FinishedRun,
+    measured: Measured,
+    part: Part,
+}
+
+/// Trains to the end, measures the best model, and writes the run's report.
+pub(super) fn complete(mut session: TrainingSession, stop: &AtomicBool) -> Result<Trained> {
     let mut callbacks = callbacks(&session.run)?;
     let undecodable = tolerated(&session.run, &session.folder)?;
     let warnings = Warnings::of(&session.run)?;
     session.open_cache(move |complaint| warnings.tell(complaint));
-    let stop = stop_flag()?;
-    let finished = session.train(&undecodable, &stop, &mut callbacks)?;
-    let (measured, part) = measured(&finished, undecodable, &stop)?;
-    report(&finished, &measured, part, started.elapsed(), args.json)
+    let finished = session.train(&undecodable, stop, &mut callbacks)?;
+    let (measured, part) = measured(&finished, undecodable, stop)?;
+    Ok(Trained {
+        finished,
+        measured,
+        part,
+    })
 }
 
 /// Measures the best model on the test photos, or on the validation photos where there are none,
@@ -221,13 +263,12 @@ struct Summary<'a> {
     evaluation: &'a Evaluation,
 }
 
-fn report(
-    finished: &FinishedRun,
-    measured: &Measured,
-    part: Part,
-    elapsed: Duration,
-    json: bool,
-) -> Result<()> {
+fn report(trained: &Trained, elapsed: Duration, json: bool) -> Result<()> {
+    let Trained {
+        finished,
+        measured,
+        part,
+    } = trained;
     let run = &finished.run;
     let best = finished
         .state

@@ -1,15 +1,15 @@
 //! A model measured on photos.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::parts::Seen;
 use super::predictions::predictions;
 use crate::bundle::Manifest;
 use crate::data::loader::Transform;
 use crate::data::{Loader, Photo, Undecodable};
-use crate::error::Result;
-use crate::inference::Backend;
+use crate::error::{Error, Result};
+use crate::inference::{Backend, Images};
 use crate::metrics::{Evaluation, Predictions};
 use crate::progress::Progress;
 
@@ -91,6 +91,44 @@ pub(crate) fn predicted(
         Ok(())
     };
     predictions(backend, &mut loader, &manifest.labels, stop, &mut each)
+}
+
+/// Predictions of each of several backends for the photos, which are decoded once; `progress` has
+/// begun.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) fn predicted_by(
+    backends: &[&dyn Backend],
+    manifest: &Manifest,
+    photos: &Photos,
+    stop: &AtomicBool,
+    progress: &dyn Progress,
+) -> Result<Vec<Predictions>> {
+    let transform = Transform::plain(&manifest.preprocessing);
+    let (all, order) = (Arc::clone(&photos.all), photos.indices.clone());
+    let loader = Loader::new(all, order, BATCH, transform, photos.workers)?;
+    let mut loader = loader.tolerating(&photos.undecodable);
+    let classes = manifest.labels.len().max(1);
+    let mut predictions = vec![Predictions::new(manifest.labels.clone()); backends.len()];
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted("stopped".into()).into());
+        }
+        if batch.labels.is_empty() {
+            continue;
+        }
+        for (backend, predictions) in backends.iter().zip(&mut predictions) {
+            let logits = backend.logits(Images::Rgb8(&batch.pixels))?;
+            for (&label, row) in batch.labels.iter().zip(logits.chunks(classes)) {
+                predictions.push(label as usize, row)?;
+            }
+        }
+        progress.advance(batch.labels.len() as u64);
+        loader.recycle(batch);
+    }
+    Ok(predictions)
 }
 
 impl Measured {

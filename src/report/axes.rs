@@ -21,6 +21,8 @@ pub(super) enum Scale {
     Count,
     /// A share of 0..=1, as a percentage.
     Percent,
+    /// Logarithms to base 10 of the numbers that are written.
+    Log10,
 }
 
 const TICK_SIZE: f64 = 12.0;
@@ -61,6 +63,9 @@ impl Axes {
 
 impl Scale {
     fn ticks(self, (low, high): (f64, f64), wanted: f64) -> Vec<(f64, String)> {
+        if self == Self::Log10 {
+            return log_ticks(low, high, wanted);
+        }
         let wanted = match self {
             Self::Count => wanted.min(high - low),
             _ => wanted,
@@ -74,7 +79,7 @@ impl Scale {
         };
         let decimals = (-(step.log10() + 1e-9).floor()).clamp(0.0, 9.0) as usize;
         let label = |value: f64| match self {
-            Self::Number => number(value, decimals),
+            Self::Number | Self::Log10 => number(value, decimals),
             Self::Count => format!("{value:.0}"),
             Self::Percent => format!("{:.decimals$}%", value * 100.0),
         };
@@ -83,6 +88,22 @@ impl Scale {
             .map(|value| (value, label(value)))
             .collect()
     }
+}
+
+/// Powers of ten with their doubles and fivefolds, or fewer where these are more than wanted.
+fn log_ticks(low: f64, high: f64, wanted: f64) -> Vec<(f64, String)> {
+    let powers = || low.floor() as i32..=high.ceil() as i32;
+    let of = |factors: &[f64]| -> Vec<(f64, String)> {
+        let values = powers().flat_map(|power| factors.iter().map(move |&f| f * 10f64.powi(power)));
+        let inside = values.filter(|value| (low..=high).contains(&value.log10()));
+        inside
+            .map(|value| (value.log10(), value.to_string()))
+            .collect()
+    };
+    let choices: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
+    let mut all = choices.map(of).into_iter();
+    let few = all.find(|ticks| ticks.len() as f64 <= wanted.max(2.0));
+    few.unwrap_or_else(|| of(&[1.0]))
 }
 
 /// A value with so many decimals, or with an exponent where its digits would run long.
@@ -110,6 +131,22 @@ mod tests {
         assert_eq!(labels(Scale::Percent, 0.99, 1.0), fine);
         assert_eq!(labels(Scale::Count, 1.0, 2.0), ["1", "2"]);
         assert_eq!(labels(Scale::Count, 0.5, 1.5), ["1"]);
+    }
+
+    #[test]
+    fn logarithms_are_labelled_by_their_numbers() {
+        let labels = |low: f64, high: f64, wanted| -> Vec<String> {
+            let ticks = Scale::Log10.ticks((low.log10(), high.log10()), wanted);
+            ticks.into_iter().map(|(_, label)| label).collect()
+        };
+        assert_eq!(labels(0.4, 12.0, 6.0), ["0.5", "1", "2", "5", "10"]);
+        assert_eq!(labels(0.4, 120.0, 6.0), ["1", "3", "10", "30", "100"]);
+        assert_eq!(
+            labels(0.4, 12000.0, 6.0),
+            ["1", "10", "100", "1000", "10000"]
+        );
+        let [(at, _)] = Scale::Log10.ticks((0.9, 1.1), 4.0).try_into().unwrap();
+        assert_eq!(at, 1.0);
     }
 
     #[test]

@@ -253,7 +253,7 @@ fn confused(evaluation: &Evaluation) -> Vec<[String; 3]> {
 }
 
 impl Fact {
-    fn printable(&self) -> Self {
+    pub(super) fn printable(&self) -> Self {
         Self {
             name: self.name,
             value: shown(&self.value),
@@ -323,7 +323,7 @@ fn flatten(prefix: &str, value: &serde_json::Value, rows: &mut Vec<[String; 2]>)
 }
 
 /// The arguments as a line for a POSIX shell.
-fn command_line(arguments: &[String]) -> String {
+pub(super) fn command_line(arguments: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
     let quoted = arguments.iter().map(|argument| {
         match !argument.is_empty() && argument.chars().all(plain) {

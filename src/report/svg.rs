@@ -175,6 +175,16 @@ impl Svg {
         ));
     }
 
+    /// The area within straight lines through `points`.
+    pub(super) fn polygon(&mut self, points: &[(f64, f64)], ink: Ink) {
+        let corners: Vec<String> = points
+            .iter()
+            .map(|&(x, y)| format!("{},{}", Px(x), Px(y)))
+            .collect();
+        let corners = corners.join(" ");
+        self.push(&format!(r#"<polygon points="{corners}"{}/>"#, Fill(ink)));
+    }
+
     /// Straight lines through `points`; `dashed` ones are marks, not data.
     pub(super) fn line(&mut self, points: &[(f64, f64)], ink: Ink, width: f64, dashed: bool) {
         let mut path = String::new();

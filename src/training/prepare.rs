@@ -159,7 +159,10 @@ fn manifest(config: &Config, folder: &Folder, split: &Split) -> Result<Manifest>
 }
 
 /// Refuses an output folder inside the data set, which is never written to.
-pub(super) fn refuse_inside(out: &Path, data: &Source) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn refuse_inside(out: &Path, data: &Source) -> Result<()> {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
     let out_is_inside = |folder: &&Path| absolute(out).starts_with(absolute(folder));
     let is_walked = !matches!(data, Source::Listed { .. });

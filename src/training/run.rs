@@ -14,7 +14,7 @@ use crate::files;
 use crate::metrics::Evaluation;
 use crate::weights::StateDict;
 
-const CHECKPOINT: &str = "last.ckpt";
+pub(super) const CHECKPOINT: &str = "last.ckpt";
 const LOG: &str = "train.log";
 
 /// An open run folder.

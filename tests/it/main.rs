@@ -6,6 +6,7 @@ mod augmentation;
 mod bad_input;
 mod bench;
 mod circles;
+mod comparison;
 mod data_set;
 mod evaluation;
 mod export;

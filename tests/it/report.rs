@@ -4,8 +4,8 @@ use flowers::data::Unreadable;
 use flowers::labels::Labels;
 use flowers::metrics::{Epoch, Evaluation, GateResult, Predictions, calibration};
 use flowers::report::{
-    ClassSplit, Fact, MistakePhoto, ReportData, Thumbnail, confusion_png, confusion_svg,
-    curves_png, curves_svg, reliability_svg,
+    ClassSplit, ComparisonPage, ComparisonRow, Fact, MistakePhoto, ModelPoint, ReportData,
+    Thumbnail, confusion_png, confusion_svg, curves_png, curves_svg, reliability_svg,
 };
 use image::RgbImage;
 use proptest::prelude::*;
@@ -343,4 +343,45 @@ proptest! {
         prop_assert!(!svg.contains("NaN") && !svg.contains("inf"));
         prop_assert!(svg.len() < 40_000);
     }
+}
+
+#[test]
+fn a_comparison_shows_text_as_text_and_draws_every_model() {
+    let models = [
+        ("float32", 9.0, 0.95),
+        ("int8", 2.0, 0.93),
+        ("int8", 90.0, 0.9),
+    ];
+    let point = |(precision, latency_ms, accuracy): (&str, f64, f64)| ModelPoint {
+        network: EVIL.into(),
+        precision: precision.into(),
+        latency_ms,
+        accuracy,
+        on_front: latency_ms < 50.0,
+    };
+    let page = ComparisonPage {
+        title: EVIL.into(),
+        facts: vec![Fact {
+            name: "Data",
+            value: EVIL.into(),
+        }],
+        advice: vec![EVIL.into()],
+        notes: vec![EVIL.into()],
+        heads: vec!["network".into()],
+        rows: vec![ComparisonRow {
+            cells: vec![EVIL.into(), EVIL.into()],
+            report: EVIL.into(),
+            on_front: true,
+        }],
+        points: models.map(point).to_vec(),
+        command: vec![EVIL.into()],
+    };
+    let html = page.html().unwrap();
+    assert!(!html.contains("<img src=x"), "{html}");
+    // The solid and the hollow diamond of int8, and the one of the legend.
+    assert_eq!(html.matches("<polygon").count(), 4);
+    // On a logarithmic axis.
+    assert!(html.contains(">2</text>") && html.contains(">50</text>"));
+    let picture = picture(&page.png().unwrap());
+    assert!(picture.width() > picture.height());
 }

@@ -171,7 +171,7 @@ impl Said {
 }
 
 /// A folder for what all tests share; removed when they are over.
-fn shared() -> &'static Path {
+pub fn shared() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     extern "C" fn remove() {
         if let Some(folder) = FOLDER.get() {

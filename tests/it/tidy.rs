@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands"],
     &["cli"],
+    &["comparison"],
     &["training", "export", "quantization", "serving"],
     &["evaluation"],
     &["report"],
