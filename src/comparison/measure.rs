@@ -80,7 +80,8 @@ impl<'a> Subject<'a> {
         let (bundle, _) = Bundle::read(&float)?;
         let of_float = [Precision::Float32, Precision::Bfloat16].map(|p| (p, &float));
         let mut models = Vec::new();
-        for (precision, file) in of_float.into_iter().chain([(Precision::Int8, &int8)]) {
+        let of_int8 = int8.iter().map(|file| (Precision::Int8, file));
+        for (precision, file) in of_float.into_iter().chain(of_int8) {
             let model = Model::load(file, precision, device).with_context(|| shown(file))?;
             models.extend(model);
         }
@@ -266,6 +267,15 @@ fn remarks(
             .into(),
     ];
     remarks.extend(unsteady(candidates));
+    let has_int8 = |candidate: &&CandidateResult| {
+        let int8 = Precision::Int8.to_string();
+        candidate.models.iter().any(|model| model.precision == int8)
+    };
+    let without = candidates.iter().filter(|candidate| !has_int8(candidate));
+    remarks.extend(without.map(|candidate| {
+        let name = candidate.architecture;
+        format!("{name} has no int8 model: attention is not computed with integers")
+    }));
     if part != Part::Test {
         remarks.push(
             "measured on the validation photos, as there are none for testing: the best epochs were \

@@ -15,7 +15,7 @@ use crate::error::{Result, shown};
 use crate::graph::InferenceGraph;
 use crate::inference::{Kernels, Options, Precision};
 use crate::progress::Progress;
-use crate::quantization::{Calibration, Observer, Scheme};
+use crate::quantization::{Calibration, Observer, Scheme, is_quantizable};
 
 const FILE: &str = "int8.safetensors";
 /// Which float model an int8 model was made from, and how.
@@ -34,24 +34,27 @@ pub(crate) struct Quantizer<'a> {
 
 impl Quantizer<'_> {
     /// The int8 model of a run, beside the float one: all layers in int8, as `flowers quantize` makes
-    /// it. One that was made of the same float model in the same way is kept.
+    /// it; `None` for a transformer. One that was made of the same float model in the same way is kept.
     ///
     /// # Errors
     /// Those of reading the model and of [`Scheme::calibrated`].
-    pub(crate) fn int8(&self, run: &Path) -> Result<PathBuf> {
+    pub(crate) fn int8(&self, run: &Path) -> Result<Option<PathBuf>> {
         let (model, out) = (run.join(bundle::FILE), run.join(FILE));
         let (bundle, sha256) = Bundle::read(&model)?;
+        if !is_quantizable(&bundle.manifest.graph()?) {
+            return Ok(None);
+        }
         let made_of = json!({
             "sha256": sha256,
             "samples": self.samples,
             "flowers_version": env!("CARGO_PKG_VERSION"),
         });
         if is_made_of(&out, &made_of) {
-            return Ok(out);
+            return Ok(Some(out));
         }
         let int8 = self.quantized(bundle, made_of);
         int8.with_context(|| shown(&model))?.write(&out)?;
-        Ok(out)
+        Ok(Some(out))
     }
 
     fn quantized(&self, bundle: Bundle, made_of: Value) -> Result<Bundle> {

@@ -14,6 +14,6 @@ mod weights;
 pub(crate) use calibrate::Calibration;
 pub(crate) use coverage::Coverage;
 pub(crate) use observer::Observer;
-pub(crate) use scheme::Scheme;
+pub(crate) use scheme::{Scheme, is_quantizable};
 pub(crate) use search::{Found, SENSITIVITY_IMAGES, Search, search};
 pub(crate) use sensitivity::Sensitivity;

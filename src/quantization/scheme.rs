@@ -10,7 +10,7 @@ use super::operators::Part;
 use super::weights::{self, float_weight};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Graph, InferenceGraph, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters,
+    Graph, InferenceGraph, Int8, Int8Weight, Method, Node, NodeId, Op, QuantizationParameters,
 };
 use crate::image::Preprocessing;
 
@@ -190,10 +190,18 @@ fn quantized_values(
     Ok(shared.collect())
 }
 
-/// The kernels for integers know no sequences.
+/// Whether the kernels for integers know all of a network: they know no sequences.
+pub(crate) fn is_quantizable(graph: &Graph) -> bool {
+    attention(graph).is_none()
+}
+
+fn attention(graph: &Graph) -> Option<&Node> {
+    let mut nodes = graph.nodes().iter();
+    nodes.find(|node| matches!(node.op, Op::Attention { .. }))
+}
+
 fn refuse_attention(network: &InferenceGraph) -> Result<()> {
-    let mut nodes = network.graph().nodes().iter();
-    let Some(node) = nodes.find(|node| matches!(node.op, Op::Attention { .. })) else {
+    let Some(node) = attention(network.graph()) else {
         return Ok(());
     };
     let message = format!(
