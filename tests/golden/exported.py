@@ -131,7 +131,9 @@ def with_torchvision(path, kind, given):
     import torchvision
 
     state = torch.load(path, weights_only=True)
-    network = getattr(torchvision.models, path.stem.split("-")[0])(num_classes=10)
+    name = path.stem.split("-")[0]
+    auxiliary = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    network = getattr(torchvision.models, name)(num_classes=10, **auxiliary)
     network.load_state_dict(state)
     with torch.no_grad():
         return network.eval()(torch.from_numpy(given)).numpy(), ""

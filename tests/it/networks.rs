@@ -34,6 +34,19 @@ pub const KINDS: [&str; 13] = [
     "googlenet",
 ];
 
+/// Transformers, which not every format can hold.
+pub const TRANSFORMERS: [&str; 1] = ["dinov2_vits14"];
+
+/// Side of the smallest pictures that an architecture is tested with.
+pub fn side(name: &str) -> usize {
+    match name {
+        "dinov2_vits14" => 56,
+        "inception_v3" => 107,
+        _ if name.starts_with("vgg") || name == "alexnet" => 224,
+        _ => SIZE,
+    }
+}
+
 /// The same from the registry.
 pub fn kinds() -> impl Iterator<Item = &'static models::Architecture> {
     KINDS.into_iter().map(|name| models::find(name).unwrap())
@@ -42,7 +55,7 @@ pub fn kinds() -> impl Iterator<Item = &'static models::Architecture> {
 pub fn graph(name: &str) -> Graph {
     let options = models::Options {
         classes: 10,
-        image_size: SIZE,
+        image_size: side(name),
         head: Default::default(),
     };
     models::find(name).unwrap().graph(&options).unwrap()
@@ -128,7 +141,9 @@ fn ranges(network: &InferenceGraph) -> BTreeMap<NodeId, QuantizationParameters> 
         let low = value.values.iter().copied().fold(0.0, f32::min);
         let high = value.values.iter().copied().fold(0.0, f32::max);
         let qparams = match graph[id].op {
-            Op::MaxPool2d(_) => ranges[&graph[id].inputs[0]],
+            Op::MaxPool2d(_) | Op::Slice { .. } | Op::ChannelShuffle { .. } => {
+                ranges[&graph[id].inputs[0]]
+            }
             _ => QuantizationParameters::covering(low, high),
         };
         ranges.insert(id, qparams);
@@ -138,7 +153,7 @@ fn ranges(network: &InferenceGraph) -> BTreeMap<NodeId, QuantizationParameters> 
 
 pub fn bundle(architecture: &str) -> Bundle {
     let labels = Labels::new((0..10).map(|id| format!("kind {id}"))).unwrap();
-    let preprocessing = Preprocessing::imagenet(SIZE as u32);
+    let preprocessing = Preprocessing::imagenet(side(architecture) as u32);
     Bundle {
         manifest: Manifest::new(architecture, Default::default(), labels, preprocessing),
         weights: weights(&graph(architecture)),

@@ -11,14 +11,16 @@ use flowers::bundle::Bundle;
 use flowers::data::{Folder, ScanOptions};
 use flowers::export::onnx::OPSETS;
 use flowers::export::{self, Input, Options, Weights};
+use flowers::graph::Op;
 use flowers::image::{Limits, decode};
 use flowers::inference::{self, Images, Precision};
 use flowers::metrics::softmax;
+use flowers::models::ARCHITECTURES;
 use flowers::progress::Silent;
 use flowers::weights::{StateDict, Tensor, Values, safetensors};
 
 use crate::needs;
-use crate::networks::{SIZE, bundle, int8, kinds, pictures};
+use crate::networks::{KINDS, SIZE, TRANSFORMERS, bundle, int8, kinds, pictures, side};
 
 /// Scores of the model by the kind of export that should give them.
 type Expected = BTreeMap<&'static str, Vec<f32>>;
@@ -167,7 +169,12 @@ pub fn every_architecture_and_opset_is_answered_alike() {
             } else {
                 &float
             };
-            for opset in OPSETS.filter(|opset| !kind.starts_with("int8") || *opset >= 13) {
+            let first = match (kind.starts_with("int8"), has_layer_norms(&float)) {
+                (_, true) => 17,
+                (true, false) => 13,
+                (false, false) => 11,
+            };
+            for opset in OPSETS.filter(|opset| *opset >= first) {
                 let options = Options {
                     opset,
                     ..options(kind)
@@ -187,6 +194,40 @@ pub fn every_architecture_and_opset_is_answered_alike() {
             let file = format!("{name}-float.pth");
             write(folder.path(), "pth", &float, &Options::default(), &file);
         }
+        run_torch(folder.path());
+    }
+}
+
+fn has_layer_norms(bundle: &Bundle) -> bool {
+    let graph = bundle.manifest.graph().unwrap();
+    let mut nodes = graph.nodes().iter();
+    nodes.any(|node| matches!(node.op, Op::LayerNorm(_)))
+}
+
+/// The rest of the registry, and transformers, in the opset that is written unless another is asked for.
+pub fn all_others_are_answered_alike_in_onnx_runtime() {
+    let others = ARCHITECTURES.iter().map(|architecture| architecture.name);
+    for name in others.filter(|name| !KINDS.contains(name)) {
+        let folder = tempfile::tempdir().unwrap();
+        let float = bundle(name);
+        let pixels = pictures(2, side(name));
+        let mut scores = float_scores(&float, &pixels);
+        let can_be_int8 = !name.starts_with("vit") && !TRANSFORMERS.contains(&name);
+        let quantized = can_be_int8.then(|| int8(&float));
+        if let Some(quantized) = &quantized {
+            scores.insert("int8image", logits(quantized, Precision::Int8, &pixels));
+            let file = format!("{name}-int8image.onnx");
+            write(
+                folder.path(),
+                "onnx",
+                quantized,
+                &options("int8image"),
+                &file,
+            );
+        }
+        write_expected(folder.path(), &float, &pixels, scores);
+        let file = format!("{name}-image.onnx");
+        write(folder.path(), "onnx", &float, &options("image"), &file);
         run_torch(folder.path());
     }
 }
