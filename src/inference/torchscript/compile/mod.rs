@@ -373,6 +373,7 @@ fn activation(kind: Activation, x: &str) -> String {
         Activation::Hardsigmoid => format!("torch.hardsigmoid({x})"),
         Activation::Silu => format!("torch.silu({x})"),
         Activation::Sigmoid => format!("torch.sigmoid({x})"),
-        Activation::Gelu => format!("torch.gelu({x}, approximate=\"none\")"),
+        // Its argument has no name in the version of the archive; the default is the exact one.
+        Activation::Gelu => format!("torch.gelu({x})"),
     }
 }
