@@ -42,16 +42,9 @@ pub(super) fn infer(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, String> 
     match op {
         Op::Input => Err("the input's shape is given, not inferred".into()),
         Op::Conv2d(conv) => convolved(conv, inputs),
-        Op::BatchNorm2d(norm) => {
-            let [channels, ..] = feature_map(inputs[0])?;
-            if norm.channels != channels {
-                return Err(format!(
-                    "normalises {} channels, got {channels}",
-                    norm.channels
-                ));
-            }
-            Ok(inputs[0].to_vec())
-        }
+        // Of a vector too, as PyTorch's BatchNorm1d.
+        Op::BatchNorm2d(norm) if inputs[0].len() != 2 => with_features(norm.channels, inputs[0]),
+        Op::BatchNorm2d(_) => Err(format!("takes no sequence of shape {:?}", inputs[0])),
         Op::Linear(linear) => {
             let mut shape = with_features(linear.in_features, inputs[0])?;
             let axis = feature_axis(&shape);

@@ -137,9 +137,7 @@ fn formats_of_tensorflow_and_core_ml_are_read_back() {
         trainable: true,
         ..image.clone()
     };
-    // Hardswish of a vector and a normalisation without a convolution are not read back yet.
-    let others = ["mobilenet_v3_small", "densenet121"];
-    for architecture in kinds().filter(|kind| !others.contains(&kind.name)) {
+    for architecture in kinds() {
         let bundle = bundle(architecture.name);
         for format in ["saved-model", "keras", "coreml"] {
             verified(format, &bundle, &image);
