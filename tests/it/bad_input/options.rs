@@ -11,8 +11,8 @@ fn senseless_options_are_wrong_usage() {
     let out = folder.path().join("run");
     let cases: [(&[&str], &[&str]); 6] = [
         (
-            &["--arch", "vgg"],
-            &["no architecture \"vgg\". Choices: resnet18", "resnet18"],
+            &["--arch", "unet"],
+            &["no architecture \"unet\". Choices: resnet18", "resnet18"],
         ),
         (&["--recipe", "slow"], &["no recipe \"slow\"", "two-phase"]),
         (
