@@ -167,11 +167,12 @@ fn network(bundle: &Bundle, options: &Options) -> Result<InferenceGraph> {
     let network = match options.trainable {
         true => {
             let graph = bundle.manifest.graph()?;
+            let (graph, weights) = passes::for_further_training(&graph, &bundle.weights)?;
             let graph = match options.input {
                 Input::Image => passes::with_pixel_input(&graph, mean, std),
                 Input::Float => graph,
             };
-            InferenceGraph::unfused(graph, bundle.weights.clone(), None)?
+            InferenceGraph::unfused(graph, weights, None)?
         }
         false => {
             let network = bundle.network()?;

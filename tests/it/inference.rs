@@ -194,7 +194,13 @@ fn a_hundred_thousand_predictions() {
 fn no_activation_or_sum_of_the_known_networks_is_left() {
     // DenseNet normalises in front of its convolutions, ConvNeXt scales behind them, and EfficientNetV2
     // adds what an activation gives.
-    let others = ["densenet121", "convnext_tiny", "efficientnet_v2_s"];
+    let others = [
+        "densenet121",
+        "convnext_tiny",
+        "efficientnet_v2_s",
+        "vit_b_16",
+        "dinov2_vits14",
+    ];
     let mut found = Vec::new();
     for architecture in ARCHITECTURES {
         let name = architecture.name;

@@ -5,12 +5,23 @@ use crate::error::Result;
 use crate::graph::{Epilogue, Graph, Node, NodeId, Op};
 use crate::weights::{StateDict, Tensor};
 
+/// What is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foldable {
+    /// Batch normalisation and layer scale.
+    All,
+    /// Layer scale, which is the same in training.
+    LayerScale,
+}
+
 /// The layer that a normalisation or scale can be folded into: the one whose output it alone reads.
-fn target(graph: &Graph, id: NodeId) -> Option<NodeId> {
+fn target(graph: &Graph, id: NodeId, foldable: Foldable) -> Option<NodeId> {
     let node = &graph[id];
-    let (Op::BatchNorm2d(_) | Op::LayerScale { .. }) = node.op else {
-        return None;
-    };
+    match node.op {
+        Op::LayerScale { .. } => {}
+        Op::BatchNorm2d(_) if foldable == Foldable::All => {}
+        _ => return None,
+    }
     let layer = node.inputs[0];
     let is_plain = match &graph[layer].op {
         Op::Conv2d(conv) => conv.epilogue == Epilogue::default(),
@@ -21,8 +32,9 @@ fn target(graph: &Graph, id: NodeId) -> Option<NodeId> {
 
 /// The graph without the normalisations and scales that can be folded; convolutions that are normalised get
 /// a bias.
-pub fn fold_affine(graph: &Graph) -> Graph {
-    let targets: Vec<Option<NodeId>> = graph.ids().map(|id| target(graph, id)).collect();
+pub fn fold_affine(graph: &Graph, foldable: Foldable) -> Graph {
+    let targets = graph.ids().map(|id| target(graph, id, foldable));
+    let targets: Vec<Option<NodeId>> = targets.collect();
     let mut rewrite = Rewrite::new(graph);
     for (id, fold) in graph.ids().zip(&targets) {
         match fold {
@@ -44,10 +56,10 @@ pub fn fold_affine(graph: &Graph) -> Graph {
 /// # Errors
 /// [`Error::Data`](crate::error::Error::Data) for a parameter that is missing, has another shape, or
 /// holds integers.
-pub fn folded_weights(graph: &Graph, weights: &StateDict) -> Result<StateDict> {
+pub fn folded_weights(graph: &Graph, weights: &StateDict, foldable: Foldable) -> Result<StateDict> {
     let mut folded = StateDict::new();
     for (id, node) in graph.iter() {
-        if let Some(layer) = target(graph, id) {
+        if let Some(layer) = target(graph, id, foldable) {
             Affine::of(node, weights)?.fold_into(&graph[layer], &mut folded)?;
             continue;
         }
@@ -153,14 +165,14 @@ mod tests {
                 },
             ),
         ]);
-        let folded = folded_weights(&graph, &weights).unwrap();
+        let folded = folded_weights(&graph, &weights, Foldable::All).unwrap();
         assert_eq!(folded.len(), 2);
         assert_eq!(
             folded["conv.weight"].as_f32().unwrap(),
             [1.0, 2.0, 3.0, 8.0, 10.0, 12.0]
         );
         assert_eq!(folded["conv.bias"].as_f32().unwrap(), [-0.5, -5.0]);
-        let after = fold_affine(&graph);
+        let after = fold_affine(&graph, Foldable::All);
         assert_eq!(after.nodes().len(), 2);
         let names: Vec<String> = after.parameters().map(|p| p.name).collect();
         assert_eq!(names, ["conv.weight", "conv.bias"]);
@@ -173,14 +185,14 @@ mod tests {
         let b = g.batch_norm("bn", a, 1e-5, 0.1);
         let sum = g.add("sum", a, b);
         let graph = g.finish(sum).unwrap();
-        assert_eq!(fold_affine(&graph), graph);
+        assert_eq!(fold_affine(&graph, Foldable::All), graph);
         let relu = {
             let (mut g, x) = Builder::new(4);
             let x = g.activation("relu", x, Activation::Relu);
             let x = g.batch_norm("bn", x, 1e-5, 0.1);
             g.finish(x).unwrap()
         };
-        assert_eq!(fold_affine(&relu), relu);
+        assert_eq!(fold_affine(&relu, Foldable::All), relu);
     }
 
     #[test]
@@ -197,12 +209,12 @@ mod tests {
             ("fc.bias".into(), f32s(&[1.0, 2.0])),
             ("scale".into(), Tensor::f32([2, 1, 1], vec![2.0, 0.5])),
         ]);
-        let folded = folded_weights(&graph, &weights).unwrap();
+        let folded = folded_weights(&graph, &weights, Foldable::All).unwrap();
         assert_eq!(folded.len(), 2);
         let values = folded["fc.weight"].as_f32().unwrap();
         assert_eq!(values, [2.0, 4.0, 6.0, 2.0, 2.5, 3.0]);
         assert_eq!(folded["fc.bias"].as_f32().unwrap(), [2.0, 1.0]);
-        assert_eq!(fold_affine(&graph).nodes().len(), 2);
+        assert_eq!(fold_affine(&graph, Foldable::All).nodes().len(), 2);
     }
 
     #[test]
@@ -213,7 +225,9 @@ mod tests {
         let graph = g.finish(x).unwrap();
         let mut weights = graph.initialise(0);
         weights.remove("bn.running_var");
-        let error = folded_weights(&graph, &weights).unwrap_err().to_string();
+        let error = folded_weights(&graph, &weights, Foldable::All)
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "the weights lack bn.running_var");
     }
 }

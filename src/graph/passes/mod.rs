@@ -8,7 +8,7 @@ mod pointwise;
 mod softmax;
 
 pub use dead::{without_dead_nodes, without_dropout};
-pub use fold::{fold_affine, folded_weights};
+pub use fold::{Foldable, fold_affine, folded_weights};
 pub use fuse::fuse;
 pub use normalise::{NORMALIZE, fold_normalize, with_pixel_input};
 pub use pointwise::{reshape_pointwise, with_pointwise_convolutions};
@@ -23,7 +23,7 @@ use crate::weights::StateDict;
 /// layers of feature maps. The result depends on the graph alone, not on its weights.
 pub fn for_inference(graph: &Graph) -> Graph {
     let bare = without_dead_nodes(&without_dropout(graph));
-    with_pointwise_convolutions(&fold_affine(&bare))
+    with_pointwise_convolutions(&fold_affine(&bare, Foldable::All))
 }
 
 /// As [`for_inference`], with its parameters.
@@ -32,9 +32,22 @@ pub fn for_inference(graph: &Graph) -> Graph {
 /// Those of [`folded_weights`].
 pub fn for_inference_with(graph: &Graph, weights: &StateDict) -> Result<(Graph, StateDict)> {
     let bare = without_dead_nodes(&without_dropout(graph));
-    let mut weights = folded_weights(&bare, weights)?;
-    reshape_pointwise(&bare, &mut weights);
-    Ok((with_pointwise_convolutions(&fold_affine(&bare)), weights))
+    plain(&bare, weights, Foldable::All)
+}
+
+/// A graph that can be trained further, and its parameters: dropout and batch normalisations are kept.
+///
+/// # Errors
+/// Those of [`folded_weights`].
+pub fn for_further_training(graph: &Graph, weights: &StateDict) -> Result<(Graph, StateDict)> {
+    plain(graph, weights, Foldable::LayerScale)
+}
+
+fn plain(graph: &Graph, weights: &StateDict, foldable: Foldable) -> Result<(Graph, StateDict)> {
+    let mut weights = folded_weights(graph, weights, foldable)?;
+    reshape_pointwise(graph, &mut weights);
+    let folded = fold_affine(graph, foldable);
+    Ok((with_pointwise_convolutions(&folded), weights))
 }
 
 /// A copy of a graph in the making; every pass walks the old nodes in order.
