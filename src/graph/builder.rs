@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::op::{Activation, BatchNorm2d, LayerNorm, Linear, Op};
+use super::activation::Activation;
+use super::op::{BatchNorm2d, LayerNorm, Linear, Op};
 use super::shape::{feature_axis, infer};
 use super::window::{Conv2d, Pool2d};
 use super::{Graph, Node, NodeId};

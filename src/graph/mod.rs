@@ -1,5 +1,6 @@
 //! An architecture as data: operators, their order, and the shapes between them.
 
+mod activation;
 mod builder;
 mod inference;
 mod init;
@@ -11,9 +12,10 @@ mod window;
 
 use std::ops::Index;
 
+pub use activation::Activation;
 pub use builder::Builder;
 pub use inference::{InferenceGraph, Int8, Int8Weight, Weight};
-pub use op::{Activation, BatchNorm2d, LayerNorm, Linear, Op, Role, Slot};
+pub use op::{BatchNorm2d, LayerNorm, Linear, Op, Role, Slot};
 pub use quantization::{Method, Quantization, QuantizationParameters};
 pub use window::{Conv2d, Epilogue, Padding, Pool2d};
 

@@ -1,5 +1,6 @@
 //! The operators a graph is made of, with the parameters and the cost of each.
 
+use super::activation::Activation;
 use super::window::{Conv2d, Pool2d};
 
 /// One operator. Shapes are those of a single image, without the batch dimension:
@@ -103,18 +104,6 @@ pub struct Linear {
     /// Stands between the node's name and those of its parameters: `.`, or the `_` of
     /// `torch.nn.MultiheadAttention`'s `in_proj_weight`.
     pub separator: char,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    Relu,
-    Relu6,
-    Hardswish,
-    Hardsigmoid,
-    Silu,
-    Sigmoid,
-    /// `x * P(X <= x)` of a standard normal `X`, not its approximation by tanh.
-    Gelu,
 }
 
 /// What a stored tensor is to its operator.
@@ -312,5 +301,20 @@ impl Linear {
             out_features,
             separator: '.',
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn macs_of_a_convolution() {
+        let mut conv = Conv2d::new(64, 7).stride(2);
+        conv.in_channels = 3;
+        assert_eq!(
+            Op::Conv2d(conv).macs(&[64, 112, 112]),
+            64 * 112 * 112 * 3 * 49
+        );
     }
 }

@@ -124,7 +124,7 @@ fn reshape(x: &Tensor, shape: &[i64]) -> Result<Tensor> {
 }
 
 fn slice(x: &Tensor, [start, end, axis]: [&Tensor; 3]) -> Result<Tensor> {
-    match [whole(start)?, whole(end)?, whole(axis)?].map(|values| <[i64; 1]>::try_from(values)) {
+    match [whole(start)?, whole(end)?, whole(axis)?].map(<[i64; 1]>::try_from) {
         [Ok([start]), Ok([end]), Ok([axis])] => torch(x.f_slice(axis, start, end, 1)),
         _ => bail!("only one axis is sliced"),
     }
