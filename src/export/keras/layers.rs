@@ -107,6 +107,11 @@ impl Builder<'_> {
                 self.layers[at].dtype = dtype;
                 at
             }
+            Operator::PixelsToFloat if !self.is_normalised() => {
+                // Layers with weights take no integers.
+                let same = json!({"scale": 1.0, "offset": 0.0});
+                self.layer("Rescaling", step, same)
+            }
             Operator::PixelsToFloat | Operator::Dropout(0.0) => inputs[0],
             Operator::Affine { scale, shift } => self.normalization(step, scale, shift),
             Operator::BatchNorm2d(norm) => self.batch_norm(step, norm)?,
@@ -191,6 +196,15 @@ impl Builder<'_> {
             Operator::ChannelShuffle { groups } => self.channel_shuffle(step, *groups),
             Operator::Flatten => self.layer("Flatten", step, last),
             Operator::Softmax => self.layer("Softmax", step, json!({"axis": -1})),
+        })
+    }
+
+    /// Whether the step that is being added is read by a layer of normalisation, which takes integers.
+    fn is_normalised(&self) -> bool {
+        let own = self.values.len();
+        let mut readers = self.lowered.steps.iter();
+        readers.any(|step| {
+            step.inputs.contains(&own) && matches!(step.operator, Operator::Affine { .. })
         })
     }
 
