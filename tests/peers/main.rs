@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         published::published_weights_give_the_published_logits: [Weights];
         readme::the_onnx_example_answers_as_predict: [OnnxRuntime];
         exported::every_architecture_and_opset_is_answered_alike: [Runtimes];
-        exported::all_others_are_answered_alike_in_onnx_runtime: [Runtimes];
+        exported::other_families_are_answered_alike_in_onnx_runtime: [Runtimes];
         exported::tensorflow_keras_and_coremltools_answer_alike: [TensorFlow];
         exported::mediapipe_classifies_alike: [MediaPipe];
         exported::a_model_of_ones_own_is_answered_alike: [OwnModel, Runtimes];
