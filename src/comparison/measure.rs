@@ -19,6 +19,8 @@ use crate::evaluation::{Photos, predicted_by};
 use crate::inference::{self, Backend, Kernels, Options, Precision};
 use crate::machine;
 use crate::metrics::{Evaluation, Paired, Predictions};
+use crate::models;
+use crate::quantization::is_quantizable;
 use crate::training::Recorded;
 
 /// Pictures in a batch whose throughput is measured.
@@ -267,11 +269,12 @@ fn remarks(
             .into(),
     ];
     remarks.extend(unsteady(candidates));
-    let has_int8 = |candidate: &&CandidateResult| {
-        let int8 = Precision::Int8.to_string();
-        candidate.models.iter().any(|model| model.precision == int8)
+    let has_no_int8 = |candidate: &&CandidateResult| {
+        let found = models::find(candidate.architecture);
+        let graph = found.and_then(|found| found.graph(&found.imagenet()));
+        graph.is_ok_and(|graph| !is_quantizable(&graph))
     };
-    let without = candidates.iter().filter(|candidate| !has_int8(candidate));
+    let without = candidates.iter().filter(has_no_int8);
     remarks.extend(without.map(|candidate| {
         let name = candidate.architecture;
         format!("{name} has no int8 model: attention is not computed with integers")
