@@ -2,9 +2,21 @@
 
 use serde::Serialize;
 
-use super::results::ModelName;
 use crate::error::Result;
 use crate::metrics::{Paired, Predictions};
+
+/// A model by its architecture and the precision that it computes in.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ModelName {
+    pub architecture: &'static str,
+    pub precision: String,
+}
+
+impl std::fmt::Display for ModelName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in {}", self.architecture, self.precision)
+    }
+}
 
 /// The loss of accuracy that speed is recommended for.
 const POINT: f64 = 0.01;

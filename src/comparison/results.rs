@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::choice::{Advice, Choice, Limits, advice};
+use super::choice::{Advice, Choice, Limits, ModelName, advice};
 use crate::error::Result;
 use crate::metrics::{Paired, Predictions};
 
@@ -26,19 +26,6 @@ pub(crate) struct Comparison {
     /// What is to be known before the figures are believed.
     pub notes: Vec<String>,
     pub candidates: Vec<CandidateResult>,
-}
-
-/// A model by its architecture and the precision that it computes in.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct ModelName {
-    pub architecture: &'static str,
-    pub precision: String,
-}
-
-impl std::fmt::Display for ModelName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} in {}", self.architecture, self.precision)
-    }
 }
 
 /// A trained architecture.
