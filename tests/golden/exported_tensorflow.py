@@ -286,7 +286,23 @@ def compute(kind, inputs, get, values):
     if kind == "softmax":
         e = np.exp(get("x") - get("x").max(-1, keepdims=True))
         return e / e.sum(-1, keepdims=True)
+    if kind == "layer_norm":
+        axes = tuple(int(axis) for axis in get("axes"))
+        x = get("x").astype(np.float32)
+        sides = [length if axis in axes else 1 for axis, length in enumerate(x.shape)]
+        centred = x - x.mean(axes, keepdims=True)
+        deviation = np.sqrt((centred**2).mean(axes, keepdims=True) + np.float32(get("epsilon")))
+        scale, shift = (get(key).astype(np.float32).reshape(sides) for key in ("gamma", "beta"))
+        return centred / deviation * scale + shift
+    if kind == "gelu":
+        assert str(get("mode")) == "EXACT"
+        x = get("x").astype(np.float32)
+        return x / 2 * (1 + tf.math.erf(x / np.float32(np.sqrt(2))).numpy())
+    if kind == "slice_by_size":
+        begin, size = get("begin"), get("size")
+        return get("x")[tuple(slice(int(a), int(a + n)) for a, n in zip(begin, size))]
     operators = {
+        "transpose": lambda: np.transpose(get("x"), get("perm")),
         "add": lambda: get("x") + get("y"),
         "mul": lambda: get("x") * get("y"),
         "relu": lambda: np.maximum(get("x"), 0),
