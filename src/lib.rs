@@ -3,7 +3,7 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> comparison -> training, export, quantization, serving
+//! main -> commands -> cli -> comparison -> runs -> training, export, quantization, serving
 //!      -> evaluation -> report -> inference -> bundle, data -> models -> graph, weights, image, metrics
 //!      -> labels, files, progress, names, values, error
 //! ```
@@ -34,6 +34,7 @@ mod names;
 pub mod progress;
 mod quantization;
 pub mod report;
+mod runs;
 pub mod sample;
 pub mod serving;
 mod torch;

@@ -4,7 +4,6 @@ mod page;
 mod text;
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,19 +14,19 @@ use super::compute;
 use super::output::{Output, note};
 use super::photos;
 use super::progress::Bar;
-use super::stop::stop_flag;
+use super::stop::{explain_interruption, stop_flag};
 use super::train;
 use crate::cli::compare::CompareArgs;
 use crate::comparison::{
-    Bench, Candidate, Comparison, Limits, Quantizer, SharedSplit, Standing, Subject, candidates,
-    measured, open,
+    Bench, Candidate, Comparison, Limits, Quantizer, Subject, candidates, is_own, measured,
 };
 use crate::data::Source;
-use crate::error::{Error, Result, quoted, shown};
+use crate::error::Result;
 use crate::evaluation::Photos;
 use crate::files;
 use crate::machine;
 use crate::models::pretrained;
+use crate::runs::{self, SharedSplit, Standing};
 use crate::training::{Recorded, WeightsSource, refuse_inside};
 
 /// Runs `flowers compare`.
@@ -49,7 +48,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
 }
 
 fn compare(args: &CompareArgs, data: &Source, candidates: &[Candidate]) -> Result<()> {
-    let lock = open(&args.out)?;
+    let lock = runs::open(&args.out, "a comparison", is_own)?;
     let recorded = candidates.iter().map(|one| Recorded::read(&one.folder));
     let recorded: Vec<Option<Recorded>> = recorded.collect::<Result<_>>()?;
     let standings = standings(candidates, &recorded)?;
@@ -75,8 +74,10 @@ fn compare(args: &CompareArgs, data: &Source, candidates: &[Candidate]) -> Resul
 
 fn standings(candidates: &[Candidate], recorded: &[Option<Recorded>]) -> Result<Vec<Standing>> {
     let both = candidates.iter().zip(recorded);
-    both.map(|(candidate, recorded)| Standing::of(candidate, recorded.as_ref()))
-        .collect()
+    both.map(|(candidate, recorded)| {
+        Standing::of(&candidate.folder, &candidate.config, recorded.as_ref())
+    })
+    .collect()
 }
 
 /// Gets the pretrained weights of all runs that are still to start: before the first is trained, so
@@ -100,11 +101,14 @@ fn prepared(
     recorded: &[Option<Recorded>],
 ) -> Result<SharedSplit> {
     let both = candidates.iter().zip(recorded);
-    let runs = both.filter_map(|(candidate, run)| Some((&*candidate.folder, run.as_ref()?)));
-    let runs: Vec<(&Path, &Recorded)> = runs.collect();
+    let earlier = both.filter_map(|(candidate, run)| {
+        let split = run.as_ref()?.split_sha256.as_deref();
+        Some((&*candidate.folder, split))
+    });
+    let earlier: Vec<(&Path, Option<&str>)> = earlier.collect();
     let first = candidates.first().context("there are candidates")?;
     let split = args.split.as_deref();
-    SharedSplit::prepare(data, split, &args.out, &first.config, &runs, &Bar::new())
+    SharedSplit::prepare(data, split, &args.out, &first.config, &earlier, &Bar::new())
 }
 
 /// Trains the candidates in turn.
@@ -128,7 +132,7 @@ fn train_all(
             Standing::Finished => continue,
             Standing::Interrupted => train::resumed(folder, Some(data.clone()), None),
             Standing::New | Standing::Begun => {
-                remove(folder)?;
+                runs::remove(folder)?;
                 let config = candidate.config.clone();
                 train::begun(config, data, folder, Some(split), &mut told)
             }
@@ -137,17 +141,6 @@ fn train_all(
         trained.with_context(|| name)?;
     }
     Ok(())
-}
-
-/// Removes what a run left that was stopped before its first checkpoint.
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => {
-            let message = format!("can't remove {}: {cause}", shown(folder));
-            Err(Error::Environment(message).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn measure(
@@ -208,19 +201,4 @@ fn write(out: &Path, comparison: &Comparison) -> Result<()> {
         files::write_atomically(&out.join(name), |sink| sink.write_all(&content))?;
     }
     Ok(())
-}
-
-/// Says how an interrupted comparison is continued; other errors stay as they are.
-fn explain_interruption(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref() {
-        Some(Error::Interrupted(_)) => {
-            let command: Vec<String> = std::env::args_os().map(quoted).collect();
-            Error::Interrupted(format!(
-                "interrupted, progress saved; continue with the same command: {}",
-                command.join(" ")
-            ))
-            .into()
-        }
-        _ => error,
-    }
 }

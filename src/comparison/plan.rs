@@ -19,6 +19,21 @@ impl Candidate {
     }
 }
 
+/// What a comparison writes besides the runs of its candidates.
+const FILES: [&str; 5] = [
+    "split.json",
+    "compare.json",
+    "compare.csv",
+    "compare.png",
+    "compare.html",
+];
+
+/// Whether a comparison writes something of this name into its folder.
+pub(crate) fn is_own(name: &str) -> bool {
+    let is_candidate = models::ARCHITECTURES.iter().any(|known| known.name == name);
+    is_candidate || FILES.contains(&name)
+}
+
 /// The candidates that settings name, whose `arch` is a list with commas. Each gets an equal share of
 /// the time budget.
 ///

@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::split::SharedSplit;
 use crate::bundle::{self, Bundle};
 use crate::data::{Undecodable, load_all, stratified};
 use crate::device::Device;
@@ -16,6 +15,7 @@ use crate::graph::InferenceGraph;
 use crate::inference::{Kernels, Options, Precision};
 use crate::progress::Progress;
 use crate::quantization::{Calibration, Observer, Scheme, is_quantizable};
+use crate::runs::SharedSplit;
 
 const FILE: &str = "int8.safetensors";
 /// Which float model an int8 model was made from, and how.

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["commands"],
     &["cli"],
     &["comparison"],
+    &["runs"],
     &["training", "export", "quantization", "serving"],
     &["evaluation"],
     &["report"],

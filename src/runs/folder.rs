@@ -1,38 +1,30 @@
-//! The folder of a comparison.
+//! The folder that several runs are in.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Result, shown};
 use crate::files;
-use crate::models::ARCHITECTURES;
 use crate::training::Lock;
 
-/// What a comparison writes besides the runs of its candidates.
-const FILES: [&str; 6] = [
-    "run.lock",
-    "split.json",
-    "compare.json",
-    "compare.csv",
-    "compare.png",
-    "compare.html",
-];
-
 /// Creates the folder unless it is there, locks it, and removes what a killed process left unfinished.
+/// `purpose` is what it is the folder of, `is_own` knows what that writes into it.
 ///
 /// # Errors
-/// [`Error::Usage`] when it is a file or holds something else than a comparison,
-/// [`Error::Environment`] when it is in use by another process or can't be written to.
-pub(crate) fn open(out: &Path) -> Result<Lock> {
+/// [`Error::Usage`] when it is a file or holds something else, [`Error::Environment`] when it is in use
+/// by another process or can't be written to.
+pub(crate) fn open(out: &Path, purpose: &str, is_own: impl Fn(&str) -> bool) -> Result<Lock> {
     if out.is_file() {
         let message = format!("{} is a file: choose a folder", shown(out));
         return Err(Error::Usage(message).into());
     }
+    let is_known = |name: &str| name == LOCK || files::is_part(name) || is_own(name);
     let entries = fs::read_dir(out).into_iter().flatten().flatten();
     let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    if let Some(other) = names.find(|name| !is_own(name)) {
+    if let Some(other) = names.find(|name| !is_known(name)) {
         let message = format!(
-            "{} holds something else than a comparison, e.g. {}: choose another folder",
+            "{} holds something else than {purpose}, e.g. {}: choose another folder",
             shown(out),
             shown(&other)
         );
@@ -44,9 +36,20 @@ pub(crate) fn open(out: &Path) -> Result<Lock> {
     Ok(lock)
 }
 
-fn is_own(name: &str) -> bool {
-    let is_candidate = ARCHITECTURES.iter().any(|known| known.name == name);
-    is_candidate || FILES.contains(&name) || files::is_part(name)
+const LOCK: &str = "run.lock";
+
+/// Removes what a run left that was stopped before its first checkpoint.
+///
+/// # Errors
+/// [`Error::Environment`] when it can't be removed.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            let message = format!("can't remove {}: {cause}", shown(folder));
+            Err(Error::Environment(message).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +58,11 @@ mod tests {
     use crate::error::exit_code;
 
     #[test]
-    fn only_the_folder_of_a_comparison_is_opened_again() {
+    fn only_a_folder_of_the_same_purpose_is_opened_again() {
+        let open = |out: &Path| {
+            let is_own = |name: &str| ["resnet18", "compare.csv"].contains(&name);
+            super::open(out, "a comparison", is_own)
+        };
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
         drop(open(&out).unwrap());

@@ -1,11 +1,10 @@
-//! How far a candidate's run has got, and whether it is the run that was asked for.
+//! How far a run has got, and whether it is the run that was asked for.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::plan::Candidate;
 use crate::bundle;
 use crate::error::{Error, Result, shown};
 use crate::training::{Config, PrecisionChoice, Recorded, WeightsSource};
@@ -49,17 +48,16 @@ const OF_THE_MACHINE: [&str; 7] = [
 ];
 
 impl Standing {
-    /// Looks at the folder of a candidate.
+    /// Looks at the folder of a run that is to have a configuration.
     ///
     /// # Errors
     /// [`Error::Usage`] when it holds something else than a run, or a run with other options;
     /// [`Error::Data`] for a broken checkpoint.
-    pub(crate) fn of(candidate: &Candidate, recorded: Option<&Recorded>) -> Result<Self> {
-        let folder = &candidate.folder;
+    pub(crate) fn of(folder: &Path, config: &Config, recorded: Option<&Recorded>) -> Result<Self> {
         let Some(recorded) = recorded else {
             return Self::without_checkpoint(folder);
         };
-        let differences = differences(&candidate.config, &recorded.config)?;
+        let differences = differences(config, &recorded.config)?;
         if !differences.is_empty() {
             let message = format!(
                 "{} was trained with {}: give the same options as then, or choose another --out",
@@ -106,7 +104,7 @@ impl Standing {
 }
 
 /// In which options a run differs from the one that is asked for, as `--epochs 2, not 3`.
-fn differences(asked: &Config, stored: &Config) -> Result<Vec<String>> {
+pub(crate) fn differences(asked: &Config, stored: &Config) -> Result<Vec<String>> {
     let (wanted, found) = (options(asked)?, options(stored)?);
     let is_open = |option: &str| match option {
         "weights" => asked.weights == WeightsSource::Auto,
@@ -124,7 +122,7 @@ fn differences(asked: &Config, stored: &Config) -> Result<Vec<String>> {
         .map(|option| {
             let [was, is] = [&found, &wanted].map(|options| text(options.get(option)));
             let share = match option.as_str() {
-                "time-budget" => " seconds for each candidate",
+                "time-budget" => " seconds for each run",
                 _ => "",
             };
             format!("--{option} {was}{share}, not {is}")
@@ -162,40 +160,35 @@ mod tests {
         }
     }
 
-    fn candidate(folder: &Path) -> Candidate {
-        Candidate {
-            config: config(Settings::default()),
-            folder: folder.into(),
-        }
-    }
-
     #[test]
     fn a_run_is_finished_when_its_last_file_is_there() {
         let out = tempfile::tempdir().unwrap();
-        let candidate = candidate(&out.path().join("resnet18"));
-        let of = |recorded: Option<&Recorded>| Standing::of(&candidate, recorded).unwrap();
+        let (folder, config) = (out.path().join("resnet18"), config(Settings::default()));
+        let of = |recorded: Option<&Recorded>| Standing::of(&folder, &config, recorded).unwrap();
         assert_eq!(of(None), Standing::New);
-        fs::create_dir(&candidate.folder).unwrap();
+        fs::create_dir(&folder).unwrap();
         assert_eq!(of(None), Standing::New);
         for name in ["config.toml", "events.out.tfevents.1.2.flowers"] {
-            fs::write(candidate.folder.join(name), "").unwrap();
+            fs::write(folder.join(name), "").unwrap();
         }
         assert_eq!(of(None), Standing::Begun);
-        let recorded = recorded(candidate.config.clone());
+        let recorded = recorded(config.clone());
         assert_eq!(of(Some(&recorded)), Standing::Interrupted);
-        fs::write(candidate.folder.join(bundle::FILE), "").unwrap();
+        fs::write(folder.join(bundle::FILE), "").unwrap();
         assert_eq!(of(Some(&recorded)), Standing::Interrupted);
-        fs::write(candidate.folder.join(LAST), "").unwrap();
+        fs::write(folder.join(LAST), "").unwrap();
         assert_eq!(of(Some(&recorded)), Standing::Finished);
     }
 
     #[test]
     fn what_is_no_run_is_left_alone() {
         let out = tempfile::tempdir().unwrap();
-        let candidate = candidate(&out.path().join("resnet18"));
-        fs::create_dir(&candidate.folder).unwrap();
-        fs::write(candidate.folder.join("thesis.txt"), "").unwrap();
-        let refused = Standing::of(&candidate, None).unwrap_err().to_string();
+        let (folder, config) = (out.path().join("resnet18"), config(Settings::default()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("thesis.txt"), "").unwrap();
+        let refused = Standing::of(&folder, &config, None)
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("thesis.txt"), "{refused}");
     }
 
@@ -233,7 +226,7 @@ mod tests {
                 "--weights none, not imagenet",
                 "--epochs 3, not 4",
                 "--mixup none, not 0.2",
-                "--time-budget 20.0 seconds for each candidate, not none",
+                "--time-budget 20.0 seconds for each run, not none",
             ]
         );
     }

@@ -1,11 +1,11 @@
-//! The photos that all candidates are trained and tested on.
+//! The photos that several runs are trained and tested on.
 
 use std::path::{Path, PathBuf};
 
 use crate::data::{Depth, Folder, Part, ScanOptions, Source, Split};
 use crate::error::{Error, Result, shown};
 use crate::progress::Progress;
-use crate::training::{Config, Recorded};
+use crate::training::Config;
 
 /// A data set and its split, written down for the runs.
 pub(crate) struct SharedSplit {
@@ -13,12 +13,14 @@ pub(crate) struct SharedSplit {
     pub split: Split,
     /// The manifest.
     pub path: PathBuf,
+    /// Of the manifest, in hex.
+    pub sha256: String,
 }
 
 impl SharedSplit {
     /// Scans a data set and splits it, or follows the manifest that is given, and writes the manifest
-    /// into the folder of the comparison, for its runs. Those that there are have to be of the same
-    /// split.
+    /// into the folder of the runs, for all of them. Those that there are have to be of the same split:
+    /// `earlier` are folders that hold its manifest, and its SHA-256 as they recorded it.
     ///
     /// # Errors
     /// Those of [`Folder::scan`] and [`Split::make`], and [`Error::Usage`] for runs that were trained
@@ -28,7 +30,7 @@ impl SharedSplit {
         given: Option<&Path>,
         out: &Path,
         config: &Config,
-        runs: &[(&Path, &Recorded)],
+        earlier: &[(&Path, Option<&str>)],
         progress: &dyn Progress,
     ) -> Result<Self> {
         let options = ScanOptions::cached(config.max_bad, Depth::Pixels);
@@ -38,9 +40,8 @@ impl SharedSplit {
             None => Split::make(&folder, &config.split_options())?,
         };
         let sha256 = split.manifest.sha256()?;
-        let of_another =
-            |(_, run): &&(&Path, &Recorded)| run.split_sha256.as_ref() != Some(&sha256);
-        if let Some((run, _)) = runs.iter().find(of_another) {
+        let of_another = |(_, recorded): &&(&Path, Option<&str>)| *recorded != Some(&*sha256);
+        if let Some((run, _)) = earlier.iter().find(of_another) {
             let message = format!(
                 "{} was trained with another split than that of {data} now: photos were added, \
                  changed or renamed since, or another --split is given; go on with the photos of then \
@@ -56,6 +57,7 @@ impl SharedSplit {
             folder,
             split,
             path,
+            sha256,
         })
     }
 
