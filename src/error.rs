@@ -56,6 +56,22 @@ impl NonFinite {
     }
 }
 
+/// Memory that ran out: context of an [`Error::Environment`] that says what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfMemory {
+    #[error("out of memory")]
+    OfMachine,
+    #[error("out of GPU memory")]
+    OfGpu,
+}
+
+impl OutOfMemory {
+    /// The error, with its remedy.
+    pub(crate) fn error(self, remedy: String) -> anyhow::Error {
+        anyhow::Error::new(Error::Environment(remedy)).context(self)
+    }
+}
+
 /// The exit code of a failed run: that of the first [`Error`] in the chain, 4 for an input or
 /// output error that nothing more was said about, and 101, "a bug", for the rest.
 pub fn exit_code(error: &anyhow::Error) -> u8 {

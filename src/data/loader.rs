@@ -17,7 +17,7 @@ use super::decoded::{DecodedCache, Key};
 use super::photo::{Photo, Unreadable};
 use super::undecodable::Undecodable;
 use super::worked::{Clocks, Work, Worked};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, OutOfMemory, Result, shown};
 use crate::image::augment::{self, Augmentations};
 use crate::image::decode::read_bytes;
 use crate::image::{DecodeError, Limits, Preprocessing, bounded};
@@ -424,9 +424,8 @@ impl Shared {
         pixels
             .try_reserve_exact(indices.len() * 3 * size * size)
             .map_err(|cause| {
-                Error::Environment(format!(
-                    "out of memory: use a smaller --batch-size or --image-size ({cause})"
-                ))
+                let remedy = "use a smaller --batch-size or --image-size";
+                OutOfMemory::OfMachine.error(format!("{remedy} ({cause})"))
             })?;
         let mut pictures = pictures.into_iter();
         indices.retain(|&index| match pictures.next() {

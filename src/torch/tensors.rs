@@ -2,7 +2,7 @@
 
 use tch::{Device, TchError, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{OutOfMemory, Result};
 use crate::weights;
 use crate::weights::Values;
 
@@ -22,7 +22,7 @@ pub(crate) fn of_host(tensor: &weights::Tensor) -> Result<Tensor> {
 /// Appends the elements of a float32 tensor, row-major.
 ///
 /// # Errors
-/// [`Error::Environment`] when memory runs out.
+/// [`Error::Environment`](crate::error::Error::Environment) when memory runs out.
 pub(crate) fn append(tensor: &Tensor, values: &mut Vec<f32>) -> Result<()> {
     let here = torch(
         tensor
@@ -56,11 +56,11 @@ pub(crate) fn torch<T>(result: Result<T, TchError>) -> Result<T> {
         if line.contains("CUDA") && line.contains("out of memory") {
             let remedy = "use a smaller --batch-size or --image-size, stop what else runs on the \
                           GPU, or compute with --device cpu";
-            return Error::Environment(format!("out of GPU memory: {remedy} ({line})")).into();
+            return OutOfMemory::OfGpu.error(format!("{remedy} ({line})"));
         }
         if MEMORY.iter().any(|sign| line.contains(sign)) {
             let remedy = "use a smaller --batch-size or --image-size";
-            Error::Environment(format!("out of memory: {remedy} ({line})")).into()
+            OutOfMemory::OfMachine.error(format!("{remedy} ({line})"))
         } else {
             anyhow::anyhow!("libtorch: {line}")
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::distillation::{DistillMethod, Distillation};
 use super::optimizer::Algorithm;
-use super::phase::{Frozen, Inputs, LayerName, Phase, Views};
+use super::phase::{Frozen, Inputs, LayerName, Method, Phase, Views};
 use super::precision::PrecisionChoice;
 use super::recipe::{InputKind, PhaseTemplate, Recipe, TrainedLayers, VIEWS};
 use super::schedule::Scheduler;
@@ -198,6 +198,16 @@ impl Config {
                 },
             })
             .collect()
+    }
+
+    /// Epochs in which the classifier is solved for, and epochs of training steps, if no phase is
+    /// stopped early.
+    pub fn epochs_by_method(&self) -> [usize; 2] {
+        let phases = self.phases();
+        [Method::LogisticRegression, Method::GradientDescent].map(|method| {
+            let own = phases.iter().filter(|phase| phase.method == method);
+            own.map(|phase| phase.epochs).sum()
+        })
     }
 
     /// How the network learns from its teachers, if it has any.

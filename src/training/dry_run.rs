@@ -179,6 +179,8 @@ impl DryRun {
             limits: Limits::default(),
             teacher: self.teacher.as_ref(),
             cache: None,
+            shared_features: None,
+            pauses: None,
             stop,
         };
         let phases = phases(&job, self.network.graph())?;

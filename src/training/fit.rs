@@ -19,8 +19,8 @@ use super::validator::Validator;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId};
 
-/// Trains a network to the end of the last phase, from a checkpoint on if the run is resumed. Leaves
-/// the best model and the last checkpoint in the run's folder.
+/// Trains a network to the end of the last phase, or to where the job pauses, from a checkpoint on if
+/// the run is resumed. Leaves the best model and the last checkpoint in the run's folder.
 ///
 /// # Errors
 /// As [`TrainingSession::train`](super::TrainingSession::train).
@@ -34,6 +34,9 @@ pub(super) fn fit(
     let mut has_checkpoint = resumed.is_some();
     let state = resumed.as_ref().map(|resumed| resumed.state.clone());
     let mut state = state.unwrap_or_default();
+    if has_checkpoint && job.is_paused(&state) {
+        return Ok(state);
+    }
     let phases = phases(job, network.graph())?;
     let mut validator = Validator::default();
     let mut cache = cache(job, &job.run.file("features"), &phases, network)?;
@@ -65,11 +68,17 @@ pub(super) fn fit(
             })?;
             trainer.save(&state)?;
             state.add_saving(watch.lap());
+            if job.is_paused(&state) {
+                return Ok(state);
+            }
         }
         trainer.end_phase()?;
         state.end_phase();
     }
-    if let Some(cache) = cache {
+    if job.pauses.is_some() {
+        return Ok(state);
+    }
+    if let Some(cache) = cache.filter(|_| job.shared_features.is_none()) {
         cache.remove();
     }
     if config.recipe.scales_logits {

@@ -1,7 +1,7 @@
 //! A training session: a new or resumed run with its photos and its network, ready to train.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -39,6 +39,7 @@ pub struct TrainingSession {
     network: Network,
     teacher: Option<Teacher>,
     cache: Option<Arc<DecodedCache>>,
+    shared_features: Option<PathBuf>,
     resumed: Option<Resumed>,
     started: Instant,
 }
@@ -96,6 +97,7 @@ impl TrainingSession {
             network,
             teacher,
             cache: None,
+            shared_features: None,
             resumed: None,
             started,
         };
@@ -155,6 +157,7 @@ impl TrainingSession {
             network,
             teacher,
             cache: None,
+            shared_features: None,
             resumed: Some(Resumed {
                 state,
                 optimizer,
@@ -205,6 +208,12 @@ impl TrainingSession {
         keys
     }
 
+    /// Keeps features in a folder that other runs of the same photos share, where they stay when the
+    /// run ends.
+    pub fn share_features(&mut self, folder: PathBuf) {
+        self.shared_features = Some(folder);
+    }
+
     /// Trains to the end of the last phase. Photos that can't be decoded are left out and counted.
     ///
     /// # Errors
@@ -212,9 +221,35 @@ impl TrainingSession {
     /// diverges: the loss, a parameter or a logit is not finite; those of reading photos and
     /// writing files. The last checkpoint is kept in all cases.
     pub fn train(
+        self,
+        undecodable: &Arc<Undecodable>,
+        stop: &AtomicBool,
+        callback: &mut dyn Callback,
+    ) -> Result<FinishedRun> {
+        self.fit(undecodable, stop, None, callback)
+    }
+
+    /// Trains until `pauses` says so of the state after an epoch, or to the end of the last phase, and
+    /// leaves the run to be resumed: from there, or to be ended.
+    ///
+    /// # Errors
+    /// As [`TrainingSession::train`].
+    pub fn train_until(
+        self,
+        pauses: &dyn Fn(&State) -> bool,
+        undecodable: &Arc<Undecodable>,
+        stop: &AtomicBool,
+        callback: &mut dyn Callback,
+    ) -> Result<State> {
+        let paused = self.fit(undecodable, stop, Some(pauses), callback)?;
+        Ok(paused.state)
+    }
+
+    fn fit(
         mut self,
         undecodable: &Arc<Undecodable>,
         stop: &AtomicBool,
+        pauses: Option<&dyn Fn(&State) -> bool>,
         callback: &mut dyn Callback,
     ) -> Result<FinishedRun> {
         let job = Job {
@@ -238,6 +273,8 @@ impl TrainingSession {
             limits: Limits::default(),
             teacher: self.teacher.as_ref(),
             cache: self.cache,
+            shared_features: self.shared_features,
+            pauses,
             stop,
         };
         let state = fit(&job, &mut self.network, self.resumed, callback)?;

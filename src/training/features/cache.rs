@@ -6,6 +6,7 @@ use super::cut::Cut;
 use super::extract::{Extractor, ViewCost, key};
 use super::source::FeatureSource;
 use super::store::Features;
+use crate::data::content::{hex, sha256};
 use crate::data::loader::epoch_order;
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -26,8 +27,8 @@ pub(crate) struct FeatureCache<'a> {
 }
 
 impl<'a> FeatureCache<'a> {
-    /// Opens the features of a run, cut before the first trained node of each of its phases. So many
-    /// views are wanted in all.
+    /// Opens the features of a run, cut before the first trained node of each of its phases, in its
+    /// folder or where it shares them. So many views are wanted in all.
     ///
     /// # Errors
     /// Those of [`Cut::before`] and [`Features::open`].
@@ -45,8 +46,11 @@ impl<'a> FeatureCache<'a> {
         // What the teachers say comes after what the cuts hold.
         let taught = job.teacher.map(|teacher| vec![teacher.classes() as i64]);
         let shapes = shapes.chain(taught).collect();
+        let key = key(job, network, &cuts)?;
+        let shared = job.shared_features.as_ref();
+        let shared = shared.map(|all| all.join(&hex(&sha256(&[key.as_bytes()]))[..16]));
         Ok(Self {
-            features: Features::open(folder, key(job, network, &cuts)?, shapes)?,
+            features: Features::open(shared.as_deref().unwrap_or(folder), key, shapes)?,
             job,
             cuts,
             wanted,

@@ -148,6 +148,7 @@ pub(crate) fn key(job: &Job<'_>, network: &Network, cuts: &[Cut]) -> Result<Stri
     Ok(serde_json::to_string(&(
         env!("CARGO_PKG_VERSION"),
         (config.arch.name, &config.weights, &config.weights_sha256),
+        (config.recipe.name, config.augment, config.random_erasing),
         (config.seed, &manifest.split_sha256, &manifest.preprocessing),
         nodes,
         &config.teacher_sha256,
