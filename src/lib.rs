@@ -3,7 +3,7 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> comparison -> runs -> training, export, quantization, serving
+//! main -> commands -> cli -> comparison, pruning -> runs -> training, export, quantization, serving
 //!      -> evaluation -> report -> inference -> bundle, data -> models -> graph, weights, image, metrics
 //!      -> labels, files, progress, names, values, error
 //! ```
@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod models;
 mod names;
 pub mod progress;
+mod pruning;
 mod quantization;
 pub mod report;
 mod runs;

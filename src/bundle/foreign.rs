@@ -12,6 +12,8 @@ use crate::weights::sniff::{self, Kind};
 pub const ARCHITECTURE: &str = "architecture";
 /// Its head, as JSON.
 pub const HEAD: &str = "head";
+/// The channels of a pruned network, as JSON.
+pub const CHANNELS: &str = "channels";
 /// Where in the metadata of a run's checkpoint it says where the run stands.
 pub const CHECKPOINT: &str = "flowers.checkpoint";
 const LABELS: &str = "labels";
@@ -48,7 +50,10 @@ pub(super) fn manifest(notes: &Notes) -> Result<Manifest> {
             .default_head(),
     };
     let labels = parsed(notes, LABELS)?;
-    let manifest = Manifest::new(name, head, labels, parsed(notes, PREPROCESSING)?);
+    let mut manifest = Manifest::new(name, head, labels, parsed(notes, PREPROCESSING)?);
+    if notes.contains_key(CHANNELS) {
+        manifest.channels = parsed(notes, CHANNELS)?;
+    }
     match manifest.fault() {
         Some(fault) => Err(Error::Data(format!("its metadata is damaged: {fault}")).into()),
         None => Ok(manifest),

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, shown};
-use crate::graph::{Graph, InferenceGraph, Quantization};
+use crate::graph::{Channels, Graph, InferenceGraph, Quantization};
 use crate::image::Preprocessing;
 use crate::labels::Labels;
 use crate::models::{self, Head};
 use crate::weights::hashed::Hashed;
 use crate::weights::{StateDict, check_finite, safetensors, sniff};
-pub use foreign::{ARCHITECTURE, CHECKPOINT, HEAD};
+pub use foreign::{ARCHITECTURE, CHANNELS, CHECKPOINT, HEAD};
 pub use record::{TestAccuracy, TrainingMetrics, TrainingRecord};
 
 /// The version of [`Manifest`] that is written, and the newest that is read.
@@ -46,6 +46,9 @@ pub struct Manifest {
     /// A name of the registry of architectures, e.g. `resnet18`.
     pub architecture: String,
     pub head: Head,
+    /// Of layers that have fewer than the architecture's: those of a pruned network.
+    #[serde(default, skip_serializing_if = "Channels::is_empty")]
+    pub channels: Channels,
     /// The classes in the order of the logits.
     pub labels: Labels,
     pub preprocessing: Preprocessing,
@@ -84,6 +87,7 @@ impl Manifest {
             flowers_version: env!("CARGO_PKG_VERSION").into(),
             architecture: architecture.into(),
             head,
+            channels: Channels::new(),
             labels,
             preprocessing,
             recipe: None,
@@ -104,6 +108,7 @@ impl Manifest {
             classes: self.labels.len(),
             image_size: self.preprocessing.crop as usize,
             head: self.head.clone(),
+            channels: self.channels.clone(),
         };
         let found = models::find(&self.architecture);
         let graph = found.and_then(|architecture| architecture.graph(&options));

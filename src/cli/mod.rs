@@ -11,6 +11,7 @@ pub mod man;
 mod mistaken;
 mod paths;
 pub mod predict;
+pub mod prune;
 pub mod quantize;
 pub mod serve;
 pub mod train;
@@ -49,6 +50,8 @@ pub enum Command {
     Eval(eval::EvalArgs),
     /// Classify pictures
     Predict(predict::PredictArgs),
+    /// Remove the channels of a model that matter least, and fine-tune what is left
+    Prune(Box<prune::PruneArgs>),
     /// Convert a float model to a smaller, faster int8 model
     Quantize(quantize::QuantizeArgs),
     /// Measure the speed of a model or an architecture on this machine

@@ -14,11 +14,13 @@ use crate::values;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Calibration photos are taken from the training part of the data set, a few of each class. --eval \
-measures on the test part, as `flowers eval` does.
+measures on the test part, as `flowers eval` does. --finetune trains on the training part, towards what \
+the float model answers; labels are not needed.
 
 Examples:
   flowers quantize run/model.safetensors --out int8.safetensors --calibration photos
   flowers quantize run/model.safetensors --out int8.safetensors --calibration photos --eval photos
+  flowers quantize run/model.safetensors --out int8.safetensors --calibration photos --eval photos --finetune photos
   flowers quantize run/model.safetensors --out int8.safetensors --method dynamic
 
 Exit code: 1 if the accuracy drops by more than --max-drop no matter which layers stay float; \
@@ -54,6 +56,16 @@ pub struct QuantizeArgs {
         requires = "eval"
     )]
     pub max_drop: f64,
+    /// Data set folder or CSV file of labels to fine-tune on (quantization-aware training) where int8 loses
+    /// more than --max-drop, before any layer stays float
+    #[arg(long, value_name = "DATA", requires = "eval", requires = "calibration")]
+    pub finetune: Option<PathBuf>,
+    /// Passes over the training photos of --finetune [default: 3]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>(1..=1000), requires = "finetune")]
+    pub epochs: Option<u32>,
+    /// Peak learning rate of --finetune [default: 2e-5]
+    #[arg(long, value_name = "RATE", value_parser = rate, requires = "finetune")]
+    pub lr: Option<f64>,
     /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
@@ -64,6 +76,13 @@ pub struct QuantizeArgs {
     pub bad: MaxBad,
     #[command(flatten)]
     pub compute: super::Compute,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match values::number(text) {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("expected a number above 0".into()),
+    }
 }
 
 impl ValueEnum for Method {

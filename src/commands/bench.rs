@@ -123,7 +123,7 @@ impl<'a> Subject<'a> {
         let options = models::Options {
             classes: args.classes as usize,
             image_size: image_size.unwrap_or(architecture.image_size),
-            head: architecture.default_head(),
+            ..architecture.imagenet()
         };
         Ok(Self::Architecture {
             name: architecture.name,

@@ -194,7 +194,7 @@ fn described(architecture: &Architecture, args: &InfoArgs, output: &mut Output<'
         image_size: args
             .image_size
             .map_or(architecture.image_size, |size| size as usize),
-        head: architecture.default_head(),
+        ..architecture.imagenet()
     };
     let graph = architecture.graph(&options)?;
     let layers = layers(&graph);

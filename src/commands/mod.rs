@@ -16,6 +16,7 @@ pub mod output;
 mod photos;
 mod predict;
 pub mod progress;
+mod prune;
 mod quantize;
 mod serve;
 mod stop;
@@ -44,6 +45,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Prune(args) => prune::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Export(args) => export::run(&args),

@@ -1,6 +1,7 @@
 //! `flowers quantize`: a float model in, an int8 model out, and what that cost.
 
 mod compare;
+mod finetune;
 mod report;
 
 use std::path::Path;
@@ -133,6 +134,7 @@ impl Work<'_> {
             Method::Dynamic => Scheme::dynamic(network)?,
             Method::Static => Scheme::calibrated(network, observer, &calibration)?,
         };
+        let (scheme, finetuned) = self.finetuned(scheme, test.as_ref())?;
         let found = self.search(&scheme, test.as_ref(), &calibration)?;
         let backend = self.load(&found.network)?;
         note_processor(&*backend);
@@ -150,6 +152,7 @@ impl Work<'_> {
             observer: calibrated.then_some(observer),
             samples: calibrated.then_some(calibration.len()),
             coverage: Coverage::of(&found.network),
+            finetuned,
             float_bytes,
             float_layers: found.float_layers,
             sensitivity: found.sensitivity,

@@ -23,6 +23,7 @@ pub mod similar;
 pub mod source;
 pub mod split;
 mod undecodable;
+mod unlabelled;
 mod worked;
 
 pub use cut::SplitOptions;
@@ -39,4 +40,5 @@ pub use scan::{Depth, ScanOptions};
 pub use source::Source;
 pub use split::Split;
 pub use undecodable::Undecodable;
+pub use unlabelled::unlabelled;
 pub use worked::Worked;

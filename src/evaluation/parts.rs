@@ -60,15 +60,10 @@ pub(crate) fn of_part(
 ) -> Result<PartPhotos> {
     if let Some(path) = split_manifest {
         let split = Split::load(path, folder)?;
-        if !is_of_training(&split.manifest, manifest) {
-            let message = format!(
-                "{} is not the split that the model was trained with: give the split.json of its \
-                 run",
-                shown(path)
-            );
-            return Err(Error::Data(message).into());
-        }
-        return Ok(PartPhotos::of(split, part));
+        return match is_of_training(&split.manifest, manifest) {
+            true => Ok(PartPhotos::of(split, part)),
+            false => Err(not_of_training(path)),
+        };
     }
     if let Some(split) = split_of_training(model, manifest, folder) {
         return Ok(PartPhotos::of(split, part));
@@ -91,6 +86,45 @@ pub(crate) fn of_part(
          photos can't be identified: {remedy}"
     );
     Err(Error::Data(message).into())
+}
+
+/// The split that a model was trained with, to train on from the model; that of the folder where the model
+/// says nothing of its training.
+///
+/// # Errors
+/// [`Error::Data`] when it can't be told.
+pub(crate) fn of_training(
+    split_manifest: Option<&Path>,
+    (model, manifest): (&Path, &Manifest),
+    folder: &Folder,
+) -> Result<Split> {
+    if let Some(path) = split_manifest {
+        let split = Split::load(path, folder)?;
+        return match is_of_training(&split.manifest, manifest) {
+            true => Ok(split),
+            false => Err(not_of_training(path)),
+        };
+    }
+    if let Some(split) = split_of_training(model, manifest, folder) {
+        return Ok(split);
+    }
+    if manifest.split_sha256.is_none() {
+        return Split::make(folder, &split_options(manifest));
+    }
+    let message = format!(
+        "{} does not split as it did when the model was trained, so its test photos can't be \
+         identified: give the split.json of its run by --split",
+        folder.source
+    );
+    Err(Error::Data(message).into())
+}
+
+fn not_of_training(path: &Path) -> anyhow::Error {
+    let message = format!(
+        "{} is not the split that the model was trained with: give the split.json of its run",
+        shown(path)
+    );
+    Error::Data(message).into()
 }
 
 /// The photos to calibrate with: what the model was trained on where the folder tells, else the

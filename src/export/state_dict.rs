@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use super::{Artifact, Options, notes};
-use crate::bundle::{ARCHITECTURE, Bundle, HEAD};
+use crate::bundle::{ARCHITECTURE, Bundle, CHANNELS, HEAD};
 use crate::error::Result;
 use crate::weights::archive::Archive;
 use crate::weights::pickler::Pickler;
@@ -16,6 +16,10 @@ pub(super) fn safetensors(bundle: &Bundle, _: &Options) -> Result<Vec<u8>> {
     notes.insert(ARCHITECTURE.into(), bundle.manifest.architecture.clone());
     let head = serde_json::to_string(&bundle.manifest.head)?;
     notes.insert(HEAD.into(), head);
+    let channels = &bundle.manifest.channels;
+    if !channels.is_empty() {
+        notes.insert(CHANNELS.into(), serde_json::to_string(channels)?);
+    }
     // Hugging Face's loaders ask for it.
     notes.insert("format".into(), "pt".into());
     let mut file = Vec::new();

@@ -2,6 +2,7 @@
 
 mod activation;
 mod builder;
+mod channels;
 mod inference;
 mod init;
 mod op;
@@ -14,6 +15,7 @@ use std::ops::Index;
 
 pub use activation::Activation;
 pub use builder::Builder;
+pub use channels::Channels;
 pub use inference::{InferenceGraph, Int8, Int8Weight, Weight};
 pub use op::{BatchNorm2d, LayerNorm, Linear, Op, Role, Slot};
 pub use quantization::{Method, Quantization, QuantizationParameters};

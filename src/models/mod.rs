@@ -32,7 +32,7 @@ pub use head::Head;
 pub use published::Terms;
 
 use crate::error::Result;
-use crate::graph::{Graph, Op};
+use crate::graph::{Channels, Graph, Op};
 use crate::image::Preprocessing;
 use crate::names::{self, Named};
 use pretrained::Source;
@@ -75,6 +75,8 @@ pub struct Options {
     /// Side in pixels of the square pictures.
     pub image_size: usize,
     pub head: Head,
+    /// Of layers that have fewer than published.
+    pub channels: Channels,
 }
 
 const FAMILIES: &[&[Architecture]] = &[
@@ -141,9 +143,14 @@ impl Architecture {
     /// The graph with random parameters yet to come.
     ///
     /// # Errors
-    /// [`crate::error::Error::Usage`] when the shapes do not fit together, with the node's name.
+    /// [`crate::error::Error::Usage`] when the shapes do not fit together, with the node's name, or
+    /// channels are those of another network.
     pub fn graph(&self, options: &Options) -> Result<Graph> {
-        (self.build)(options)
+        let published = (self.build)(options)?;
+        match options.channels.is_empty() {
+            true => Ok(published),
+            false => published.with_channels(&options.channels),
+        }
     }
 
     /// The network as published: 1000 ImageNet classes.
@@ -152,6 +159,7 @@ impl Architecture {
             classes: 1000,
             image_size: self.image_size,
             head: self.default_head(),
+            channels: Channels::new(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::graph::{
     Graph, InferenceGraph, Int8, Int8Weight, Method, Node, NodeId, Op, QuantizationParameters,
 };
 use crate::image::Preprocessing;
+use crate::weights::StateDict;
 
 /// Integers for the layers and values of a network, of which any part can be used.
 pub(crate) struct Scheme {
@@ -21,12 +22,15 @@ pub(crate) struct Scheme {
     network: InferenceGraph,
     layers: BTreeMap<NodeId, Layer>,
     /// Of the values that int8 layers read; empty when ranges are measured in each batch.
-    values: BTreeMap<NodeId, QuantizationParameters>,
+    values: Values,
     /// Smallest and largest of the other values.
     ranges: BTreeMap<NodeId, [f32; 2]>,
     /// The same of what convolutions give before they add a residual.
     before_add: BTreeMap<NodeId, [f32; 2]>,
 }
+
+/// The quantization parameters of values.
+type Values = BTreeMap<NodeId, QuantizationParameters>;
 
 /// A layer's integers.
 struct Layer {
@@ -92,6 +96,37 @@ impl Scheme {
         })
     }
 
+    /// How the network is rounded when all layers are int8: the scales of each layer's weights, one for
+    /// each output, and the values that are rounded.
+    pub(crate) fn rounding(&self) -> (BTreeMap<NodeId, Vec<f32>>, &Values) {
+        let layers = self.layers.iter();
+        let scales = layers.map(|(&id, layer)| (id, layer.weight.scales().to_vec()));
+        (scales.collect(), &self.values)
+    }
+
+    /// The same rounding of a network whose parameters were trained to be rounded so.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the parameters do not fit the network.
+    pub(crate) fn with_parameters(self, parameters: StateDict) -> Result<Self> {
+        let graph = self.network.graph().clone();
+        let network = InferenceGraph::unfused(graph, parameters, None)?;
+        let layers = self.layers.into_iter();
+        let layers = layers.map(|(id, layer)| {
+            let (shape, weight) = float_weight(&network, id)?;
+            let in_pairs = in_pairs(&network.graph()[id].op);
+            let scales = layer.weight.scales();
+            let weight = weights::round_with(shape, weight, in_pairs, scales)?;
+            // The bias was trained with the weights rounded.
+            Ok((id, Layer { weight, bias: None }))
+        });
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            network,
+            ..self
+        })
+    }
+
     /// The float network.
     pub(crate) fn float(&self) -> &InferenceGraph {
         &self.network
@@ -150,8 +185,7 @@ impl Layer {
     fn of(network: &InferenceGraph, id: NodeId, mean: Option<&[f32]>) -> Result<Self> {
         let op = &network.graph()[id].op;
         let weight = float_weight(network, id)?;
-        let in_pairs = !matches!(op, Op::Conv2d(conv) if is_depthwise(conv));
-        let rounded = weights::round(weight.0, weight.1, in_pairs)?;
+        let rounded = weights::round(weight.0, weight.1, in_pairs(op))?;
         let bias = match (network.parameter(id, "bias"), mean) {
             (Ok(bias), Some(mean)) => {
                 let bias = bias.as_f32().unwrap_or_default();
@@ -164,6 +198,11 @@ impl Layer {
             bias,
         })
     }
+}
+
+/// Whether weights are rounded such that no two of them overflow 16 bits together.
+fn in_pairs(op: &Op) -> bool {
+    !matches!(op, Op::Conv2d(conv) if is_depthwise(conv))
 }
 
 /// The quantization parameters of the measured values.

@@ -48,6 +48,23 @@ pub(super) fn round(shape: &[usize], weight: &[f32], in_pairs: bool) -> Result<I
     Int8Weight::new(shape.to_vec(), rows.concat(), scales)
 }
 
+/// As [`round`], with these scales.
+///
+/// # Errors
+/// As there.
+pub(super) fn round_with(
+    shape: &[usize],
+    weight: &[f32],
+    in_pairs: bool,
+    scales: &[f32],
+) -> Result<Int8Weight> {
+    let length = (weight.len() / scales.len().max(1)).max(1);
+    let rows = weight.par_chunks(length).zip(scales);
+    let rows = rows.map(|(row, &scale)| Row::new(row, in_pairs).rounded(scale));
+    let rows: Vec<Vec<i8>> = rows.collect();
+    Int8Weight::new(shape.to_vec(), rows.concat(), scales.to_vec())
+}
+
 /// The weights of an output channel.
 struct Row<'a> {
     weights: &'a [f32],

@@ -109,6 +109,10 @@ pub(crate) fn differences(asked: &Config, stored: &Config) -> Result<Vec<String>
     let is_open = |option: &str| match option {
         "weights" => asked.weights == WeightsSource::Auto,
         "weights-sha256" => asked.weights_sha256.is_none(),
+        "teacher-sha256" => asked.teacher_sha256.is_empty(),
+        "unlabelled-sha256" => asked.unlabelled_sha256.is_none(),
+        // Those of a pruned network come with its weights.
+        "channels" => asked.channels.is_empty(),
         "precision" => asked.precision == PrecisionChoice::Auto,
         "lr" => asked.find_lr,
         option => OF_THE_MACHINE.contains(&option),

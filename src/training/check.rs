@@ -38,6 +38,14 @@ impl Config {
     fn check_head(&self) -> Result<()> {
         let mut phases = self.recipe.phases.iter();
         let solves = phases.any(|phase| phase.method == Method::LogisticRegression);
+        if solves && self.hidden().is_some() {
+            let message = format!(
+                "--recipe {} solves for a classifier without a hidden layer: leave out --hidden, or \
+                 choose another recipe",
+                self.recipe.name
+            );
+            return Err(Error::Usage(message).into());
+        }
         if !solves || self.arch.ends_linearly()? {
             return Ok(());
         }
@@ -62,7 +70,7 @@ impl Config {
         Err(Error::Usage(message).into())
     }
 
-    fn training_checks(&self) -> [Check; 8] {
+    fn training_checks(&self) -> [Check; 9] {
         [
             (self.epochs >= 1, "epochs", "at least 1"),
             (
@@ -92,6 +100,11 @@ impl Config {
                 "at least 0 and below 1",
             ),
             (fraction(self.dropout), "dropout", "at least 0 and below 1"),
+            (
+                self.hidden.is_none_or(|units| units <= 65_536),
+                "hidden",
+                "0 for none, or at most 65536 units",
+            ),
         ]
     }
 
@@ -119,7 +132,7 @@ impl Config {
         ]
     }
 
-    fn distillation_checks(&self) -> [Check; 3] {
+    fn distillation_checks(&self) -> [Check; 4] {
         let of_teachers = self.distill_method.is_some()
             || self.distill_weight.is_some()
             || self.temperature.is_some();
@@ -128,6 +141,11 @@ impl Config {
                 !(of_teachers && self.teacher.is_empty()),
                 "teacher",
                 "given with --distill-method, --distill-weight and --temperature",
+            ),
+            (
+                !(self.unlabelled.is_some() && self.teacher.is_empty()),
+                "teacher",
+                "given with --unlabelled, to label those photos",
             ),
             (
                 self.distill_weight

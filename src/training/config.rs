@@ -14,6 +14,7 @@ use super::schedule::Scheduler;
 use crate::data::{CacheMode, CacheSize, SplitOptions};
 use crate::device::DeviceChoice;
 use crate::error::Result;
+use crate::graph::Channels;
 use crate::image::augment::Augmentations;
 use crate::image::policy::Policy;
 use crate::models::{self, Architecture, Head};
@@ -67,6 +68,15 @@ pub struct Config {
     pub distill_weight: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// A folder of photos without labels, for the teachers to label; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlabelled: Option<PathBuf>,
+    /// Of the hashes of those photos.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlabelled_sha256: Option<String>,
+    /// Units of a hidden layer in the classifier, 0 for none; `None` for the recipe's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
     pub dropout: f64,
     /// The first layer that is trained; `None` trains all.
     #[serde(with = "freeze_until")]
@@ -99,6 +109,9 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_budget: Option<f64>,
     pub checkpoint_minutes: f64,
+    /// Of layers that have fewer than the architecture's.
+    #[serde(default, skip_serializing_if = "Channels::is_empty")]
+    pub channels: Channels,
 }
 
 /// Where initial weights come from, as `--weights` names it.
@@ -252,15 +265,22 @@ impl Config {
         }
     }
 
+    /// Units of the hidden layer in the classifier, if it has one.
+    pub(super) fn hidden(&self) -> Option<usize> {
+        let units = self.hidden.or(self.recipe.hidden);
+        units.filter(|&units| units > 0)
+    }
+
     /// The network to build for this many classes.
     pub fn model_options(&self, classes: usize) -> models::Options {
         models::Options {
             classes,
             image_size: self.image_size,
             head: Head {
-                hidden: self.recipe.hidden,
+                hidden: self.hidden(),
                 dropout: self.dropout,
             },
+            channels: self.channels.clone(),
         }
     }
 

@@ -69,7 +69,7 @@ impl Distillation {
 }
 
 /// Kullback-Leibler divergence of softmaxes, row by row, in nats.
-fn divergence(teacher: &Tensor, student: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn divergence(teacher: &Tensor, student: &Tensor) -> Result<Tensor, TchError> {
     let teacher = teacher.f_log_softmax(-1, Kind::Float)?;
     let student = student.f_log_softmax(-1, Kind::Float)?;
     let apart = teacher.f_sub(&student)?;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::checkpoint;
 use super::config::{Config, WeightsSource};
 use super::positions;
-use crate::bundle;
+use crate::bundle::{self, Bundle};
 use crate::error::{Error, Result, shown, some};
-use crate::graph::{Graph, Parameter, is_below};
+use crate::graph::{Channels, Graph, Parameter, is_below};
 use crate::models::{Architecture, pretrained};
 use crate::names::{nearest, plain};
 use crate::progress::Progress;
@@ -24,6 +24,8 @@ pub(super) enum InitialWeights {
         path: PathBuf,
         sha256: String,
         weights: StateDict,
+        /// Of the network that they are the weights of, where it says so itself.
+        channels: Option<Channels>,
     },
 }
 
@@ -123,6 +125,7 @@ impl InitialWeights {
             ))
             .into()),
             _ => Ok(Self::File {
+                channels: channels(&path, config),
                 path,
                 sha256,
                 weights,
@@ -130,8 +133,8 @@ impl InitialWeights {
         }
     }
 
-    /// Records in the configuration what `auto` came to and the file's hash, so that the
-    /// configuration repeats the run.
+    /// Records in the configuration what `auto` came to, the file's hash, and the channels of a
+    /// pruned network, so that the configuration repeats the run.
     pub(super) fn record(&self, config: &mut Config) {
         let (source, sha256) = match self {
             Self::Random { .. } => (WeightsSource::None, None),
@@ -141,6 +144,13 @@ impl InitialWeights {
             config.weights = source;
         }
         config.weights_sha256 = sha256;
+        if let Self::File {
+            channels: Some(channels),
+            ..
+        } = self
+        {
+            config.channels.clone_from(channels);
+        }
     }
 
     /// Parameters for a graph. The classifier is taken from the file if it fits, and is random
@@ -179,6 +189,12 @@ impl InitialWeights {
         };
         Ok((weights, origin))
     }
+}
+
+/// The channels of the network in a model file; `None` for other files and other architectures.
+fn channels(path: &Path, config: &Config) -> Option<Channels> {
+    let (Bundle { manifest, .. }, _) = Bundle::read(path).ok()?;
+    (manifest.architecture == config.arch.name).then_some(manifest.channels)
 }
 
 /// Why weights can't be trained from, and what to give instead.
@@ -338,6 +354,7 @@ mod tests {
             path: "file.pth".into(),
             sha256: String::new(),
             weights,
+            channels: None,
         };
         file.parameters(&config, &graph)
     }

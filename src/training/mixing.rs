@@ -161,6 +161,7 @@ mod tests {
                 classes: 2,
                 image_size: 32,
                 head: crate::models::find("resnet18").unwrap().default_head(),
+                channels: crate::graph::Channels::new(),
             })
             .unwrap();
         let node = graph.input();

@@ -7,13 +7,15 @@ use anyhow::Context;
 use tch::{Kind, Tensor};
 
 use super::operators::{
-    attention, channel_shuffle, class_token, layer_norm, linear, stochastic_depth, tokens,
+    activation, attention, channel_shuffle, class_token, convolve, layer_norm, linear, normalise,
+    stochastic_depth, tokens,
 };
 use super::precision::Precision;
+use super::rounding::Rounding;
 use super::tensors::{self, channels_last, torch};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{Activation, BatchNorm2d, Conv2d, Graph, Node, NodeId, Op, Padding, Role};
+use crate::graph::{Activation, Graph, Node, NodeId, Op, Role};
 use crate::weights::StateDict;
 
 /// A graph with its parameters on a device. Feature maps and convolution weights are kept in
@@ -28,6 +30,7 @@ pub struct Network {
     trainable_from: NodeId,
     device: Device,
     precision: Precision,
+    rounding: Option<Rounding>,
 }
 
 /// Values of nodes.
@@ -74,6 +77,7 @@ impl Network {
             trainable_from: input,
             device,
             precision: Precision::Float32,
+            rounding: None,
         };
         network.freeze_until(input)?;
         Ok(network)
@@ -84,6 +88,14 @@ impl Network {
     /// (Micikevicius et al., 2018; Kalamkar et al., 2019).
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same network with weights and values rounded. A convolution may add and activate then.
+    pub(super) fn rounded(self, rounding: Rounding) -> Self {
+        Self {
+            rounding: Some(rounding),
+            ..self
+        }
     }
 
     pub fn graph(&self) -> &Graph {
@@ -181,7 +193,10 @@ impl Network {
             graph: self.graph.clone(),
             tensors: copies.collect::<Result<_>>()?,
             last_use: self.last_use.clone(),
-            ..*self
+            trainable_from: self.trainable_from,
+            device: self.device,
+            precision: self.precision,
+            rounding: None,
         })
     }
 
@@ -240,10 +255,12 @@ impl Network {
     /// from.
     pub fn input(&self, pixels: &Tensor) -> Result<Activations> {
         let pixels = torch(pixels.f_to_device(self.device.into()))?;
-        Ok(Activations::from([(
-            self.graph.input(),
-            channels_last(&pixels)?,
-        )]))
+        let input = self.graph.input();
+        let mut pixels = channels_last(&pixels)?;
+        if let Some(rounding) = &self.rounding {
+            pixels = rounding.value(input, pixels)?;
+        }
+        Ok(Activations::from([(input, pixels)]))
     }
 
     /// Logits, float32 `(n, classes)`, from the values that [`Network::forward_range`] gives for
@@ -312,8 +329,22 @@ impl Network {
     }
 
     fn apply(&self, id: NodeId, x: Vec<Tensor>, pass: ForwardPass) -> Result<Tensor> {
+        let own = &self.tensors[id.index()];
+        let Some(rounding) = &self.rounding else {
+            return self.computed(id, x, own, pass);
+        };
+        let value = self.computed(id, x, &rounding.tensors(id, own)?, pass)?;
+        rounding.value(id, value)
+    }
+
+    fn computed(
+        &self,
+        id: NodeId,
+        x: Vec<Tensor>,
+        tensors: &[Tensor],
+        pass: ForwardPass,
+    ) -> Result<Tensor> {
         let node = &self.graph[id];
-        let tensors = &self.tensors[id.index()];
         let training = pass.mode == Mode::Train;
         let mut first = x
             .first()
@@ -321,11 +352,10 @@ impl Network {
             .shallow_clone();
         let value = match &node.op {
             Op::Conv2d(conv) => {
-                anyhow::ensure!(x.len() == 1, "a fused convolution is not trained");
-                let x = torch(first.f_to_kind(pass.kind))?;
+                let input = torch(first.f_to_kind(pass.kind))?;
                 let cast = tensors.iter().map(|t| torch(t.f_to_kind(pass.kind)));
                 let cast: Result<Vec<Tensor>> = cast.collect();
-                return convolve(&x, &cast?, conv);
+                return convolve(&input, &cast?, conv, x.get(1));
             }
             Op::BatchNorm2d(norm) => return normalise(&first, tensors, norm, training),
             Op::Linear(_) => match node.shape.len() {
@@ -390,14 +420,8 @@ impl Network {
             && matches!(producer, Op::BatchNorm2d(_) | Op::Add | Op::Linear(_));
         match kind {
             Activation::Relu if in_place => x.f_relu_(),
-            Activation::Relu => x.f_relu(),
             Activation::Relu6 if in_place => x.f_relu6_(),
-            Activation::Relu6 => x.f_relu6(),
-            Activation::Hardswish => x.f_hardswish(),
-            Activation::Hardsigmoid => x.f_hardsigmoid(),
-            Activation::Silu => x.f_silu(),
-            Activation::Sigmoid => x.f_sigmoid(),
-            Activation::Gelu => x.f_gelu("none"),
+            kind => activation(x, kind),
         }
     }
 
@@ -423,46 +447,4 @@ struct ForwardPass {
     mode: Mode,
     /// The type of feature maps.
     kind: Kind,
-}
-
-/// `tensors`: weight, bias, running mean, running variance, batches tracked.
-fn normalise(x: &Tensor, tensors: &[Tensor], norm: &BatchNorm2d, training: bool) -> Result<Tensor> {
-    let [weight, bias, mean, variance, batches] = tensors else {
-        anyhow::bail!("a normalisation has five tensors");
-    };
-    if training {
-        torch(batches.shallow_clone().f_add_scalar_(1).map(drop))?;
-    }
-    torch(x.f_batch_norm(
-        Some(weight),
-        Some(bias),
-        Some(mean),
-        Some(variance),
-        training,
-        norm.momentum,
-        norm.eps,
-        true,
-    ))
-}
-
-fn convolve(x: &Tensor, tensors: &[Tensor], conv: &Conv2d) -> Result<Tensor> {
-    let sides = conv
-        .padding
-        .map(|Padding { before, after }| [before as i64, after as i64]);
-    let padded;
-    let (x, padding) = match sides {
-        [[above, below], [left, right]] if above == below && left == right => (x, [above, left]),
-        [[above, below], [left, right]] => {
-            padded = torch(x.f_constant_pad_nd([left, right, above, below]))?;
-            (&padded, [0, 0])
-        }
-    };
-    torch(x.f_conv2d(
-        &tensors[0],
-        tensors.get(1),
-        [conv.stride as i64; 2],
-        padding,
-        [conv.dilation as i64; 2],
-        conv.groups as i64,
-    ))
 }

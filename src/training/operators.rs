@@ -1,12 +1,85 @@
-//! Operators of networks that libtorch has no single function for, as functions of batches: maps
+//! Operators of networks that take more than one call of libtorch, as functions of batches: maps
 //! `(n, channels, height, width)` in channels-last order, sequences `(n, tokens, features)`, vectors
 //! `(n, features)`.
 
 use tch::{Kind, Tensor};
 
-use crate::graph::LayerNorm;
+use super::tensors::torch;
+use crate::graph::{Activation, BatchNorm2d, Conv2d, LayerNorm, Padding};
 
 type Result = std::result::Result<Tensor, tch::TchError>;
+
+/// `tensors`: weight, bias, running mean, running variance, batches tracked.
+pub(super) fn normalise(
+    x: &Tensor,
+    tensors: &[Tensor],
+    norm: &BatchNorm2d,
+    training: bool,
+) -> crate::error::Result<Tensor> {
+    let [weight, bias, mean, variance, batches] = tensors else {
+        anyhow::bail!("a normalisation has five tensors");
+    };
+    if training {
+        torch(batches.shallow_clone().f_add_scalar_(1).map(drop))?;
+    }
+    torch(x.f_batch_norm(
+        Some(weight),
+        Some(bias),
+        Some(mean),
+        Some(variance),
+        training,
+        norm.momentum,
+        norm.eps,
+        true,
+    ))
+}
+
+/// With its epilogue; `tensors`: weight, and bias if it has one.
+pub(super) fn convolve(
+    x: &Tensor,
+    tensors: &[Tensor],
+    conv: &Conv2d,
+    addend: Option<&Tensor>,
+) -> crate::error::Result<Tensor> {
+    let sides = conv
+        .padding
+        .map(|Padding { before, after }| [before as i64, after as i64]);
+    let padded;
+    let (x, padding) = match sides {
+        [[above, below], [left, right]] if above == below && left == right => (x, [above, left]),
+        [[above, below], [left, right]] => {
+            padded = torch(x.f_constant_pad_nd([left, right, above, below]))?;
+            (&padded, [0, 0])
+        }
+    };
+    let mut sums = torch(x.f_conv2d(
+        &tensors[0],
+        tensors.get(1),
+        [conv.stride as i64; 2],
+        padding,
+        [conv.dilation as i64; 2],
+        conv.groups as i64,
+    ))?;
+    if let (true, Some(addend)) = (conv.epilogue.add, addend) {
+        sums = torch(sums.f_add(addend))?;
+    }
+    match conv.epilogue.activation {
+        Some(kind) => torch(activation(&sums, kind)),
+        None => Ok(sums),
+    }
+}
+
+pub(super) fn activation(x: &Tensor, kind: Activation) -> Result {
+    match kind {
+        Activation::Relu => x.f_relu(),
+        Activation::Relu6 => x.f_relu6(),
+        Activation::Hardswish => x.f_hardswish(),
+        Activation::Hardsigmoid => x.f_hardsigmoid(),
+        Activation::Silu => x.f_silu(),
+        Activation::Sigmoid => x.f_sigmoid(),
+        Activation::Gelu => x.f_gelu("none"),
+    }
+}
 
 /// `tensors`: weight `(out, in)`, bias. Of maps a convolution by the same numbers.
 pub(super) fn linear(x: &Tensor, tensors: &[Tensor], kind: Kind) -> Result {

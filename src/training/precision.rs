@@ -131,7 +131,7 @@ mod tests {
         let options = models::Options {
             classes: 2,
             image_size: 64,
-            head: architecture.default_head(),
+            ..architecture.imagenet()
         };
         architecture.graph(&options).unwrap()
     }

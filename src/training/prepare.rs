@@ -8,6 +8,7 @@ use super::network::Network;
 use super::precision;
 use super::range_test;
 use super::teacher::Teacher;
+use super::unlabelled;
 use crate::bundle::{Manifest, TrainingRecord};
 use crate::data::{self, Depth, Folder, ScanOptions, Source, Split};
 use crate::device::Device;
@@ -64,8 +65,8 @@ impl Prepared {
     ) -> Result<Self> {
         let device = set_up(&config)?;
         let options = ScanOptions::cached(config.max_bad, Depth::Pixels);
-        let folder = Folder::scan(data, &options, progress)?;
-        let split = match split {
+        let mut folder = Folder::scan(data, &options, progress)?;
+        let mut split = match split {
             Some(path) => Split::load(path, &folder)?,
             None => Split::make(&folder, &config.split_options())?,
         };
@@ -76,6 +77,13 @@ impl Prepared {
         };
         initial.record(&mut config);
         let mut warnings = warnings(&initial, &folder, &split);
+        let joined = unlabelled::join(
+            &mut config,
+            teacher.as_ref(),
+            &mut folder,
+            &mut split,
+            progress,
+        )?;
         let graph = config
             .arch
             .graph(&config.model_options(folder.labels.len()))?;
@@ -95,7 +103,7 @@ impl Prepared {
             folder,
             split,
             warnings,
-            notes: found.into_iter().collect(),
+            notes: joined.into_iter().chain(found).collect(),
             network,
             origin,
             teacher,
@@ -149,12 +157,18 @@ fn find_learning_rate(
 }
 
 fn manifest(config: &Config, folder: &Folder, split: &Split) -> Result<Manifest> {
-    let head = config.model_options(folder.labels.len()).head;
+    let options = config.model_options(folder.labels.len());
     let preprocessing = (config.arch.preprocessing)(config.image_size as u32);
     Ok(Manifest {
         recipe: Some(TrainingRecord::of(config)?),
         split_sha256: Some(split.manifest.sha256()?),
-        ..Manifest::new(config.arch.name, head, folder.labels.clone(), preprocessing)
+        channels: options.channels,
+        ..Manifest::new(
+            config.arch.name,
+            options.head,
+            folder.labels.clone(),
+            preprocessing,
+        )
     })
 }
 

@@ -18,6 +18,7 @@ use super::phase::Inputs;
 use super::prepare::{Prepared, checked, network, refuse_inside, set_up};
 use super::run::Run;
 use super::teacher::Teacher;
+use super::unlabelled;
 use crate::data::decoded::Key;
 use crate::data::{
     CacheMode, DecodedCache, Depth, Folder, ScanOptions, Source, Split, Transform, Undecodable,
@@ -125,9 +126,9 @@ impl TrainingSession {
         let device = set_up(&config)?;
         // The split is stored, and need not be made again.
         let options = ScanOptions::cached(config.max_bad, Depth::Headers);
-        let folder = Folder::scan(run.data(), &options, progress)?;
+        let mut folder = Folder::scan(run.data(), &options, progress)?;
         let path = run.file("split.json");
-        let split = Split::load(&path, &folder)?;
+        let mut split = Split::load(&path, &folder)?;
         if run.manifest().split_sha256 != Some(split.manifest.sha256()?) {
             let message = format!(
                 "{} is not the split that the run began with; restore it, or start a new run",
@@ -136,6 +137,13 @@ impl TrainingSession {
             return Err(Error::Data(message).into());
         }
         let teacher = Teacher::load(&mut config, &folder.labels, device)?;
+        unlabelled::join(
+            &mut config,
+            teacher.as_ref(),
+            &mut folder,
+            &mut split,
+            progress,
+        )?;
         let graph = run.manifest().graph()?;
         let (network, warning) = network(graph, &checkpoint.network, device, &mut config)?;
         if epochs.is_some() {

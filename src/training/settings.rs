@@ -15,6 +15,7 @@ use super::schedule::{LearningRate, Scheduler};
 use crate::data::{CacheMode, CacheSize};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
+use crate::graph::Channels;
 use crate::image::policy::Policy;
 use crate::machine;
 use crate::models;
@@ -105,6 +106,16 @@ pub struct Settings {
     /// what the teachers think of other classes [default: 4]
     #[arg(long, value_name = "T", value_parser = number)]
     pub temperature: Option<f64>,
+    /// Folder of photos without labels to train on too, in the classes that the teachers see in them; photos
+    /// that the data set has are left out
+    #[arg(long, value_name = "DIR")]
+    pub unlabelled: Option<PathBuf>,
+    /// SHA-256 of those photos, recorded by the run.
+    #[arg(skip)]
+    pub unlabelled_sha256: Option<String>,
+    /// Units of a hidden layer in the classifier; 0 for none [default: 128 for two-phase, else 0]
+    #[arg(long, value_name = "UNITS", value_parser = count)]
+    pub hidden: Option<usize>,
     /// Dropout probability in front of the classifier [default: 0.2 for two-phase and fast, else
     /// the network's own]
     #[arg(long, value_name = "FRACTION", value_parser = number)]
@@ -171,6 +182,9 @@ pub struct Settings {
     /// Minutes between checkpoints within an epoch; 0 to save only at its end [default: 10]
     #[arg(long, value_name = "MINUTES", value_parser = number)]
     pub checkpoint_minutes: Option<f64>,
+    /// Channels of a pruned network's layers, recorded by the run.
+    #[arg(skip)]
+    pub channels: Option<Channels>,
 }
 
 impl Settings {
@@ -187,9 +201,13 @@ impl Settings {
         if self.weights.is_some() || self.arch.is_some() {
             // The hash belongs to other weights.
             below.weights_sha256 = None;
+            below.channels = None;
         }
         if self.teacher.is_some() {
             below.teacher_sha256 = None;
+        }
+        if self.unlabelled.is_some() {
+            below.unlabelled_sha256 = None;
         }
         macro_rules! pick {
             ($($field:ident),*) => { Self { $($field: self.$field.or(below.$field)),* } };
@@ -217,6 +235,9 @@ impl Settings {
             distill_method,
             distill_weight,
             temperature,
+            unlabelled,
+            unlabelled_sha256,
+            hidden,
             dropout,
             freeze_until,
             class_weights,
@@ -235,7 +256,8 @@ impl Settings {
             test,
             max_bad,
             time_budget,
-            checkpoint_minutes
+            checkpoint_minutes,
+            channels
         )
     }
 
@@ -282,6 +304,9 @@ impl Settings {
             distill_method: self.distill_method,
             distill_weight: self.distill_weight,
             temperature: self.temperature,
+            unlabelled: self.unlabelled,
+            unlabelled_sha256: self.unlabelled_sha256,
+            hidden: self.hidden,
             dropout: self
                 .dropout
                 .or(recipe.dropout)
@@ -307,6 +332,7 @@ impl Settings {
             max_bad: self.max_bad.unwrap_or(0.01),
             time_budget: self.time_budget,
             checkpoint_minutes: self.checkpoint_minutes.unwrap_or(10.0),
+            channels: self.channels.unwrap_or_default(),
         };
         config.check()?;
         Ok(config)

@@ -24,6 +24,7 @@ mod models;
 mod networks;
 mod policy;
 mod prediction;
+mod pruning;
 mod quantize;
 mod readme;
 mod report;

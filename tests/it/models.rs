@@ -263,6 +263,7 @@ fn network(name: &str, image_size: usize, classes: usize) -> Network {
         classes,
         image_size,
         head: architecture.default_head(),
+        channels: Default::default(),
     };
     let graph = architecture.graph(&options).unwrap();
     let weights = generated(&graph);

@@ -66,6 +66,7 @@ pub fn graph(name: &str) -> Graph {
         classes: 10,
         image_size: side(name),
         head: Default::default(),
+        channels: Default::default(),
     };
     models::find(name).unwrap().graph(&options).unwrap()
 }

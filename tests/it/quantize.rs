@@ -9,6 +9,7 @@ use flowers::device::Device;
 use flowers::graph::Method;
 use flowers::inference::{self, Images, Kernels, Options, Precision};
 use flowers::weights::{Dtype, Tensor, Values};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::networks;
@@ -169,13 +170,13 @@ fn coarse(folder: &Path) -> PathBuf {
     path
 }
 
-/// The drawn photos as a test part, each in the class that the model takes it for.
-fn as_predicted(model: &Path, folder: &Path) -> PathBuf {
+/// The drawn photos as a part of a data set, each in the class that the model takes it for.
+pub fn as_predicted(model: &Path, folder: &Path, part: &str) -> PathBuf {
     let predict = [Path::new("predict"), model, photos()];
     let options = ["--json", "--precision", "float32"].map(Path::new);
     let answers = run(predict.into_iter().chain(options)).done().json();
     for (number, answer) in answers.iter().enumerate() {
-        let class = folder.join("test").join(answer["class"].as_str().unwrap());
+        let class = folder.join(part).join(answer["class"].as_str().unwrap());
         fs::create_dir_all(&class).unwrap();
         let copy = class.join(format!("{number}.jpg"));
         fs::copy(answer["file"].as_str().unwrap(), copy).unwrap();
@@ -188,7 +189,7 @@ fn sensitive_layers_go_back_to_float_or_nothing_is_written() {
     let (folder, out) = place();
     let others = tempfile::tempdir().unwrap();
     let coarse = coarse(others.path());
-    let photos = as_predicted(&coarse, &others.path().join("photos"));
+    let photos = as_predicted(&coarse, &others.path().join("photos"), "test");
     let photos = photos.to_str().unwrap();
     let options = ["--method", "dynamic", "--eval", photos, "--max-drop", "0"];
     let words = [
@@ -209,6 +210,35 @@ fn sensitive_layers_go_back_to_float_or_nothing_is_written() {
     let (int8, _) = Bundle::read(&out).unwrap();
     assert_eq!(int8.weights["classifier.1.weight"].dtype(), Dtype::F32);
     assert_eq!(int8.weights["features.0.0.weight"].dtype(), Dtype::I8);
+    assert_eq!(told["finetuned"], Value::Null);
+}
+
+#[test]
+fn fine_tuning_comes_before_layers_go_back_to_float() {
+    let (_folder, out) = place();
+    let others = tempfile::tempdir().unwrap();
+    let coarse = coarse(others.path());
+    let evaluated = as_predicted(&coarse, &others.path().join("photos"), "test");
+    let evaluated = evaluated.to_str().unwrap();
+    let tuned = ["--finetune", photos().to_str().unwrap(), "--epochs", "1"];
+    let options = ["--eval", evaluated, "--max-drop", "0.3", "--json"];
+    let options = calibrated(&[&options[..], &tuned].concat());
+    let said = quantize(&coarse, &out, &options).done();
+    let told = &said.json()[0];
+    assert_eq!(told["finetuned"], 1);
+    assert_eq!(told["float_layers"][0], "classifier.1");
+    assert!(
+        said.stderr.contains("--max-drop 0.3: fine-tuning"),
+        "{}",
+        said.stderr
+    );
+    // Where nothing is lost, nothing is trained.
+    let out = others.path().join("fine.safetensors");
+    let options = ["--eval", evaluated, "--max-drop", "1", "--json"];
+    let options = calibrated(&[&options[..], &tuned].concat());
+    let told = &quantize(&coarse, &out, &options).done().json()[0];
+    assert_eq!(told["finetuned"], Value::Null);
+    quantize(&model(), &out, &calibrated(&tuned)).misused(&["--eval"]);
 }
 
 #[test]

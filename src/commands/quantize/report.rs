@@ -11,6 +11,7 @@ use crate::error::{Result, shown};
 use crate::graph::Method;
 use crate::metrics::Paired;
 use crate::quantization::{Coverage, Observer, Sensitivity};
+use crate::values::plural;
 
 /// How an int8 model was made and what it costs.
 #[derive(Serialize)]
@@ -23,6 +24,9 @@ pub(super) struct Report {
     pub samples: Option<usize>,
     #[serde(flatten)]
     pub coverage: Coverage,
+    /// Epochs of quantization-aware training, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finetuned: Option<u32>,
     /// Size of the float model's parameters.
     pub float_bytes: usize,
     /// Layers that had to stay float.
@@ -109,6 +113,10 @@ impl Report {
         if self.method == Method::Dynamic && c.int8_macs < 0.5 {
             text.push_str("; use --method static to quantize the convolutions");
         }
+        if let Some(epochs) = self.finetuned {
+            let epochs = plural(epochs as usize, "epoch");
+            text.push_str(&format!("\nfine-tuned for int8: {epochs}"));
+        }
         if !self.float_layers.is_empty() {
             text.push_str(&format!("\nstill float: {}", self.float_layers.join(", ")));
         }
@@ -157,6 +165,7 @@ mod tests {
                 int8_macs: 0.99,
                 bytes: 1_234_567,
             },
+            finetuned: Some(3),
             float_bytes: 4_000_000,
             float_layers: vec!["fc".into()],
             sensitivity: Vec::new(),
@@ -181,6 +190,7 @@ weights, MB     4.00    1.23
 
 accuracy -0.0100 (95% interval -0.0300 to +0.0100, paired): of 100 photos, 2 became wrong and 1 became right
 int8: 2 of 3 layers with 90.0% of the parameters and 99.0% of the multiply-accumulates
+fine-tuned for int8: 3 epochs
 still float: fc
 written to a.safetensors";
         assert_eq!(report.text(Path::new("a.safetensors")), expected);

@@ -151,6 +151,6 @@ pub(crate) fn key(job: &Job<'_>, network: &Network, cuts: &[Cut]) -> Result<Stri
         (config.recipe.name, config.augment, config.random_erasing),
         (config.seed, &manifest.split_sha256, &manifest.preprocessing),
         nodes,
-        &config.teacher_sha256,
+        (&config.teacher_sha256, &config.unlabelled_sha256),
     ))?)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use flowers::bundle::Bundle;
 
 use super::model_bytes;
-use crate::support::{copy, photos, train, trained};
+use crate::support::{copy, photos, run, train, trained};
 
 fn taught(out: &Path, options: &[&str]) -> Vec<u8> {
     let teacher = trained();
@@ -113,4 +113,73 @@ fn teachers_that_can_not_teach_are_refused() {
         let refused = train(photos(), &out, &["--teacher", teacher, option, value]);
         refused.failed(2, &[option, "must be"]);
     }
+}
+
+#[test]
+fn photos_without_labels_join_as_the_teacher_sees_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name);
+    let sample = [
+        "data",
+        "sample",
+        "--classes",
+        "3",
+        "--per-class",
+        "4",
+        "--size",
+        "48",
+        "--seed",
+        "9",
+    ];
+    let mut arguments: Vec<_> = sample.map(std::ffi::OsString::from).to_vec();
+    arguments.push(out("more").into());
+    run(arguments).done();
+    // Photos of the data set's own are not counted twice.
+    copy(photos(), &out("more/again"));
+    let unlabelled = out("more");
+    let unlabelled = unlabelled.to_str().unwrap();
+    let teacher = trained().to_str().unwrap();
+    let options = [
+        "--epochs",
+        "1",
+        "--teacher",
+        teacher,
+        "--unlabelled",
+        unlabelled,
+    ];
+    for recipe in ["classic", "fast"] {
+        let said = train(
+            photos(),
+            &out(recipe),
+            &[&options[..], &["--recipe", recipe]].concat(),
+        );
+        let said = said.done();
+        assert!(
+            said.stderr.contains("12 of 48 unlabelled photos"),
+            "{}",
+            said.stderr
+        );
+        assert!(
+            model_bytes(&out(recipe))
+                != taught(&out(&format!("{recipe}-without")), &["--recipe", recipe])
+        );
+    }
+    let again = train(photos(), &out("again"), &options).done();
+    assert!(again.stderr.contains("12 of 48"));
+    assert!(model_bytes(&out("again")) == model_bytes(&out("classic")));
+    let config = out("classic/config.toml");
+    fs::remove_dir_all(out("more/again")).unwrap();
+    let first = fs::read_dir(out("more")).unwrap().next().unwrap().unwrap();
+    fs::remove_dir_all(first.path()).unwrap();
+    let options = ["--config", config.to_str().unwrap()];
+    train(photos(), &out("fewer"), &options).failed(3, &["not those that the run began with"]);
+    let alone = ["--unlabelled", unlabelled];
+    train(photos(), &out("alone"), &alone).failed(2, &["--teacher", "--unlabelled"]);
+    let none = [
+        "--teacher",
+        teacher,
+        "--unlabelled",
+        photos().to_str().unwrap(),
+    ];
+    train(photos(), &out("none"), &none).failed(3, &["all photos in"]);
 }
