@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tch::{Kind, Tensor};
+use tch::Kind;
 
 use super::distillation::divergence;
 use super::network::{Mode, Network};
