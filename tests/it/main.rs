@@ -35,4 +35,5 @@ mod support;
 mod tidy;
 mod tiffs;
 mod training;
+mod tuning;
 mod weights;

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands"],
     &["cli"],
-    &["comparison"],
+    &["comparison", "tuning"],
     &["runs"],
     &["training", "export", "quantization", "serving"],
     &["evaluation"],
