@@ -154,7 +154,7 @@ pub(super) fn warn(warnings: &[String]) {
 }
 
 /// Says and logs what was found out for a new run.
-fn say(session: &TrainingSession) -> Result<()> {
+pub(super) fn say(session: &TrainingSession) -> Result<()> {
     let path = session.run.log();
     let mut log = log(&session.run)?;
     for line in &session.notes {
@@ -204,11 +204,10 @@ pub(super) fn advance(
     session.train_until(pauses, &undecodable, stop, &mut callbacks)
 }
 
+type Callbacks = Vec<Box<dyn Callback>>;
+
 /// What follows a session and writes its files, and its photos that can't be decoded.
-fn ready(
-    session: &mut TrainingSession,
-    watch: Watch,
-) -> Result<(Vec<Box<dyn Callback>>, Arc<Undecodable>)> {
+fn ready(session: &mut TrainingSession, watch: Watch) -> Result<(Callbacks, Arc<Undecodable>)> {
     let callbacks = callbacks(&session.run, watch)?;
     let undecodable = tolerated(&session.run, &session.folder)?;
     let warnings = Warnings::of(&session.run)?;
@@ -364,7 +363,7 @@ fn log(run: &Run) -> Result<File> {
     })
 }
 
-fn callbacks(run: &Run, watch: Watch) -> Result<Vec<Box<dyn Callback>>> {
+fn callbacks(run: &Run, watch: Watch) -> Result<Callbacks> {
     Ok(vec![
         Box::new(watch),
         Box::new(Log::new(log(run)?)),

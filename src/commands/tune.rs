@@ -89,7 +89,7 @@ fn tune(
 ) -> Result<()> {
     let lock = runs::open(&args.out, "a search", is_own)?;
     let mut search = Search::open(&args.out, settings, space, args.reduction as usize)?;
-    if search.config.weights == WeightsSource::Imagenet {
+    if search.trials.is_empty() && search.config.weights == WeightsSource::Imagenet {
         pretrained::fetch(&search.config.arch.source, &Bar::new())?;
     }
     let earlier = search.split_sha256().map(|split| (&*args.out, Some(split)));
@@ -227,7 +227,10 @@ fn train_one(
         Standing::New | Standing::Begun => {
             runs::remove(folder)?;
             let (config, split) = (trial.config.clone(), Some(&*bench.shared.path));
-            TrainingSession::start(config, bench.data, folder, split, &Bar::new())?.0
+            let started = TrainingSession::start(config, bench.data, folder, split, &Bar::new());
+            let (session, _) = started?;
+            train::say(&session)?;
+            session
         }
     };
     train::warn_anew(&session.warnings, told);

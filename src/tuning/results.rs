@@ -220,7 +220,7 @@ impl Tuning {
             percent(low),
             percent(high),
         )];
-        if self.complete() > 1 {
+        if self.complete() > 1 && !best.is_default {
             sentences.push(format!(
                 "It is the best of {} complete trials by these photos, so it is a little less accurate \
                  on others.",
@@ -336,6 +336,7 @@ impl TrialResult {
 pub(crate) fn values(space: &[Dimension], config: &Config) -> Result<Map<String, Value>> {
     let all: Map<String, Value> = serde_json::from_value(serde_json::to_value(config)?)?;
     let value = |option: &str| match all.get(option) {
+        Some(_) if option == "lr" && config.find_lr => Value::from("auto"),
         None if OFF_AT_ZERO.contains(&option) => Value::from(0.0),
         found => found.cloned().unwrap_or(Value::Null),
     };

@@ -422,11 +422,7 @@ fn what_can_not_be_searched_is_refused_before_any_work() {
         &[],
         &[path, "lr", "less than"],
     );
-    refused(
-        "image-size = [8]",
-        &[],
-        &[path, "--image-size", "32 to 1024"],
-    );
+    refused("warmup = [99]", &[], &[path, "warmup", "--warmup"]);
     refused("dropout = [0.1, 1.5]", &[], &[path, "--dropout"]);
     refused("lr = [0.1]", &["--lr", "0.2"], &[path, "given as --lr"]);
     refused("lr = [0.1]", &["--recipe", "fats"], &["did you mean fast?"]);

@@ -12,6 +12,9 @@ use crate::report::{Axis, AxisValues, TrialLine, TuningPage, TuningRow};
 use crate::tuning::{Dimension, Domain, Outcome, TrialResult, Tuning};
 use crate::values::plural;
 
+/// The least range of accuracies that their axis spans.
+const NARROWEST: f64 = 0.04;
+
 pub(super) fn page(tuning: &Tuning, config: &str) -> TuningPage {
     let name = Path::new(&tuning.data).file_name();
     let name = name.map_or_else(|| tuning.data.clone(), shown);
@@ -48,7 +51,8 @@ pub(super) fn page(tuning: &Tuning, config: &str) -> TuningPage {
 fn plot(tuning: &Tuning) -> (Vec<Axis>, Vec<TrialLine>) {
     let accuracies = tuning.trials.iter().filter_map(|trial| trial.val_accuracy);
     let (low, high) = ends(accuracies).unwrap_or((0.0, 1.0));
-    let margin = 0.05 * (high - low).max(0.04);
+    // So that chance doesn't look like a difference.
+    let margin = (0.05 * (high - low)).max((NARROWEST - (high - low)) / 2.0);
     let mut axes: Vec<Axis> = tuning.space.iter().map(|one| axis(one, tuning)).collect();
     axes.push(Axis {
         name: "val accuracy".into(),
@@ -72,7 +76,7 @@ fn plot(tuning: &Tuning) -> (Vec<Axis>, Vec<TrialLine>) {
         let accuracy = trial.val_accuracy;
         TrialLine {
             at: options.chain([accuracy]).collect(),
-            shade: accuracy.map_or(0.0, |x| (x - low) / (high - low).max(1e-9)),
+            shade: accuracy.map_or(0.0, |x| 1.0 - (high - x) / (high - low).max(1e-9)),
             is_best: trial.is_best,
             is_default: trial.is_default,
             is_complete: trial.outcome == Outcome::Complete,
