@@ -194,17 +194,19 @@ fn announced(search: &Search, task: &Task, trial: &Trial, limits: &Limits) -> Re
 /// Where a trial stands after it was trained.
 fn reached(search: &Search, task: &Task) -> String {
     let trial = &search.trials[task.trial];
-    let place = search
-        .place(task)
-        .map(|(place, of)| format!(", {place} of {of} there"));
-    match trial.last_accuracy() {
-        Some((epoch, accuracy)) => format!(
-            "trial {}: {:.1}% of the validation photos after epoch {epoch}{}",
-            trial.number,
-            100.0 * accuracy,
-            place.unwrap_or_default()
+    let number = trial.number;
+    let percent = |accuracy: f64| format!("{:.1}% of the validation photos", 100.0 * accuracy);
+    if let (true, Some(best)) = (search.is_complete(trial), trial.best()) {
+        let (accuracy, epoch) = (percent(best.val_accuracy), best.epoch);
+        return format!("trial {number} is complete: {accuracy} by the model of epoch {epoch}");
+    }
+    match search.place(task) {
+        Some((accuracy, [place, of])) => format!(
+            "trial {number}: {} after epoch {}, {place} of {of} there",
+            percent(accuracy),
+            task.until
         ),
-        None => format!("trial {} has no complete epoch yet", trial.number),
+        None => format!("trial {number} pauses on its way: the time is up"),
     }
 }
 

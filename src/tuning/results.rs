@@ -13,6 +13,7 @@ use crate::bundle::TestAccuracy;
 use crate::error::{Error, Result};
 use crate::metrics::accuracy::wilson_interval;
 use crate::training::Config;
+use crate::values::plural;
 
 /// Trials on the same photos, the best first.
 #[derive(Serialize)]
@@ -67,7 +68,7 @@ pub(crate) struct TrialResult {
     /// Values of the searched options; null where an option has none.
     pub values: Map<String, Value>,
     pub epochs: usize,
-    /// 0 to 1: of its model when it is complete, else after its last epoch.
+    /// 0 to 1: of its model, or of what that would be if it had ended where it was stopped.
     pub val_accuracy: Option<f64>,
     pub val_accuracy_interval: Option<[f64; 2]>,
     pub val_loss: Option<f64>,
@@ -130,13 +131,10 @@ fn order(search: &Search, a: &Trial, b: &Trial) -> Ordering {
         [false, false] => {}
     }
     let key = |trial: &Trial| {
-        let last = trial.record.history.last();
-        let accuracy = last.map_or(-1.0, |row| row.val_accuracy);
-        (
-            trial.record.failure.is_none(),
-            trial.record.history.len(),
-            accuracy,
-        )
+        let epochs = trial.record.history.len();
+        let model = trial.model_after(epochs);
+        let accuracy = model.map_or(-1.0, |row| row.val_accuracy);
+        (trial.record.failure.is_none(), epochs, accuracy)
     };
     let ((a_well, a_epochs, a_accuracy), (b_well, b_epochs, b_accuracy)) = (key(a), key(b));
     b_well
@@ -202,13 +200,14 @@ impl Tuning {
         let standing = match defaults.and_then(|one| one.val_accuracy) {
             _ if best.is_default => "no trial was better than the defaults".into(),
             Some(usual) => {
-                let more = ((accuracy - usual) * self.val_photos as f64).round();
+                let more = ((accuracy - usual) * self.val_photos as f64).round() as usize;
                 let chance = if (low..=high).contains(&usual) {
                     ", which may be chance"
                 } else {
                     ""
                 };
-                format!("{} more photos right than the defaults{chance}", more)
+                let more = plural(more, "photo");
+                format!("that is {more} more than the defaults have right{chance}")
             }
             None => "the defaults failed".into(),
         };
@@ -307,9 +306,10 @@ impl TrialResult {
             None => Outcome::Stopped,
         };
         let row = match outcome {
-            Outcome::Complete => trial.best(),
-            _ => record.history.last(),
+            Outcome::Complete => trial.best().cloned(),
+            _ => trial.model_after(record.history.len()),
         };
+        let row = row.as_ref();
         let interval = |share: f64| {
             let hits = (share * val_photos as f64).round() as usize;
             wilson_interval(hits.min(val_photos), val_photos)

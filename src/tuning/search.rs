@@ -295,10 +295,14 @@ impl Search {
         trial.is_complete(self.rungs[self.rungs.len() - 1])
     }
 
-    /// The place of a trial on the rung that it has just reached, from 1, and how many have been there.
-    pub(crate) fn place(&self, task: &Task) -> Option<(usize, usize)> {
+    /// What a trial is worth on the rung that it has just reached, its place there, from 1, and how many
+    /// have been there; `None` when it has not reached it.
+    pub(crate) fn place(&self, task: &Task) -> Option<(f64, [usize; 2])> {
         let rung = self.rungs.iter().position(|&epochs| epochs == task.until)?;
-        asha::place(&self.progress(), task.trial, rung)
+        let progress = self.progress();
+        let score = progress[task.trial].scores.get(rung)?;
+        let (place, of) = asha::place(&progress, task.trial, rung)?;
+        Some((score.accuracy, [place, of]))
     }
 }
 

@@ -87,14 +87,8 @@ impl Trial {
         self.best().map(|best| best.val_accuracy)
     }
 
-    /// Its last epoch, counted from 1, and the accuracy on the validation photos after it.
-    pub(crate) fn last_accuracy(&self) -> Option<(usize, f64)> {
-        let row = self.record.history.last()?;
-        Some((row.epoch, row.val_accuracy))
-    }
-
     /// The epoch whose weights are its model.
-    pub(super) fn best(&self) -> Option<&Epoch> {
+    pub(crate) fn best(&self) -> Option<&Epoch> {
         history::best(&self.record.history)
     }
 
@@ -109,8 +103,17 @@ impl Trial {
         self.record.ended = state.phase >= self.config.phases().len();
     }
 
-    /// How far it has got, with these epochs at the rungs. At a rung it is as good as its last epoch was;
-    /// one that stopped early stays as good as it was.
+    /// The epoch that its model would be of if it had ended after so many epochs, or after those that it
+    /// has: what it is worth there.
+    pub(super) fn model_after(&self, epochs: usize) -> Option<Epoch> {
+        let all = &self.record.history;
+        let mut part = all[..epochs.min(all.len())].to_vec();
+        part.last_mut()?.candidate = true;
+        history::best(&part).cloned()
+    }
+
+    /// How far it has got, with these epochs at the rungs. At each it is as accurate as its model would be
+    /// if it had ended there; among equals, the last epoch tells. One that stopped early stays as it was.
     pub(super) fn progress(&self, rungs: &[usize]) -> Progress {
         let Record {
             sent,
@@ -121,11 +124,13 @@ impl Trial {
         } = &self.record;
         let at = |&epochs: &usize| {
             let stopped = history.last().filter(|_| *ended);
-            let row = history.get(epochs - 1).or(stopped);
-            let score = row.map(|row| Score {
-                accuracy: row.val_accuracy,
-                loss: row.val_loss,
-            });
+            let last = history.get(epochs - 1).or(stopped);
+            let score = last
+                .zip(self.model_after(epochs))
+                .map(|(last, model)| Score {
+                    accuracy: model.val_accuracy,
+                    loss: last.val_loss,
+                });
             score.or(failure.as_ref().map(|_| Score::FAILED))
         };
         Progress {
@@ -197,17 +202,28 @@ mod tests {
     fn a_trial_is_judged_at_the_rungs() {
         let mut trial = trial(&[0.1, 0.9, 0.3, 0.4], 1);
         assert_eq!(trial.folder, Path::new("out/trials/003"));
-        assert_eq!(accuracies(&trial), [0.1, 0.3]);
+        assert_eq!(accuracies(&trial), [0.1, 0.9]);
         trial.record.sent = 2;
-        assert_eq!(accuracies(&trial), [0.1, 0.3]);
+        assert_eq!(accuracies(&trial), [0.1, 0.9]);
         assert!(!trial.is_complete(9));
         trial.record.failure = Some("training diverged".into());
-        assert_eq!(accuracies(&trial), [0.1, 0.3, -1.0]);
+        assert_eq!(accuracies(&trial), [0.1, 0.9, -1.0]);
         trial.record.failure = None;
         trial.record.ended = true;
-        assert_eq!(accuracies(&trial), [0.1, 0.3, 0.4]);
+        assert_eq!(accuracies(&trial), [0.1, 0.9, 0.9]);
         // Its model is that of the best epoch.
         assert!(trial.is_complete(9) && trial.best().unwrap().epoch == 2);
+    }
+
+    #[test]
+    fn an_epoch_on_the_way_counts_only_while_it_is_the_last() {
+        let mut trial = trial(&[0.5, 0.9, 0.6, 0.4], 1);
+        for row in &mut trial.record.history[1..3] {
+            row.candidate = false;
+        }
+        assert_eq!(accuracies(&trial), [0.5, 0.6]);
+        let models = [1, 2, 4, 9].map(|epochs| trial.model_after(epochs).unwrap().epoch);
+        assert_eq!(models, [1, 2, 1, 1]);
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(super) fn text(tuning: &Tuning, out: &Path) -> String {
     rows.extend(tuning.trials.iter().map(|trial| cells(tuning, trial)));
     let mut lines = vec![table(&rows)];
     lines.push(format!(
-        "accuracy in % on {} validation photos, at the end of a trial or where it was stopped\n",
+        "accuracy in % on {} validation photos: of a trial's model, or of what it would be had it ended where it \
+         was stopped\n",
         tuning.val_photos
     ));
     lines.extend(tuning.notes.clone());
