@@ -82,15 +82,14 @@ pub(crate) fn read(text: &str, shared: &Settings) -> Result<Vec<Dimension>> {
         require_searchable(&option)?;
         let domain = Domain::read(&option, values).with_context(|| option.clone())?;
         let dimension = Dimension { option, domain };
-        if dimension.is_given(shared)? {
+        let named = || dimension.option.clone();
+        if dimension.is_given(shared).with_context(named)? {
             return Err(usage(format_args!(
                 "{}: it is given as --{0} or in --config too: leave it out there, or here",
                 dimension.option
             )));
         }
-        dimension
-            .check(shared)
-            .with_context(|| dimension.option.clone())?;
+        dimension.check(shared).with_context(named)?;
         space.push(dimension);
     }
     Ok(space)
