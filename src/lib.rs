@@ -3,7 +3,8 @@
 //! An architecture is a [`graph`]; everything else walks it. Imports go one way:
 //!
 //! ```text
-//! main -> commands -> cli -> comparison, pruning -> runs -> training, export, quantization, serving
+//! main -> commands -> cli -> comparison, pruning, tuning -> runs
+//!      -> training, export, quantization, serving
 //!      -> evaluation -> report -> inference -> bundle, data -> models -> graph, weights, image, metrics
 //!      -> labels, files, progress, names, values, error
 //! ```
@@ -40,5 +41,6 @@ pub mod sample;
 pub mod serving;
 mod torch;
 pub mod training;
+mod tuning;
 mod values;
 pub mod weights;

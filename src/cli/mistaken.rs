@@ -25,26 +25,26 @@ const MISTAKEN: &[Mistaken] = &[
         tip: "the folder for the run is given with '--out RUN'",
     },
     Mistaken {
-        commands: &["train"],
+        commands: &["train", "tune"],
         options: &["--pretrained"],
         takes_value: false,
         tip: "training starts from ImageNet weights unless '--weights' says otherwise: imagenet, \
               none, auto, or a file",
     },
     Mistaken {
-        commands: &["train"],
+        commands: &["train", "tune"],
         options: &["--model", "--model-name", "--backbone"],
         takes_value: true,
         tip: "the network is chosen with '--arch NAME', its weights with '--weights FILE'",
     },
     Mistaken {
-        commands: &["train"],
+        commands: &["train", "tune"],
         options: &["--learning-rate"],
         takes_value: true,
         tip: "the learning rate is set with '--lr RATE'",
     },
     Mistaken {
-        commands: &["train"],
+        commands: &["train", "tune"],
         options: &["--gpu", "--gpus", "--cuda"],
         takes_value: false,
         tip: "the device is chosen with '--device cuda'",
@@ -54,6 +54,12 @@ const MISTAKEN: &[Mistaken] = &[
         options: &["--archs", "--models", "--model", "--candidates"],
         takes_value: true,
         tip: "the networks are given as a list, '--arch resnet18,mobilenet_v2'",
+    },
+    Mistaken {
+        commands: &["tune"],
+        options: &["--n-trials", "--num-trials", "--num-samples", "--timeout"],
+        takes_value: true,
+        tip: "a search ends after '--trials N', or when '--time-budget 10m' is over",
     },
     Mistaken {
         commands: &["predict"],

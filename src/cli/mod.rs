@@ -15,6 +15,7 @@ pub mod prune;
 pub mod quantize;
 pub mod serve;
 pub mod train;
+pub mod tune;
 
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -46,6 +47,8 @@ pub enum Command {
     Train(Box<train::TrainArgs>),
     /// Train several networks on the same photos, measure them, and say which to take
     Compare(Box<compare::CompareArgs>),
+    /// Search for better options of training, and write down the best
+    Tune(Box<tune::TuneArgs>),
     /// Measure a model on held-out photos, and fail if it misses a threshold
     Eval(eval::EvalArgs),
     /// Classify pictures

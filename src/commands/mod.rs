@@ -22,6 +22,7 @@ mod serve;
 mod stop;
 mod table;
 mod train;
+mod tune;
 mod watch;
 
 use rayon::ThreadPoolBuilder;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) if args.dry_run => dry_run::run(&args),
         Command::Train(args) => train::run(*args),
         Command::Compare(args) => compare::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Prune(args) => prune::run(&args),

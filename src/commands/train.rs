@@ -27,7 +27,7 @@ use crate::metrics::Evaluation;
 use crate::report::{Fact, curves_png};
 use crate::training::callback::{Callback, Csv, Log, TensorBoard};
 use crate::training::{
-    Conditions, Config, FinishedRun, ProfileReport, Run, Settings, TrainingSession,
+    Conditions, Config, FinishedRun, ProfileReport, Run, Settings, State, TrainingSession,
 };
 use crate::values::plural;
 
@@ -70,10 +70,7 @@ pub(super) fn begun(
     told: &mut Vec<String>,
 ) -> Result<TrainingSession> {
     let (session, origin) = TrainingSession::start(config, data, out, split, &Bar::new())?;
-    let mut warnings = session.warnings.clone();
-    warnings.retain(|warning| !told.contains(warning));
-    warn(&warnings);
-    told.extend(warnings);
+    warn_anew(&session.warnings, told);
     note(format_args!(
         "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from \
          {origin}",
@@ -139,6 +136,17 @@ pub(super) fn resumed(
     Ok(session)
 }
 
+/// Warns, but not of what was told before.
+pub(super) fn warn_anew(warnings: &[String], told: &mut Vec<String>) {
+    let new: Vec<String> = warnings
+        .iter()
+        .filter(|w| !told.contains(w))
+        .cloned()
+        .collect();
+    warn(&new);
+    told.extend(new);
+}
+
 pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         note(format_args!("warning: {warning}"));
@@ -146,7 +154,7 @@ pub(super) fn warn(warnings: &[String]) {
 }
 
 /// Says and logs what was found out for a new run.
-fn say(session: &TrainingSession) -> Result<()> {
+pub(super) fn say(session: &TrainingSession) -> Result<()> {
     let path = session.run.log();
     let mut log = log(&session.run)?;
     for line in &session.notes {
@@ -174,10 +182,7 @@ pub(super) struct Trained {
 
 /// Trains to the end, measures the best model, and writes the run's report.
 pub(super) fn complete(mut session: TrainingSession, stop: &AtomicBool) -> Result<Trained> {
-    let mut callbacks = callbacks(&session.run)?;
-    let undecodable = tolerated(&session.run, &session.folder)?;
-    let warnings = Warnings::of(&session.run)?;
-    session.open_cache(move |complaint| warnings.tell(complaint));
+    let (mut callbacks, undecodable) = ready(&mut session, Watch::new())?;
     let finished = session.train(&undecodable, stop, &mut callbacks)?;
     let (measured, part) = measured(&finished, undecodable, stop)?;
     Ok(Trained {
@@ -185,6 +190,29 @@ pub(super) fn complete(mut session: TrainingSession, stop: &AtomicBool) -> Resul
         measured,
         part,
     })
+}
+
+/// Trains until `pauses` says so of the state after an epoch, or to the end of the last phase, and
+/// leaves the run to be resumed.
+pub(super) fn advance(
+    mut session: TrainingSession,
+    pauses: &dyn Fn(&State) -> bool,
+    stop: &AtomicBool,
+    watch: Watch,
+) -> Result<State> {
+    let (mut callbacks, undecodable) = ready(&mut session, watch)?;
+    session.train_until(pauses, &undecodable, stop, &mut callbacks)
+}
+
+type Callbacks = Vec<Box<dyn Callback>>;
+
+/// What follows a session and writes its files, and its photos that can't be decoded.
+fn ready(session: &mut TrainingSession, watch: Watch) -> Result<(Callbacks, Arc<Undecodable>)> {
+    let callbacks = callbacks(&session.run, watch)?;
+    let undecodable = tolerated(&session.run, &session.folder)?;
+    let warnings = Warnings::of(&session.run)?;
+    session.open_cache(move |complaint| warnings.tell(complaint));
+    Ok((callbacks, undecodable))
 }
 
 /// Measures the best model on the test photos, or on the validation photos where there are none,
@@ -335,9 +363,9 @@ fn log(run: &Run) -> Result<File> {
     })
 }
 
-fn callbacks(run: &Run) -> Result<Vec<Box<dyn Callback>>> {
+fn callbacks(run: &Run, watch: Watch) -> Result<Callbacks> {
     Ok(vec![
-        Box::new(Watch::new()),
+        Box::new(watch),
         Box::new(Log::new(log(run)?)),
         Box::new(Csv(run.file("history.csv"))),
         Box::new(TensorBoard::create(run.folder())?),

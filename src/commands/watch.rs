@@ -14,6 +14,8 @@ pub(super) struct Watch {
     bar: ProgressBar,
     name: String,
     forecast: Forecast,
+    /// What an epoch's one line begins with, where the run is one of many.
+    trial: Option<String>,
 }
 
 impl Watch {
@@ -22,11 +24,41 @@ impl Watch {
             bar: ProgressBar::hidden(),
             name: String::new(),
             forecast: Forecast::default(),
+            trial: None,
         }
     }
 
-    /// The estimated time until the run ends; empty while it is unknown.
+    /// Shows a run of many in a line an epoch, which begins with its name.
+    pub(super) fn of_trial(name: String) -> Self {
+        Self {
+            trial: Some(name),
+            ..Self::new()
+        }
+    }
+
+    fn lines(&self, event: &Event<'_>) -> Vec<String> {
+        let Some(trial) = &self.trial else {
+            let mut lines = lines(event);
+            if let Event::Epoch { .. } = event {
+                lines.extend(Some(self.left()).filter(|left| !left.is_empty()));
+            }
+            return lines;
+        };
+        match event {
+            Event::Epoch { history: [.., row] } => vec![format!(
+                "{trial}, {}: train Loss: {:.4}, val Loss: {:.4} Acc: {:.4}",
+                self.name, row.train_loss, row.val_loss, row.val_accuracy
+            )],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The estimated time until the run ends; empty while it is unknown, and for a run that is to
+    /// pause before.
     fn left(&self) -> String {
+        if self.trial.is_some() {
+            return String::new();
+        }
         let left = self.forecast.left().filter(|left| left.as_secs() > 0);
         left.map_or(String::new(), |left| {
             format!("about {} remaining", HumanDuration(left))
@@ -43,11 +75,7 @@ impl Watch {
 impl Callback for Watch {
     fn on_event(&mut self, event: &Event<'_>) -> Result<()> {
         self.forecast.update(event, Instant::now());
-        let mut lines = lines(event);
-        if let Event::Epoch { .. } = event {
-            lines.extend(Some(self.left()).filter(|left| !left.is_empty()));
-        }
-        for line in lines {
+        for line in self.lines(event) {
             self.bar.suspend(|| note(line));
         }
         match event {

@@ -62,7 +62,8 @@ impl Axes {
 }
 
 impl Scale {
-    fn ticks(self, (low, high): (f64, f64), wanted: f64) -> Vec<(f64, String)> {
+    /// Values between two others, and what is written at them: about as many as wanted.
+    pub(super) fn ticks(self, (low, high): (f64, f64), wanted: f64) -> Vec<(f64, String)> {
         if self == Self::Log10 {
             return log_ticks(low, high, wanted);
         }
@@ -97,13 +98,22 @@ fn log_ticks(low: f64, high: f64, wanted: f64) -> Vec<(f64, String)> {
         let values = powers().flat_map(|power| factors.iter().map(move |&f| f * 10f64.powi(power)));
         let inside = values.filter(|value| (low..=high).contains(&value.log10()));
         inside
-            .map(|value| (value.log10(), value.to_string()))
+            .map(|value| (value.log10(), one_digit(value)))
             .collect()
     };
     let choices: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
     let mut all = choices.map(of).into_iter();
     let few = all.find(|ticks| ticks.len() as f64 <= wanted.max(2.0));
     few.unwrap_or_else(|| of(&[1.0]))
+}
+
+/// A number of one digit and zeros, with an exponent where it is small.
+fn one_digit(value: f64) -> String {
+    let short = format!("{value:.0e}");
+    match short.parse::<f64>() {
+        Ok(exact) if exact >= 1e-3 => exact.to_string(),
+        _ => short,
+    }
 }
 
 /// A value with so many decimals, or with an exponent where its digits would run long.
@@ -145,6 +155,7 @@ mod tests {
             labels(0.4, 12000.0, 6.0),
             ["1", "10", "100", "1000", "10000"]
         );
+        assert_eq!(labels(2e-4, 4e-3, 6.0), ["2e-4", "5e-4", "0.001", "0.002"]);
         let [(at, _)] = Scale::Log10.ticks((0.9, 1.1), 4.0).try_into().unwrap();
         assert_eq!(at, 1.0);
     }

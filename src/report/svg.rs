@@ -187,22 +187,21 @@ impl Svg {
 
     /// Straight lines through `points`; `dashed` ones are marks, not data.
     pub(super) fn line(&mut self, points: &[(f64, f64)], ink: Ink, width: f64, dashed: bool) {
-        let mut path = String::new();
-        for (index, &(x, y)) in points.iter().enumerate() {
-            let verb = if index == 0 { 'M' } else { 'L' };
-            // Writing to a String can't fail.
-            let _ = write!(path, "{verb}{} {}", Px(x), Px(y));
-        }
-        let dashes = if dashed {
-            r#" stroke-dasharray="4 4""#
-        } else {
-            ""
-        };
-        self.push(&format!(
-            r#"<path d="{path}" fill="none" stroke-width="{}"{}{dashes}/>"#,
-            Px(width),
-            Stroke(ink)
-        ));
+        let path = path(points, ink, width, 1.0, dashed);
+        self.push(&format!("{path}/>"));
+    }
+
+    /// As [`Svg::line`], of some opacity; `hint` is shown where the pointer rests on it.
+    pub(super) fn hinted_line(
+        &mut self,
+        points: &[(f64, f64)],
+        (ink, opacity): (Ink, f64),
+        width: f64,
+        dashed: bool,
+        hint: &str,
+    ) {
+        let path = path(points, ink, width, opacity, dashed);
+        self.push(&format!("{path}><title>{}</title></path>", escape(hint)));
     }
 
     pub(super) fn text(&mut self, text: Text, content: &str) {
@@ -243,6 +242,27 @@ impl Svg {
              font-family=\"Inter, system-ui, sans-serif\">\n{body}</svg>\n"
         )
     }
+}
+
+/// The beginning of a path element, without its end.
+fn path(points: &[(f64, f64)], ink: Ink, width: f64, opacity: f64, dashed: bool) -> String {
+    let mut path = String::new();
+    for (index, &(x, y)) in points.iter().enumerate() {
+        let verb = if index == 0 { 'M' } else { 'L' };
+        // Writing to a String can't fail.
+        let _ = write!(path, "{verb}{} {}", Px(x), Px(y));
+    }
+    let dashes = if dashed {
+        r#" stroke-dasharray="4 4""#
+    } else {
+        ""
+    };
+    format!(
+        r#"<path d="{path}" fill="none" stroke-width="{}"{}{}{dashes}"#,
+        Px(width),
+        Stroke(ink),
+        Opacity("stroke", opacity)
+    )
 }
 
 /// The text with what XML gives a meaning to escaped, and what it forbids replaced.

@@ -6,4 +6,4 @@ mod standing;
 
 pub(crate) use folder::{open, remove};
 pub(crate) use split::SharedSplit;
-pub(crate) use standing::Standing;
+pub(crate) use standing::{Standing, differences};

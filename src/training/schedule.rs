@@ -37,7 +37,7 @@ impl Scheduler {
 
 /// What `--lr` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number or \"auto\"")]
 pub enum LearningRate {
     Rate(f64),
     Found(Auto),

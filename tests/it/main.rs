@@ -36,4 +36,5 @@ mod support;
 mod tidy;
 mod tiffs;
 mod training;
+mod tuning;
 mod weights;

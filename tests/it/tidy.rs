@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands"],
     &["cli"],
-    &["comparison", "pruning"],
+    &["comparison", "pruning", "tuning"],
     &["runs"],
     &["training", "export", "quantization", "serving"],
     &["evaluation"],
