@@ -3,10 +3,15 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
+use crate::distributed::Lost;
 use crate::error::{Error, Result};
+
+/// An environment variable of processes that another `flowers` has started.
+pub(super) const LAUNCHED: &str = "FLOWERS_LAUNCHED";
 
 /// Where a command writes its results. A reader that went away (`| head`) ends the output
 /// quietly.
@@ -78,9 +83,22 @@ pub fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// Written in front of every note of a process that is not the first of its run.
+static PREFIX: OnceLock<String> = OnceLock::new();
+
+/// Lets every note name a process of several.
+pub(super) fn speak_as(rank: usize) {
+    PREFIX.set(format!("[rank {rank}] ")).ok();
+}
+
 /// Writes the reason why the program ends to standard error. Work that the user stopped is no
-/// error.
+/// error. A process that another `flowers` has started leaves it to those that know more.
 pub fn fail(error: &anyhow::Error) {
+    let is_stopped = matches!(error.downcast_ref(), Some(Error::Interrupted(_)));
+    let is_told = error.is::<Lost>() || is_stopped && PREFIX.get().is_some();
+    if is_told && std::env::var_os(LAUNCHED).is_some() {
+        return;
+    }
     match error.downcast_ref() {
         Some(Error::Interrupted(_)) => note(format_args!("{error:#}")),
         _ => note(format_args!("error: {error:#}")),
@@ -89,7 +107,8 @@ pub fn fail(error: &anyhow::Error) {
 
 /// Writes a line to standard error. Nobody reading it is no reason to fail.
 pub fn note(line: impl Display) {
-    writeln!(io::stderr(), "{line}").ok();
+    let prefix = PREFIX.get().map_or("", String::as_str);
+    writeln!(io::stderr(), "{prefix}{line}").ok();
 }
 
 #[cfg(test)]

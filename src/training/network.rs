@@ -124,6 +124,25 @@ impl Network {
             .collect()
     }
 
+    /// The running statistics that training updates.
+    pub(super) fn statistics(&self) -> Vec<Tensor> {
+        let updated = self.named().filter(|(node, _, role, _)| {
+            let is_statistic = matches!(role, Role::RunningMean | Role::RunningVariance);
+            is_statistic && !self.is_frozen(*node)
+        });
+        updated.map(|(.., tensor)| tensor.shallow_clone()).collect()
+    }
+
+    /// Counts a batch that other processes have trained on.
+    pub(super) fn count_batch(&self) -> Result<()> {
+        for (node, _, role, tensor) in self.named() {
+            if role == Role::BatchesTracked && !self.is_frozen(node) {
+                torch(tensor.shallow_clone().f_add_scalar_(1).map(drop))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether every parameter and running statistic is finite.
     pub fn is_finite(&self) -> Result<bool> {
         for (_, _, _, tensor) in self.named() {

@@ -16,15 +16,17 @@ use super::job::Job;
 use super::network::Network;
 use super::phase::Inputs;
 use super::prepare::{Prepared, checked, network, refuse_inside, set_up};
-use super::run::Run;
+use super::run::{Run, SPLIT};
 use super::teacher::Teacher;
 use crate::data::decoded::Key;
 use crate::data::{
     CacheMode, DecodedCache, Depth, Folder, ScanOptions, Source, Split, Transform, Undecodable,
 };
 use crate::device::Device;
+use crate::distributed::Group;
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
+use crate::inference;
 use crate::progress::Progress;
 
 /// A run that is ready to train.
@@ -36,11 +38,12 @@ pub struct TrainingSession {
     pub warnings: Vec<String>,
     /// What was found out for the configuration of a new run, one per line.
     pub notes: Vec<String>,
-    network: Network,
-    teacher: Option<Teacher>,
-    cache: Option<Arc<DecodedCache>>,
-    resumed: Option<Resumed>,
-    started: Instant,
+    pub(super) network: Network,
+    pub(super) teacher: Option<Teacher>,
+    pub(super) cache: Option<Arc<DecodedCache>>,
+    pub(super) resumed: Option<Resumed>,
+    pub(super) group: Option<Arc<Group>>,
+    pub(super) started: Instant,
 }
 
 /// A run whose last phase is complete.
@@ -53,7 +56,7 @@ pub struct FinishedRun {
 }
 
 impl TrainingSession {
-    /// Creates a run in the folder `out`, with the split of a manifest or a new one. Whatever can
+    /// Creates a run in the folder `out`, for a group of processes if there is one, with the split of a manifest or a new one. Whatever can
     /// fail quickly is checked before the data set is scanned, and weights are downloaded last.
     ///
     /// # Errors
@@ -65,13 +68,14 @@ impl TrainingSession {
         data: &Source,
         out: &Path,
         split: Option<&Path>,
+        group: Option<&Group>,
         progress: &dyn Progress,
     ) -> Result<(Self, Origin)> {
         let started = Instant::now();
         let initial = checked(&config, split, progress)?;
         refuse_inside(out, data)?;
         let lock = Run::create(out)?;
-        let prepared = Prepared::new(config, data, split, initial, progress)?;
+        let prepared = Prepared::new(config, data, split, initial, group, progress)?;
         let Prepared {
             config,
             manifest,
@@ -86,7 +90,7 @@ impl TrainingSession {
         let mut header = Header::new(config, manifest, data);
         header.warnings = warnings.clone();
         let run = Run::begin(out, lock, header)?;
-        split.manifest.write(&run.file("split.json"))?;
+        split.manifest.write(&run.file(SPLIT))?;
         let session = Self {
             run,
             folder,
@@ -97,6 +101,7 @@ impl TrainingSession {
             teacher,
             cache: None,
             resumed: None,
+            group: None,
             started,
         };
         Ok((session, origin))
@@ -112,6 +117,7 @@ impl TrainingSession {
         folder: &Path,
         data: Option<Source>,
         epochs: Option<usize>,
+        group: Option<&Group>,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let started = Instant::now();
@@ -120,11 +126,11 @@ impl TrainingSession {
             run.train_until(epochs, &checkpoint.header.state)?;
         }
         let mut config = run.config().clone();
-        let device = set_up(&config)?;
+        let device = set_up(&config, group)?;
         // The split is stored, and need not be made again.
         let options = ScanOptions::cached(config.max_bad, Depth::Headers);
         let folder = Folder::scan(run.data(), &options, progress)?;
-        let path = run.file("split.json");
+        let path = run.file(SPLIT);
         let split = Split::load(&path, &folder)?;
         if run.manifest().split_sha256 != Some(split.manifest.sha256()?) {
             let message = format!(
@@ -161,6 +167,7 @@ impl TrainingSession {
                 average,
                 start,
             }),
+            group: None,
             started,
         })
     }
@@ -170,6 +177,17 @@ impl TrainingSession {
         self.resumed.as_ref().map(|resumed| &resumed.state)
     }
 
+    /// The result of this process, unless another one of the group has failed.
+    ///
+    /// # Errors
+    /// This process's, or that of another.
+    pub(crate) fn together<T>(&self, own: Result<T>) -> Result<T> {
+        match &self.group {
+            Some(group) => group.together(own),
+            None => own,
+        }
+    }
+
     /// Opens the cache of decoded photos that the configuration asks for. `tell` is called with what the
     /// user should know of it, once at most.
     pub fn open_cache(&mut self, tell: impl Fn(&str) + Send + Sync + 'static) {
@@ -177,7 +195,10 @@ impl TrainingSession {
         let limit = config.cache_size.0;
         self.cache = match config.cache {
             CacheMode::Off => None,
-            CacheMode::Ram => Some(DecodedCache::in_memory(limit, tell)),
+            CacheMode::Ram => {
+                let processes = self.group.as_ref().map_or(1, |group| group.local_world());
+                Some(DecodedCache::in_memory(limit / processes as u64, tell))
+            }
             CacheMode::Disk => Some(DecodedCache::in_cache_folder(limit, self.keys(), tell)),
         }
         .map(Arc::new);
@@ -239,8 +260,14 @@ impl TrainingSession {
             teacher: self.teacher.as_ref(),
             cache: self.cache,
             stop,
+            group: self.group.as_deref(),
         };
         let state = fit(&job, &mut self.network, self.resumed, callback)?;
+        if let Some(group) = &self.group {
+            group.barrier()?;
+            // What is left is done by process 0 alone.
+            inference::set_threads(self.run.config().threads);
+        }
         Ok(FinishedRun {
             run: self.run,
             folder: self.folder,
