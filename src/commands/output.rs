@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::distributed::Lost;
 use crate::error::{Error, Result};
 
-/// An environment variable of processes that another `flowers` has started.
+/// An environment variable of processes that another `flowers` has started: the id of that.
 pub(super) const LAUNCHED: &str = "FLOWERS_LAUNCHED";
 
 /// Where a command writes its results. A reader that went away (`| head`) ends the output

@@ -57,6 +57,7 @@ mod linked {
         ) -> Message;
         fn flowers_c10d_gloo_open(
             store: *mut RawStore,
+            name: *const c_char,
             address: *const c_char,
             rank: c_int,
             world: c_int,
@@ -93,6 +94,9 @@ mod linked {
 
     /// A group that is open.
     pub(crate) struct Group(*mut RawGroup);
+
+    // SAFETY: a group belongs to no thread, and is used by one at a time.
+    unsafe impl Send for Group {}
 
     pub(crate) fn is_supported() -> bool {
         true
@@ -199,9 +203,11 @@ mod linked {
     }
 
     impl Group {
-        /// A group over Gloo; `address` is what it binds, if not what the system's settings say.
+        /// A group over Gloo, by a name of its own in the store; `address` is what it binds, if not what
+        /// the system's settings say.
         pub(crate) fn gloo(
             store: &Store,
+            name: &str,
             address: Option<&str>,
             (rank, world): (usize, usize),
             timeout: Duration,
@@ -211,12 +217,14 @@ mod linked {
                 .as_ref()
                 .map_or(std::ptr::null(), |text| text.as_ptr());
             let (rank, world) = (number(rank)?, number(world)?);
+            let name = c_string(name)?;
             let mut group = null_mut();
             // SAFETY: the store is open; the group keeps a reference to what it needs of it. What is
             // pointed to lives as long as the call.
             checked(unsafe {
                 flowers_c10d_gloo_open(
                     store.0,
+                    name.as_ptr(),
                     address,
                     rank,
                     world,
@@ -341,6 +349,7 @@ mod missing {
     impl Group {
         pub(crate) fn gloo(
             _: &Store,
+            _: &str,
             _: Option<&str>,
             _: (usize, usize),
             _: Duration,

@@ -1,5 +1,6 @@
 //! A group of processes that compute together.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,24 +11,36 @@ use super::lost::Lost;
 use super::place::Place;
 use super::share::Share;
 use super::store::{Store, line};
+use super::watch::{Watch, ended};
 use crate::device::Device;
 use crate::error::{Error, Result, exit_code};
 use crate::torch::torch;
 
 /// How long the others may take for what one process does alone, such as reading a data set. One that ends
 /// is noticed at once all the same.
-const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The processes of a run. All of them have to make the same calls in the same order.
 pub struct Group {
     place: Place,
-    // Closed before the store, which it was opened by.
+    watch: Watch,
+    // Closed before the store, which they were opened by.
     nccl: Option<ffi::Group>,
     gloo: ffi::Group,
     _store: Store,
     /// Of all processes, by rank.
     hosts: Vec<String>,
     timeout: Duration,
+    /// Whether another process was lost.
+    is_broken: Cell<bool>,
+}
+
+/// What a group is made of.
+pub(super) struct Connections {
+    pub watch: Watch,
+    pub nccl: Option<ffi::Group>,
+    pub gloo: ffi::Group,
+    pub store: Store,
 }
 
 /// An error on its way to other processes.
@@ -40,19 +53,25 @@ struct Told {
 impl Group {
     pub(super) fn new(
         place: Place,
-        gloo: ffi::Group,
-        nccl: Option<ffi::Group>,
-        store: Store,
+        connections: Connections,
         hosts: Vec<String>,
         timeout: Duration,
     ) -> Self {
+        let Connections {
+            watch,
+            nccl,
+            gloo,
+            store,
+        } = connections;
         Self {
             place,
+            watch,
             nccl,
             gloo,
             _store: store,
             hosts,
             timeout,
+            is_broken: Cell::new(false),
         }
     }
 
@@ -230,7 +249,8 @@ impl Group {
         let told = self.broadcast(serde_json::to_vec(&told)?, first)?;
         let told: Option<Told> = serde_json::from_slice(&told)?;
         Ok(match (own, told) {
-            (Some(error), _) => error,
+            (Some(error), _) if first == self.rank() => error,
+            (Some(error), _) => error.context(Lost),
             (None, Some(told)) => {
                 let host = self.hosts.get(first).map_or("?", String::as_str);
                 let told = told.into_error(&format!("process {first} on {host}: "));
@@ -241,6 +261,7 @@ impl Group {
     }
 
     fn lost(&self, cause: &str) -> anyhow::Error {
+        self.is_broken.set(true);
         let cause = line(cause);
         if cause.to_lowercase().contains("timed out") || cause.contains("imeout") {
             return Error::Environment(format!(
@@ -251,11 +272,19 @@ impl Group {
             ))
             .into();
         }
-        let message = format!(
-            "another process has ended or can't be reached ({cause}); continue with --resume, or start \
-             all with --resume-or-start"
-        );
-        anyhow::Error::new(Error::Environment(message)).context(Lost)
+        ended(&cause)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if self.is_broken.get() {
+            self.watch.abandon();
+            // NCCL would wait for the process that is lost.
+            std::mem::forget(self.nccl.take());
+        } else {
+            self.watch.close();
+        }
     }
 }
 

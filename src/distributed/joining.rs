@@ -7,11 +7,12 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::ffi;
-use super::group::Group;
+use super::group::{Connections, Group, PATIENCE};
 use super::meeting::meet;
 use super::place::Place;
 use super::share::Share;
-use super::store::{PAUSE, Store, line};
+use super::store::{PAUSE, Store, line, require_support};
+use super::watch::Watch;
 use crate::device::Device;
 use crate::error::{Error, Result};
 
@@ -43,6 +44,8 @@ pub(crate) struct Terms<'a> {
     pub device: Device,
     /// What all must agree on, a setting a line.
     pub settings: &'a str,
+    /// Ends this process when another has ended and it does not notice.
+    pub lost: fn(anyhow::Error),
 }
 
 /// What a process says of itself.
@@ -65,16 +68,6 @@ const REFUSED: &str = "refused";
 const READ: &str = "read";
 /// The hosts of all processes, once they agree.
 const AGREED: &str = "agreed";
-
-/// # Errors
-/// [`Error::Environment`] where the program has no collectives.
-pub(super) fn require_support() -> Result<()> {
-    if ffi::is_supported() {
-        return Ok(());
-    }
-    let message = "training in several processes needs Linux and a libtorch with collectives";
-    Err(Error::Environment(message.into()).into())
-}
 
 /// Joins the group of a place, once all of its processes have come and agree.
 ///
@@ -298,7 +291,12 @@ fn connect(
             line(&cause)
         ))
     };
-    let gloo = ffi::Group::gloo(store.raw(), address, (rank, world), timeout).map_err(failed)?;
+    let gloo = |name| {
+        let group = ffi::Group::gloo(store.raw(), name, address, (rank, world), timeout);
+        group.map_err(failed)
+    };
+    let (group, watched) = (gloo("gloo")?, gloo("watch")?);
+    watched.set_timeout(PATIENCE).map_err(failed)?;
     let nccl = match (card.nccl, terms.device) {
         (true, Device::Cuda(index)) => {
             let group = ffi::Group::nccl(store.raw(), (rank, world), index, timeout);
@@ -306,7 +304,13 @@ fn connect(
         }
         _ => None,
     };
-    Ok(Group::new(place.clone(), gloo, nccl, store, hosts, timeout))
+    let connections = Connections {
+        watch: Watch::start(watched, terms.lost)?,
+        nccl,
+        gloo: group,
+        store,
+    };
+    Ok(Group::new(place.clone(), connections, hosts, timeout))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use super::place::Place;
-use super::store::{PAUSE, Store};
+use super::store::{PAUSE, Store, require_support};
 use crate::error::{Error, Result};
 
 /// What an agent's store says of process 0's: host, port, and a word that this store knows. Agents keep
@@ -26,7 +26,7 @@ impl Hub {
     /// # Errors
     /// [`Error::Environment`] when the system refuses, or this program was built without collectives.
     pub(crate) fn open() -> Result<Self> {
-        super::joining::require_support()?;
+        require_support()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let refused = |cause| Error::Environment(format!("no free port on this machine: {cause}"));
         let listener = listener.map_err(refused)?;

@@ -14,6 +14,16 @@ pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// How long the store may take to answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// # Errors
+/// [`Error::Environment`] where the program has no collectives.
+pub(super) fn require_support() -> Result<()> {
+    if ffi::is_supported() {
+        return Ok(());
+    }
+    let message = "training in several processes needs Linux and a libtorch with collectives";
+    Err(Error::Environment(message.into()).into())
+}
+
 /// A connection to a store.
 pub(super) struct Store(ffi::Store);
 
@@ -85,10 +95,15 @@ fn gone(cause: String) -> anyhow::Error {
     anyhow::Error::new(Error::Environment(message)).context(Lost)
 }
 
-/// The first line of what c10d says.
+/// The first sentence of what c10d says, without the place in its code.
 pub(super) fn line(cause: &str) -> String {
     let first = cause.lines().find(|line| !line.trim().is_empty());
-    first.unwrap_or("unknown error").trim().into()
+    let first = first.unwrap_or("unknown error").trim();
+    let said = match first.split_once("] ") {
+        Some((place, said)) if place.starts_with('[') => said,
+        _ => first,
+    };
+    said.split(". ").next().unwrap_or(said).into()
 }
 
 /// Whether somebody listens; c10d would repeat the question for several timeouts.
@@ -102,4 +117,18 @@ fn reach(host: &str, port: u16) -> Result<(), String> {
         }
     }
     Err(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_in_a_sentence() {
+        let closed =
+            "[/pytorch/pair.cc:553] Connection closed by peer [127.0.0.1]:2. This is typically\nx";
+        assert_eq!(line(closed), "Connection closed by peer [127.0.0.1]:2");
+        assert_eq!(line("\nTimed out\n\nframe 1"), "Timed out");
+        assert_eq!(line(""), "unknown error");
+    }
 }

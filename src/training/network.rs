@@ -269,9 +269,11 @@ impl Network {
     /// the nodes before the index `first`.
     pub fn logits(&self, first: usize, values: Activations, mode: Mode) -> Result<Tensor> {
         let mut values = self.forward_range(first..self.tensors.len(), values, mode)?;
-        values
+        let logits = values
             .remove(&self.graph.output())
-            .context("a graph's output is one of its nodes")
+            .context("a graph's output is one of its nodes")?;
+        // A classifier that is a convolution computes in the precision of the others.
+        torch(logits.f_to_kind(Kind::Float))
     }
 
     /// Runs a range of nodes, by their indices. Takes the values of all earlier nodes that the range or a later node

@@ -1,14 +1,14 @@
 //! `flowers train --nproc`: starts the processes of a run on this machine.
 
 use std::ffi::OsString;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::commands::output::{LAUNCHED, note};
@@ -16,6 +16,8 @@ use crate::distributed::Hub;
 use crate::error::{Error, Result};
 
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often a process looks whether its launcher is there.
+const WATCHED: Duration = Duration::from_millis(500);
 /// How long processes may take to end when one of them has failed.
 const GRACE: Duration = Duration::from_secs(10);
 /// The exit codes of an environment that fails, and of work that was stopped.
@@ -62,11 +64,23 @@ pub(super) fn run(count: usize) -> Result<()> {
     }
 }
 
-/// Ends this process with the one that started it, if that is a `flowers`.
+/// Stops this process when the one that started it has ended, if that is a `flowers`.
 pub(super) fn end_with_launcher() {
-    if std::env::var_os(LAUNCHED).is_some() {
-        set_parent_process_death_signal(Some(Signal::TERM)).ok();
-    }
+    let launcher = std::env::var(LAUNCHED).ok();
+    let Some(launcher) = launcher.and_then(|id| id.parse::<u32>().ok()) else {
+        return;
+    };
+    let watch = move || {
+        while parent_id() == launcher {
+            sleep(WATCHED);
+        }
+        signal_hook::low_level::raise(SIGTERM).ok();
+    };
+    // Without the thread it trains all the same.
+    thread::Builder::new()
+        .name("launcher".into())
+        .spawn(watch)
+        .ok();
 }
 
 fn caught(signal: i32) -> Result<Arc<AtomicBool>> {
@@ -115,7 +129,7 @@ impl Team {
             command
                 .args(&arguments)
                 .envs(hub.variables(rank, count))
-                .env(LAUNCHED, "1")
+                .env(LAUNCHED, std::process::id().to_string())
                 // Ctrl-C reaches this process, which passes it on once.
                 .process_group(0)
                 .stdin(Stdio::null());

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::processes;
 use super::{complete, configured, report, session, tidied, warn};
 use crate::cli::train::TrainArgs;
-use crate::commands::output::{note, speak_as};
+use crate::commands::output::{fail, note, speak_as};
 use crate::commands::photos;
 use crate::commands::stop::stop_flag;
 use crate::data::{Undecodable, Unreadable};
 use crate::device::DeviceChoice;
 use crate::distributed::{Group, Place, Terms, Timeouts, join};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, exit_code};
 use crate::inference;
 use crate::progress::Silent;
 use crate::training::TrainingSession;
@@ -39,6 +39,10 @@ pub(super) fn run(args: &TrainArgs, place: &Place) -> Result<()> {
         },
         device,
         settings: &settings,
+        lost: |error| {
+            fail(&error);
+            signal_hook::low_level::exit(exit_code(&error).into());
+        },
     };
     let group = Arc::new(join(place, &terms)?);
     match group.is_first() {

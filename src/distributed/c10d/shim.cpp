@@ -133,10 +133,11 @@ char* flowers_c10d_store_add(Store* store, const char* key, int64_t by, int64_t*
   return guarded([&] { *sum = store->store->add(key, by); });
 }
 
-// A group by way of a store. Without an address, Gloo binds that of the machine's name or of
+// A group by way of a store, under a name. Without an address, Gloo binds that of the machine's name or of
 // GLOO_SOCKET_IFNAME.
 char* flowers_c10d_gloo_open(
     Store* store,
+    const char* name,
     const char* address,
     int rank,
     int world,
@@ -144,7 +145,7 @@ char* flowers_c10d_gloo_open(
     Group** group) {
   return guarded([&] {
     quieten();
-    auto prefixed = c10::make_intrusive<c10d::PrefixStore>("gloo", store->store);
+    auto prefixed = c10::make_intrusive<c10d::PrefixStore>(name, store->store);
     auto timeout = milliseconds(timeout_ms);
     c10::intrusive_ptr<c10d::ProcessGroupGloo::Options> options;
     if (address != nullptr) {
@@ -210,7 +211,12 @@ char* flowers_c10d_nccl_open(
 }
 
 void flowers_c10d_group_close(Group* group) {
-  free(guarded([&] { delete group; }));
+  free(guarded([&] {
+    if (!group->on_host) {
+      group->backend->shutdown();
+    }
+    delete group;
+  }));
 }
 
 char* flowers_c10d_set_timeout(Group* group, int64_t timeout_ms) {
