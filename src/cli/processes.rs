@@ -10,7 +10,7 @@ use crate::values;
 pub struct ProcessArgs {
     /// Train in N processes on this machine. It pays with several GPUs, one process each, or several
     /// NUMA nodes; on one processor, --threads in one process is as fast
-    #[arg(long, value_name = "N", value_parser = values::whole::<u16>(1..=1024))]
+    #[arg(long, value_name = "N", conflicts_with = "dry_run", value_parser = values::whole::<u16>(1..=1024))]
     pub nproc: Option<u16>,
     /// What carries gradients between processes
     #[arg(long, value_enum, default_value_t)]

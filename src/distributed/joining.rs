@@ -93,6 +93,9 @@ pub(crate) fn join(place: &Place, terms: &Terms<'_>) -> Result<Group> {
         gather(&store, &card, place, until, host)?;
     }
     let hosts = agreed(&store, place, until)?;
+    let place = place
+        .clone()
+        .among(hosts.iter().filter(|host| **host == card.host).count());
     connect(place, terms, &card, store, hosts)
 }
 
@@ -273,7 +276,7 @@ fn shared_gpu<'a>(
 }
 
 fn connect(
-    place: &Place,
+    place: Place,
     terms: &Terms<'_>,
     card: &Card,
     store: Store,
@@ -310,7 +313,7 @@ fn connect(
         gloo: group,
         store,
     };
-    Ok(Group::new(place.clone(), connections, hosts, timeout))
+    Ok(Group::new(place, connections, hosts, timeout))
 }
 
 #[cfg(test)]

@@ -130,6 +130,14 @@ impl Place {
         crate::torch::of_process(device, self.local_rank)
     }
 
+    /// The place, where so many processes have turned out to be on this machine: not all launchers tell.
+    pub(super) fn among(self, found: usize) -> Self {
+        Self {
+            local_world: self.local_world.max(found),
+            ..self
+        }
+    }
+
     /// Whether all processes are on this machine.
     pub(crate) fn is_one_machine(&self) -> bool {
         self.local_world == self.share.world

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, park_timeout, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tch::Tensor;
 
 use super::ffi;
 use super::lost::Lost;
-use super::store::line;
+use super::store::{PAUSE, line};
 use crate::error::{Error, Result};
 
 const PERIOD: Duration = Duration::from_millis(250);
@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A thread that exchanges a number with the other processes over and over, until one of them closes.
 pub(super) struct Watch {
     closing: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Watch {
@@ -55,16 +55,17 @@ impl Watch {
         let refused = |cause| Error::Environment(format!("can't start a thread: {cause}"));
         Ok(Self {
             closing,
-            thread: Some(thread.map_err(refused)?),
+            thread: thread.map_err(refused)?,
         })
     }
 
-    /// Ends the watch of all processes.
-    pub(super) fn close(&mut self) {
+    /// Ends the watch of all processes, which hear of it at once unless they hang.
+    pub(super) fn close(&self) {
         self.abandon();
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            thread.join().ok();
+        self.thread.thread().unpark();
+        let until = Instant::now() + GRACE;
+        while !self.thread.is_finished() && Instant::now() < until {
+            sleep(PAUSE);
         }
     }
 

@@ -17,6 +17,7 @@ use super::schedule::Schedule;
 use super::source::BatchSource;
 use super::step::{Loss, Seeds, Step};
 use super::validator::Validator;
+use crate::distributed::Lost;
 use crate::error::{Error, NonFinite, Result, shown};
 use crate::metrics::{Epoch, Evaluation};
 
@@ -413,12 +414,16 @@ impl<'a> Trainer<'a> {
     }
 
     fn diverged(&self, what: &str, state: &State, batch: usize) -> anyhow::Error {
-        Error::Gate(format!(
+        let error = Error::Gate(format!(
             "training diverged: {what} in epoch {}, batch {batch}; train again with a lower --lr or \
              with --warmup; the last good checkpoint is still in {}",
             state.history.len() + 1,
             shown(self.job.run.folder())
-        ))
-        .into()
+        ));
+        match self.job.share().rank {
+            0 => error.into(),
+            // Process 0 says the same.
+            _ => anyhow::Error::new(error).context(Lost),
+        }
     }
 }

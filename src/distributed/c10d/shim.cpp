@@ -199,7 +199,6 @@ char* flowers_c10d_nccl_open(
     auto prefixed = c10::make_intrusive<c10d::PrefixStore>("nccl", store->store);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = milliseconds(timeout_ms);
-    c10::cuda::set_device(device);
     auto backend =
         c10::make_intrusive<c10d::ProcessGroupNCCL>(prefixed, rank, world, options);
     backend->setBoundDeviceId(at::Device(at::kCUDA, device));

@@ -68,7 +68,8 @@ fn processes_with_other_photos_are_refused() {
 fn processes_that_do_not_come_are_waited_for_so_long() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let short = |_| arguments(&out, &["--join-timeout", "1s"]);
+    let options = ["--epochs", "1", "--join-timeout", "1s"];
+    let short = |_| train_arguments(photos(), &out, &options);
     let start = Instant::now();
     let mut team = Team::start(&[(0, 3), (2, 3)], short);
     for number in [0, 1] {
