@@ -10,8 +10,9 @@ use serde::Serialize;
 use crate::distributed::Lost;
 use crate::error::{Error, Result};
 
-/// An environment variable of processes that another `flowers` has started: the id of that.
-pub(super) const LAUNCHED: &str = "FLOWERS_LAUNCHED";
+/// An environment variable of processes that another `flowers` has started: where to leave the reason why
+/// they end.
+pub(super) const ERROR_FILE: &str = "FLOWERS_ERROR_FILE";
 
 /// Where a command writes its results. A reader that went away (`| head`) ends the output
 /// quietly.
@@ -92,16 +93,17 @@ pub(super) fn speak_as(rank: usize) {
 }
 
 /// Writes the reason why the program ends to standard error. Work that the user stopped is no
-/// error. A process that another `flowers` has started leaves it to those that know more.
+/// error. A process that another `flowers` has started leaves it to that, unless another process of its
+/// run has more to say.
 pub fn fail(error: &anyhow::Error) {
-    let is_stopped = matches!(error.downcast_ref(), Some(Error::Interrupted(_)));
-    let is_told = error.is::<Lost>() || is_stopped && PREFIX.get().is_some();
-    if is_told && std::env::var_os(LAUNCHED).is_some() {
-        return;
-    }
-    match error.downcast_ref() {
-        Some(Error::Interrupted(_)) => note(format_args!("{error:#}")),
-        _ => note(format_args!("error: {error:#}")),
+    let line = match error.downcast_ref() {
+        Some(Error::Interrupted(_)) => format!("{error:#}"),
+        _ => format!("error: {error:#}"),
+    };
+    let is_left = std::env::var_os(ERROR_FILE)
+        .is_some_and(|file| error.is::<Lost>() || std::fs::write(file, &line).is_ok());
+    if !is_left {
+        note(line);
     }
 }
 

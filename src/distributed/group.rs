@@ -157,7 +157,7 @@ impl Group {
         let mut all = [&numbers[..], &[failed]].concat();
         self.add_up(&mut all)?;
         match all.split_last() {
-            Some((&failures, sums)) if failures == 0.0 => {
+            Some((&0.0, sums)) => {
                 let mut numbers = [0.0; N];
                 numbers.copy_from_slice(sums);
                 Ok(numbers)

@@ -13,8 +13,7 @@ pub(super) fn names(variable: &Environment<'_>) -> Option<[&'static str; 4]> {
         "SLURM_LOCALID",
         "SLURM_NTASKS_PER_NODE",
     ];
-    (is_step.iter().any(|name| has(name)) && names[..2].iter().all(|name| has(name)))
-        .then_some(names)
+    (is_step.iter().any(has) && names[..2].iter().all(has)).then_some(names)
 }
 
 /// The first host of the step, where process 0 is.

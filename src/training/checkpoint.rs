@@ -115,7 +115,7 @@ impl Checkpoint {
     }
 
     /// The bytes of the file.
-    pub(super) fn to_bytes(self) -> Result<Vec<u8>> {
+    pub(super) fn into_bytes(self) -> Result<Vec<u8>> {
         let (tensors, metadata) = self.stored()?;
         let mut bytes = Vec::new();
         safetensors::write_to(&mut bytes, &tensors, &metadata)?;

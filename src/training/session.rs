@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -42,7 +43,7 @@ pub struct TrainingSession {
     pub(super) teacher: Option<Teacher>,
     pub(super) cache: Option<Arc<DecodedCache>>,
     pub(super) resumed: Option<Resumed>,
-    pub(super) group: Option<Arc<Group>>,
+    pub(super) group: Option<Rc<Group>>,
     pub(super) started: Instant,
 }
 

@@ -1,7 +1,7 @@
 //! A session that several processes have: process 0 makes it, and the others get what it is made of.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ impl TrainingSession {
     /// # Errors
     /// That of beginning it, those of the other processes, and [`Error::Usage`] for a recipe that takes one
     /// process.
-    pub(crate) fn lead(begun: Result<Self>, group: &Arc<Group>) -> Result<Self> {
+    pub(crate) fn lead(begun: Result<Self>, group: &Rc<Group>) -> Result<Self> {
         let begun = begun.and_then(Self::checked);
         let session = group.patiently(|| group.together(begun))?;
         let is_resumed = session.resumed_from().is_some();
@@ -45,7 +45,7 @@ impl TrainingSession {
         led
     }
 
-    fn share(mut self, group: &Arc<Group>) -> Result<Self> {
+    fn share(mut self, group: &Rc<Group>) -> Result<Self> {
         let sent = self.to_send();
         let (shared, checkpoint) = group.together(sent)?;
         group.patiently(|| {
@@ -54,7 +54,7 @@ impl TrainingSession {
             // Meanwhile the others read their photos.
             group.barrier()
         })?;
-        self.group = Some(Arc::clone(group));
+        self.group = Some(Rc::clone(group));
         Ok(self)
     }
 
@@ -96,7 +96,7 @@ impl TrainingSession {
             split: self.split.manifest.to_json()?,
             is_resumed: resumed.is_some(),
         };
-        Ok((serde_json::to_vec(&shared)?, checkpoint.to_bytes()?))
+        Ok((serde_json::to_vec(&shared)?, checkpoint.into_bytes()?))
     }
 
     /// The session of process 0, with this process's own photos, which must be the same. `data` is where
@@ -105,7 +105,7 @@ impl TrainingSession {
     /// # Errors
     /// [`Error::Data`] for other photos, and those of any other process.
     pub(crate) fn follow(
-        group: &Arc<Group>,
+        group: &Rc<Group>,
         data: Option<Source>,
         progress: &dyn Progress,
     ) -> Result<Self> {
@@ -122,7 +122,7 @@ impl TrainingSession {
     }
 
     fn received(
-        group: &Arc<Group>,
+        group: &Rc<Group>,
         shared: &[u8],
         checkpoint: &[u8],
         data: Option<Source>,
@@ -163,7 +163,7 @@ impl TrainingSession {
                 average,
                 start,
             }),
-            group: Some(Arc::clone(group)),
+            group: Some(Rc::clone(group)),
             started: Instant::now(),
         })
     }

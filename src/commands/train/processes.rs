@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use tempfile::TempDir;
 
-use crate::commands::output::{LAUNCHED, note};
+use crate::commands::output::{ERROR_FILE, note};
 use crate::distributed::Hub;
 use crate::error::{Error, Result};
 
@@ -25,6 +27,8 @@ const FAILED: i32 = 4;
 const STOPPED: i32 = 130;
 
 const OPTION: &str = "--nproc";
+/// An environment variable of the processes: the id of the one that started them.
+const LAUNCHER: &str = "FLOWERS_LAUNCHER";
 
 /// Starts `count` processes with the arguments of this one, and waits until they end. Signals are passed on.
 /// Ends this process with the exit code of the first that fails.
@@ -58,15 +62,15 @@ pub(super) fn run(count: usize) -> Result<()> {
         }
         sleep(PAUSE);
     }
-    match team.first_failure {
+    match team.cause() {
         None => Ok(()),
-        Some((rank, status)) => std::process::exit(explained(rank, status, is_stopped)),
+        Some(failure) => std::process::exit(failure.explained(is_stopped)),
     }
 }
 
 /// Stops this process when the one that started it has ended, if that is a `flowers`.
 pub(super) fn end_with_launcher() {
-    let launcher = std::env::var(LAUNCHED).ok();
+    let launcher = std::env::var(LAUNCHER).ok();
     let Some(launcher) = launcher.and_then(|id| id.parse::<u32>().ok()) else {
         return;
     };
@@ -90,26 +94,50 @@ fn caught(signal: i32) -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// The exit code of a process that has failed; one that was killed could not say anything.
-fn explained(rank: usize, status: ExitStatus, is_stopped: bool) -> i32 {
-    if let Some(code) = status.code() {
-        return code;
+/// How a process has failed.
+struct Failure {
+    rank: usize,
+    status: ExitStatus,
+    /// Empty where another process is the cause.
+    error: String,
+}
+
+impl Failure {
+    /// Whether nothing before it made the process fail.
+    fn is_cause(&self) -> bool {
+        !self.error.is_empty() || self.status.code() != Some(FAILED)
     }
-    if is_stopped {
-        return STOPPED;
+
+    /// Says why, and gives the exit code. A process that was killed could not say anything.
+    fn explained(&self, is_stopped: bool) -> i32 {
+        let signal = self.status.signal().unwrap_or_default();
+        match self.status.code() {
+            Some(code) => {
+                if !self.error.is_empty() {
+                    note(&self.error);
+                }
+                code
+            }
+            None if is_stopped => STOPPED,
+            None => {
+                note(format_args!(
+                    "error: process {} was ended by signal {signal}, and the others with it; continue \
+                     with --resume, or start all with --resume-or-start",
+                    self.rank
+                ));
+                FAILED
+            }
+        }
     }
-    let signal = status.signal().unwrap_or_default();
-    note(format_args!(
-        "error: process {rank} was ended by signal {signal}, and the others with it; continue with \
-         --resume, or start all with --resume-or-start"
-    ));
-    FAILED
 }
 
 /// The processes that were started, by rank.
 struct Team {
     running: Vec<(usize, Child)>,
-    first_failure: Option<(usize, ExitStatus)>,
+    /// In the order in which they were seen.
+    failures: Vec<Failure>,
+    /// Where the processes leave why they end.
+    errors: TempDir,
     /// When those that are left are killed.
     end: Option<Instant>,
 }
@@ -121,7 +149,8 @@ impl Team {
         let arguments = without_option(std::env::args_os().skip(1));
         let mut team = Self {
             running: Vec::new(),
-            first_failure: None,
+            failures: Vec::new(),
+            errors: tempfile::tempdir().map_err(refused)?,
             end: None,
         };
         for rank in 0..count {
@@ -129,7 +158,8 @@ impl Team {
             command
                 .args(&arguments)
                 .envs(hub.variables(rank, count))
-                .env(LAUNCHED, std::process::id().to_string())
+                .env(LAUNCHER, std::process::id().to_string())
+                .env(ERROR_FILE, team.error_file(rank))
                 // Ctrl-C reaches this process, which passes it on once.
                 .process_group(0)
                 .stdin(Stdio::null());
@@ -139,6 +169,16 @@ impl Team {
             team.running.push((rank, command.spawn().map_err(refused)?));
         }
         Ok(team)
+    }
+
+    fn error_file(&self, rank: usize) -> PathBuf {
+        self.errors.path().join(rank.to_string())
+    }
+
+    /// The failure that the others follow from.
+    fn cause(&self) -> Option<&Failure> {
+        let cause = self.failures.iter().find(|failure| failure.is_cause());
+        cause.or(self.failures.first())
     }
 
     fn send(&self, signal: Signal) {
@@ -152,13 +192,18 @@ impl Team {
     /// whether all have ended.
     fn wait(&mut self) -> Result<bool> {
         let mut running = Vec::new();
-        for (rank, mut child) in self.running.drain(..) {
+        for (rank, mut child) in std::mem::take(&mut self.running) {
             let ended = child.try_wait();
             match ended.map_err(|cause| Error::Environment(format!("process {rank}: {cause}")))? {
                 None => running.push((rank, child)),
                 Some(status) if status.success() => {}
                 Some(status) => {
-                    self.first_failure.get_or_insert((rank, status));
+                    let error = std::fs::read_to_string(self.error_file(rank));
+                    self.failures.push(Failure {
+                        rank,
+                        status,
+                        error: error.unwrap_or_default(),
+                    });
                     self.end.get_or_insert_with(|| Instant::now() + GRACE);
                 }
             }

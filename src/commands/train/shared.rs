@@ -1,5 +1,6 @@
 //! `flowers train` in one of several processes.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,7 @@ pub(super) fn run(args: &TrainArgs, place: &Place) -> Result<()> {
             signal_hook::low_level::exit(exit_code(&error).into());
         },
     };
-    let group = Arc::new(join(place, &terms)?);
+    let group = Rc::new(join(place, &terms)?);
     match group.is_first() {
         true => tidied(args, || lead(args, &group)),
         false => follow(args, &group),
@@ -73,7 +74,7 @@ fn time(option: &str, seconds: f64) -> Result<Duration> {
     time.map_err(|_| Error::Usage(format!("{option} is too long")).into())
 }
 
-fn lead(args: &TrainArgs, group: &Arc<Group>) -> Result<()> {
+fn lead(args: &TrainArgs, group: &Rc<Group>) -> Result<()> {
     let started = Instant::now();
     let begun = session(args, Some(group));
     let session = TrainingSession::lead(begun, group)?;
@@ -87,7 +88,7 @@ fn lead(args: &TrainArgs, group: &Arc<Group>) -> Result<()> {
     report(&trained, started.elapsed(), args.json)
 }
 
-fn follow(args: &TrainArgs, group: &Arc<Group>) -> Result<()> {
+fn follow(args: &TrainArgs, group: &Rc<Group>) -> Result<()> {
     let mut session = TrainingSession::follow(group, args.source.source(), &Silent)?;
     warn(&session.warnings);
     let stop = stop_flag()?;
