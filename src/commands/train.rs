@@ -1,6 +1,6 @@
 //! `flowers train`: start or resume a run, train, and report on the best model.
 
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), path = "train/elsewhere.rs")]
 mod processes;
 mod shared;
 

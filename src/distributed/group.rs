@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::ffi;
@@ -11,9 +10,10 @@ use super::lost::Lost;
 use super::place::Place;
 use super::share::Share;
 use super::store::{Store, line};
+use super::told::Told;
 use super::watch::{Watch, ended};
 use crate::device::Device;
-use crate::error::{Error, Result, exit_code};
+use crate::error::{Error, Result};
 use crate::torch::torch;
 
 /// How long the others may take for what one process does alone, such as reading a data set. One that ends
@@ -41,13 +41,6 @@ pub(super) struct Connections {
     pub nccl: Option<ffi::Group>,
     pub gloo: ffi::Group,
     pub store: Store,
-}
-
-/// An error on its way to other processes.
-#[derive(Serialize, Deserialize)]
-struct Told {
-    code: u8,
-    message: String,
 }
 
 impl Group {
@@ -242,10 +235,7 @@ impl Group {
         }
         self.add_up(&mut failed)?;
         let first = failed.iter().position(|&failed| failed > 0.0).unwrap_or(0);
-        let told = own.as_ref().map(|error| Told {
-            code: exit_code(error),
-            message: format!("{error:#}"),
-        });
+        let told = own.as_ref().map(Told::of);
         let told = self.broadcast(serde_json::to_vec(&told)?, first)?;
         let told: Option<Told> = serde_json::from_slice(&told)?;
         Ok(match (own, told) {
@@ -284,20 +274,6 @@ impl Drop for Group {
             std::mem::forget(self.nccl.take());
         } else {
             self.watch.close();
-        }
-    }
-}
-
-impl Told {
-    fn into_error(self, from: &str) -> anyhow::Error {
-        let message = format!("{from}{}", self.message);
-        match self.code {
-            1 => Error::Gate(message).into(),
-            2 => Error::Usage(message).into(),
-            3 => Error::Data(message).into(),
-            4 => Error::Environment(message).into(),
-            130 => Error::Interrupted(message).into(),
-            _ => anyhow::anyhow!(message),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::meeting::meet;
 use super::place::Place;
 use super::share::Share;
 use super::store::{PAUSE, Store, line, require_support};
+use super::told::Told;
 use super::watch::Watch;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -86,11 +87,11 @@ pub(crate) fn join(place: &Place, terms: &Terms<'_>) -> Result<Group> {
     let key = |rank: usize| format!("card/{rank}");
     store.set(&key(rank), &serde_json::to_string(&card)?)?;
     if rank == 0 {
-        let host = |rank| -> Result<Option<Card>> {
+        let other = |rank| -> Result<Option<Card>> {
             let text = store.get(&key(rank))?;
             Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
         };
-        gather(&store, &card, place, until, host)?;
+        gather(&store, &card, place, until, other)?;
     }
     let hosts = agreed(&store, place, until)?;
     let place = place
@@ -143,9 +144,8 @@ fn gather(
     let refusal = loop {
         if let Some(twice) = store.get(DUPLICATE)? {
             let (rank, host) = twice.split_once(' ').unwrap_or((&twice, ""));
-            break Some(format!(
-                "two processes have rank {rank}, one of them on {host}"
-            ));
+            let message = format!("two processes have rank {rank}, one of them on {host}");
+            break Some(Error::Usage(message));
         }
         for (rank, slot) in cards.iter_mut().enumerate().skip(1) {
             if slot.is_none() {
@@ -159,20 +159,20 @@ fn gather(
                 .filter_map(|(rank, card)| Some((rank, card.as_ref()?)))
         };
         if let Some(difference) = others().find_map(|(rank, card)| difference(own, rank, card)) {
-            break Some(difference);
+            break Some(Error::Usage(difference));
         }
         if others().count() + 1 == world {
-            break shared_gpu(own, others());
+            break shared_gpu(own, others()).map(Error::Environment);
         }
         if Instant::now() >= until {
             let missing: Vec<String> = (1..world)
                 .filter(|&rank| cards[rank].is_none())
                 .map(|rank| rank.to_string())
                 .collect();
-            break Some(format!(
+            break Some(Error::Environment(format!(
                 "not all {world} processes came within --join-timeout; of these ranks there is none: {}",
                 missing.join(", ")
-            ));
+            )));
         }
         sleep(PAUSE);
     };
@@ -181,7 +181,8 @@ fn gather(
         let hosts: Vec<&String> = hosts.collect();
         return store.set(AGREED, &serde_json::to_string(&hosts)?);
     };
-    store.set(REFUSED, &refusal)?;
+    let told = Told::of(&refusal.into());
+    store.set(REFUSED, &serde_json::to_string(&told)?)?;
     let leaving = Instant::now() + READING;
     while store.add(READ, 0)? + 1 < world as i64 && Instant::now() < leaving {
         sleep(PAUSE);
@@ -196,12 +197,8 @@ fn agreed(store: &Store, place: &Place, until: Instant) -> Result<Vec<String>> {
     loop {
         if let Some(refusal) = store.get(REFUSED)? {
             store.add(READ, 1)?;
-            let error =
-                match refusal.contains("--join-timeout") || refusal.contains("--collectives") {
-                    true => Error::Environment(refusal),
-                    false => Error::Usage(refusal),
-                };
-            return Err(error.into());
+            let told: Told = serde_json::from_str(&refusal)?;
+            return Err(told.into_error(""));
         }
         if let Some(hosts) = store.get(AGREED)? {
             let Share { rank, .. } = place.share;

@@ -10,6 +10,7 @@ mod place;
 mod share;
 mod slurm;
 mod store;
+mod told;
 mod watch;
 
 pub use group::Group;

@@ -57,8 +57,9 @@ pub struct FinishedRun {
 }
 
 impl TrainingSession {
-    /// Creates a run in the folder `out`, for a group of processes if there is one, with the split of a manifest or a new one. Whatever can
-    /// fail quickly is checked before the data set is scanned, and weights are downloaded last.
+    /// Creates a run in the folder `out`, for a group of processes if there is one, with the split of a
+    /// manifest or a new one. Whatever can fail quickly is checked before the data set is scanned, and
+    /// weights are downloaded last.
     ///
     /// # Errors
     /// [`Error::Usage`] for an output folder that is in use or holds files, [`Error::Data`] for photos,

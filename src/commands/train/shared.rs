@@ -4,9 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-#[cfg(target_os = "linux")]
-use super::processes;
-use super::{complete, configured, report, session, tidied, warn};
+use super::{complete, configured, processes, report, session, tidied, warn};
 use crate::cli::train::TrainArgs;
 use crate::commands::output::{fail, note, speak_as};
 use crate::commands::photos;
@@ -25,7 +23,6 @@ use crate::values::plural;
 /// # Errors
 /// Those of joining, and those of any process.
 pub(super) fn run(args: &TrainArgs, place: &Place) -> Result<()> {
-    #[cfg(target_os = "linux")]
     processes::end_with_launcher();
     if place.share.rank > 0 {
         speak_as(place.share.rank);
