@@ -5,11 +5,12 @@
 //! ```text
 //! main -> commands -> cli -> comparison, pruning, tuning -> runs
 //!      -> training, export, quantization, serving
-//!      -> evaluation -> report -> inference -> bundle, data -> models -> graph, weights, image, metrics
+//!      -> evaluation -> report -> inference -> bundle, data -> distributed -> models
+//!      -> graph, weights, image, metrics
 //!      -> labels, files, progress, names, values, error
 //! ```
 //!
-//! Only `torch`, `training` and the backends of `inference` know libtorch (`tch`).
+//! Only `torch`, `distributed`, `training` and the backends of `inference` know libtorch (`tch`).
 
 #![warn(unreachable_pub)]
 
@@ -19,6 +20,7 @@ pub mod commands;
 mod comparison;
 pub mod data;
 pub mod device;
+pub mod distributed;
 pub mod error;
 mod evaluation;
 pub mod export;

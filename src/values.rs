@@ -34,7 +34,7 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 pub(crate) fn plural(count: usize, noun: &str) -> String {
     let ending = match count {
         1 => "",
-        _ if noun.ends_with("tch") => "es",
+        _ if noun.ends_with("tch") || noun.ends_with("ss") => "es",
         _ => "s",
     };
     format!("{count} {noun}{ending}")
@@ -106,6 +106,7 @@ mod tests {
         }
         assert_eq!(["1 epoch", "0 epochs"], [1, 0].map(|n| plural(n, "epoch")));
         assert_eq!(["1 batch", "3 batches"], [1, 3].map(|n| plural(n, "batch")));
+        assert_eq!(plural(2, "process"), "2 processes");
         assert_eq!(count("-1"), Err("expected a whole number".into()));
         assert_eq!(number("1e-4"), Ok(1e-4));
         assert_eq!(number("-1"), Ok(-1.0));

@@ -11,6 +11,7 @@ pub mod man;
 mod mistaken;
 mod paths;
 pub mod predict;
+mod processes;
 pub mod prune;
 pub mod quantize;
 pub mod serve;

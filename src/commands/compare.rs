@@ -130,11 +130,11 @@ fn train_all(
         let folder = &candidate.folder;
         let session = match standing {
             Standing::Finished => continue,
-            Standing::Interrupted => train::resumed(folder, Some(data.clone()), None),
+            Standing::Interrupted => train::resumed(folder, Some(data.clone()), None, None),
             Standing::New | Standing::Begun => {
                 runs::remove(folder)?;
                 let config = candidate.config.clone();
-                train::begun(config, data, folder, Some(split), &mut told)
+                train::begun(config, data, folder, Some(split), None, &mut told)
             }
         };
         let trained = session.and_then(|session| train::complete(session, stop));

@@ -3,10 +3,16 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
+use crate::distributed::Lost;
 use crate::error::{Error, Result};
+
+/// An environment variable of processes that another `flowers` has started: where to leave the reason why
+/// they end.
+pub(super) const ERROR_FILE: &str = "FLOWERS_ERROR_FILE";
 
 /// Where a command writes its results. A reader that went away (`| head`) ends the output
 /// quietly.
@@ -78,18 +84,33 @@ pub fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// Written in front of every note of a process that is not the first of its run.
+static PREFIX: OnceLock<String> = OnceLock::new();
+
+/// Lets every note name a process of several.
+pub(super) fn speak_as(rank: usize) {
+    PREFIX.set(format!("[rank {rank}] ")).ok();
+}
+
 /// Writes the reason why the program ends to standard error. Work that the user stopped is no
-/// error.
+/// error. A process that another `flowers` has started leaves it to that, unless another process of its
+/// run has more to say.
 pub fn fail(error: &anyhow::Error) {
-    match error.downcast_ref() {
-        Some(Error::Interrupted(_)) => note(format_args!("{error:#}")),
-        _ => note(format_args!("error: {error:#}")),
+    let line = match error.downcast_ref() {
+        Some(Error::Interrupted(_)) => format!("{error:#}"),
+        _ => format!("error: {error:#}"),
+    };
+    let is_left = std::env::var_os(ERROR_FILE)
+        .is_some_and(|file| error.is::<Lost>() || std::fs::write(file, &line).is_ok());
+    if !is_left {
+        note(line);
     }
 }
 
 /// Writes a line to standard error. Nobody reading it is no reason to fail.
 pub fn note(line: impl Display) {
-    writeln!(io::stderr(), "{line}").ok();
+    let prefix = PREFIX.get().map_or("", String::as_str);
+    writeln!(io::stderr(), "{prefix}{line}").ok();
 }
 
 #[cfg(test)]

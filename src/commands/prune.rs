@@ -263,10 +263,10 @@ impl<'a> Work<'a> {
         let split = self.args.out.join("split.json");
         let session = match Standing::of(run, &config, recorded.as_ref())? {
             Standing::Finished => return Ok(()),
-            Standing::Interrupted => train::resumed(run, Some(self.data.clone()), None)?,
+            Standing::Interrupted => train::resumed(run, Some(self.data.clone()), None, None)?,
             Standing::New | Standing::Begun => {
                 runs::remove(run)?;
-                train::begun(config, self.data, run, Some(&split), told)?
+                train::begun(config, self.data, run, Some(&split), None, told)?
             }
         };
         train::complete(session, &self.stop).map(drop)

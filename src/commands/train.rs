@@ -1,5 +1,9 @@
 //! `flowers train`: start or resume a run, train, and report on the best model.
 
+#[cfg_attr(not(target_os = "linux"), path = "train/elsewhere.rs")]
+mod processes;
+mod shared;
+
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -19,6 +23,7 @@ use super::watch::Watch;
 use crate::bundle::Bundle;
 use crate::cli::train::TrainArgs;
 use crate::data::{Folder, Part, Source, Undecodable, Unreadable};
+use crate::distributed::{Group, Place};
 use crate::error::{Error, Result, shown};
 use crate::evaluation::{Measured, Photos, ReportContext, Seen, measure};
 use crate::files;
@@ -27,7 +32,7 @@ use crate::metrics::Evaluation;
 use crate::report::{Fact, curves_png};
 use crate::training::callback::{Callback, Csv, Log, TensorBoard};
 use crate::training::{
-    Conditions, Config, FinishedRun, ProfileReport, Run, Settings, State, TrainingSession,
+    Conditions, Config, FinishedRun, ProfileReport, Recorded, Run, Settings, State, TrainingSession,
 };
 use crate::values::plural;
 
@@ -36,29 +41,65 @@ use crate::values::plural;
 /// # Errors
 /// [`Error::Interrupted`] when it was stopped, and those of each step.
 pub(super) fn run(args: TrainArgs) -> Result<()> {
-    match &args.resume {
-        Some(folder) => resume(folder, &args),
-        None => {
-            let data = args.source.named()?;
-            let Some(out) = &args.out else {
-                let message = "give a data set folder and --out, or --resume";
-                return Err(Error::Usage(message.into()).into());
-            };
-            let is_new = !out.exists();
-            let done = start(&data, out, &args);
-            if done.is_err() && is_new {
-                // Succeeds only while the folder is empty: nothing of a run is lost.
-                std::fs::remove_dir(out).ok();
-            }
-            done
-        }
+    if let Some(count @ 2..) = args.processes.nproc {
+        return processes::run(count.into());
+    }
+    match Place::from_environment()? {
+        Some(place) => shared::run(&args, &place),
+        None => tidied(&args, || train(session(&args, None)?, &args)),
     }
 }
 
-fn start(data: &Source, out: &Path, args: &TrainArgs) -> Result<()> {
+/// Removes the folder of a new run again if nothing came of it.
+fn tidied(args: &TrainArgs, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let new = args.out.as_ref().filter(|out| !out.exists());
+    let done = work();
+    if let (Err(_), Some(out)) = (&done, new) {
+        // Succeeds only while the folder is empty: nothing of a run is lost.
+        std::fs::remove_dir(out).ok();
+    }
+    done
+}
+
+/// The session that the arguments ask for, of one process or of the first of a group.
+fn session(args: &TrainArgs, group: Option<&Group>) -> Result<TrainingSession> {
+    let out = match (&args.resume, &args.out) {
+        (Some(folder), _) => return resume(folder, args, group),
+        (None, Some(out)) => out,
+        (None, None) => {
+            let message = "give a data set folder and --out, or --resume";
+            return Err(Error::Usage(message.into()).into());
+        }
+    };
+    let data = args.source.named()?;
     let config = configured(&args.settings, args.config.as_deref())?;
+    if args.resume_or_start {
+        if let Some(recorded) = Recorded::read(out)? {
+            return resume_same(&config, &recorded.config, &data, out, group);
+        }
+        Run::remove_begun(out)?;
+    }
     let split = args.split.as_deref();
-    train(begun(config, data, out, split, &mut Vec::new())?, args)
+    begun(config, &data, out, split, group, &mut Vec::new())
+}
+
+/// The run of a folder, which was started with the same configuration.
+fn resume_same(
+    asked: &Config,
+    run: &Config,
+    data: &Source,
+    out: &Path,
+    group: Option<&Group>,
+) -> Result<TrainingSession> {
+    if let Some(difference) = asked.difference(run)? {
+        let message = format!(
+            "{} holds a run with {difference}: choose another --out, or the same options",
+            shown(out)
+        );
+        return Err(Error::Usage(message).into());
+    }
+    let epochs = Some(asked.epochs).filter(|&epochs| epochs != run.epochs);
+    resumed(out, Some(data.clone()), epochs, group)
 }
 
 /// A new run, after saying what it is made of; a warning that is among the `told` ones is not repeated.
@@ -67,9 +108,10 @@ pub(super) fn begun(
     data: &Source,
     out: &Path,
     split: Option<&Path>,
+    group: Option<&Group>,
     told: &mut Vec<String>,
 ) -> Result<TrainingSession> {
-    let (session, origin) = TrainingSession::start(config, data, out, split, &Bar::new())?;
+    let (session, origin) = TrainingSession::start(config, data, out, split, group, &Bar::new())?;
     warn_anew(&session.warnings, told);
     note(format_args!(
         "{}: {} classes; {} photos for training, {} for validation, {} for testing; {} from \
@@ -103,7 +145,7 @@ fn settings(path: &Path) -> Result<Settings> {
         .map_err(|cause| Error::Usage(format!("{}: {cause}", shown(path))).into())
 }
 
-fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
+fn resume(out: &Path, args: &TrainArgs, group: Option<&Group>) -> Result<TrainingSession> {
     let epochs = args.settings.epochs;
     let only_epochs = Settings {
         epochs,
@@ -114,7 +156,7 @@ fn resume(out: &Path, args: &TrainArgs) -> Result<()> {
                        options but --epochs";
         return Err(Error::Usage(message.into()).into());
     }
-    train(resumed(out, args.source.source(), epochs)?, args)
+    resumed(out, args.source.source(), epochs, group)
 }
 
 /// The run of a folder, after saying where it goes on.
@@ -122,8 +164,9 @@ pub(super) fn resumed(
     out: &Path,
     data: Option<Source>,
     epochs: Option<usize>,
+    group: Option<&Group>,
 ) -> Result<TrainingSession> {
-    let session = TrainingSession::resume(out, data, epochs, &Bar::new())?;
+    let session = TrainingSession::resume(out, data, epochs, group, &Bar::new())?;
     warn(&session.warnings);
     if let Some(state) = session.resumed_from() {
         note(format_args!(
@@ -208,9 +251,15 @@ type Callbacks = Vec<Box<dyn Callback>>;
 
 /// What follows a session and writes its files, and its photos that can't be decoded.
 fn ready(session: &mut TrainingSession, watch: Watch) -> Result<(Callbacks, Arc<Undecodable>)> {
-    let callbacks = callbacks(&session.run, watch)?;
-    let undecodable = tolerated(&session.run, &session.folder)?;
-    let warnings = Warnings::of(&session.run)?;
+    let opened = || -> Result<_> {
+        let undecodable = tolerated(&session.run, &session.folder)?;
+        Ok((
+            callbacks(&session.run, watch)?,
+            undecodable,
+            Warnings::of(&session.run)?,
+        ))
+    };
+    let (callbacks, undecodable, warnings) = session.together(opened())?;
     session.open_cache(move |complaint| warnings.tell(complaint));
     Ok((callbacks, undecodable))
 }

@@ -224,12 +224,13 @@ fn train_one(
     drop(recorded);
     let mut session = match standing {
         Standing::Finished | Standing::Interrupted => {
-            TrainingSession::resume(folder, Some(bench.data.clone()), None, &Bar::new())?
+            TrainingSession::resume(folder, Some(bench.data.clone()), None, None, &Bar::new())?
         }
         Standing::New | Standing::Begun => {
             runs::remove(folder)?;
             let (config, split) = (trial.config.clone(), Some(&*bench.shared.path));
-            let started = TrainingSession::start(config, bench.data, folder, split, &Bar::new());
+            let started =
+                TrainingSession::start(config, bench.data, folder, split, None, &Bar::new());
             let (session, _) = started?;
             train::say(&session)?;
             session
@@ -274,7 +275,7 @@ fn tested(search: &Search, best: &Trial, bench: &Bench<'_>) -> Result<Option<Tes
             "trial {} is the best: testing it",
             best.number
         ));
-        let mut session = train::resumed(folder, Some(bench.data.clone()), None)?;
+        let mut session = train::resumed(folder, Some(bench.data.clone()), None, None)?;
         session.share_features(search.features());
         train::complete(session, bench.stop)?;
     }

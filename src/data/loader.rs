@@ -1,19 +1,17 @@
 //! Photos as batches, decoded and transformed ahead by worker threads.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::content::sha256;
 use super::decoded::{DecodedCache, Key};
+pub use super::order::{BatchOrder, epoch_order};
 use super::photo::{Photo, Unreadable};
 use super::undecodable::Undecodable;
 use super::worked::{Clocks, Work, Worked};
@@ -159,13 +157,7 @@ impl Transform {
     }
 }
 
-/// The indices 0 to n in the random order of one epoch.
-pub fn epoch_order(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let key = sha256(&[b"epoch order", &seed.to_le_bytes(), &epoch.to_le_bytes()]);
-    let mut order: Vec<usize> = (0..n).collect();
-    order.shuffle(&mut ChaCha8Rng::from_seed(key));
-    order
-}
+const NO_NUMBER: &str = "a loader needs a batch size and a number of workers of at least 1";
 
 /// Batches in a given order. Worker threads share the photos of a batch and stay a few batches
 /// ahead of the consumer; the batches are the same bit for bit for any number of workers.
@@ -197,9 +189,25 @@ impl Loader {
         transform: Transform,
         workers: usize,
     ) -> Result<Self> {
-        if batch_size == 0 || workers == 0 {
-            let message = "a loader needs a batch size and a number of workers of at least 1";
-            return Err(Error::Usage(message.into()).into());
+        if batch_size == 0 {
+            return Err(Error::Usage(NO_NUMBER.into()).into());
+        }
+        let order = BatchOrder::equal(order, batch_size);
+        Self::in_batches(photos, order, transform, workers)
+    }
+
+    /// As [`Loader::new`], with batches of any sizes, be it none.
+    ///
+    /// # Errors
+    /// As [`Loader::new`].
+    pub(crate) fn in_batches(
+        photos: Arc<[Photo]>,
+        order: BatchOrder,
+        transform: Transform,
+        workers: usize,
+    ) -> Result<Self> {
+        if workers == 0 {
+            return Err(Error::Usage(NO_NUMBER.into()).into());
         }
         if let Some(augmentations) = &transform.augmentations
             && augmentations.size != transform.preprocessing.crop
@@ -210,15 +218,12 @@ impl Loader {
             );
             return Err(Error::Usage(message).into());
         }
-        let batches = order.len().div_ceil(batch_size);
         let mut loader = Self {
             shared: Arc::new(Shared {
                 photos,
+                ahead: 2 + workers.div_ceil(order.largest().max(1)),
                 order,
-                batch_size,
-                batches,
                 transform,
-                ahead: 2 + workers.div_ceil(batch_size),
                 state: Mutex::default(),
                 room: Condvar::new(),
                 ready: Condvar::new(),
@@ -228,7 +233,7 @@ impl Loader {
             workers: Vec::with_capacity(workers),
             waited: Duration::ZERO,
         };
-        for worker in 0..workers.min(loader.shared.order.len()) {
+        for worker in 0..workers.min(loader.shared.order.photos().len()) {
             let shared = Arc::clone(&loader.shared);
             let thread = std::thread::Builder::new()
                 .name(format!("loader-{worker}"))
@@ -269,11 +274,15 @@ impl Iterator for Loader {
     fn next(&mut self) -> Option<Self::Item> {
         let start = Instant::now();
         let mut state = self.shared.lock();
-        if state.closed || state.taken == self.shared.batches {
+        if state.closed || state.taken == self.shared.order.batches() {
             return None;
         }
         let batch = state.taken;
         let outcome = loop {
+            if self.shared.order.range(batch).is_empty() {
+                let buffer = state.spare.pop().unwrap_or_default();
+                break self.shared.assemble(batch, Vec::new(), buffer);
+            }
             if let Some(outcome) = state.done.remove(&batch) {
                 break outcome;
             }
@@ -303,9 +312,7 @@ impl Drop for Loader {
 
 struct Shared {
     photos: Arc<[Photo]>,
-    order: Vec<usize>,
-    batch_size: usize,
-    batches: usize,
+    order: BatchOrder,
     transform: Transform,
     /// How many batches may be finished or in work beyond those taken.
     ahead: usize,
@@ -373,11 +380,12 @@ impl Shared {
 
     fn work(&self) {
         while let Some(position) = self.begin() {
-            let batch = position / self.batch_size;
-            let photo = || &self.photos[self.order[position]];
+            let batch = self.order.batch_of(position);
+            let photo = || &self.photos[self.order.photos()[position]];
             let picture = guarded(position, || self.transform.picture(photo(), &self.clocks));
             let mut state = self.lock();
-            let whole = state.deliver(batch, position % self.batch_size, picture);
+            let within = position - self.order.range(batch).start;
+            let whole = state.deliver(batch, within, picture);
             let Some(pictures) = whole else { continue };
             let buffer = state.spare.pop().unwrap_or_default();
             drop(state);
@@ -391,19 +399,19 @@ impl Shared {
     fn begin(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {
-            if state.closed || state.begun == self.order.len() {
+            if state.closed || state.begun == self.order.photos().len() {
                 return None;
             }
-            if state.begun / self.batch_size < state.taken + self.ahead {
+            if self.order.batch_of(state.begun) < state.taken + self.ahead {
                 break;
             }
             state = wait(&self.room, state);
         }
         let position = state.begun;
         state.begun += 1;
-        if position.is_multiple_of(self.batch_size) {
-            let batch = position / self.batch_size;
-            let missing = self.range(batch).map(|_| None);
+        let batch = self.order.batch_of(position);
+        if position == self.order.range(batch).start {
+            let missing = self.order.range(batch).map(|_| None);
             state.partial.insert(batch, missing.collect());
         }
         Some(position)
@@ -417,7 +425,7 @@ impl Shared {
         mut pixels: Vec<u8>,
     ) -> Result<Made> {
         let pictures: Vec<Picture> = pictures.into_iter().collect::<Result<_>>()?;
-        let mut indices = self.order[self.range(batch)].to_vec();
+        let mut indices = self.order.photos()[self.order.range(batch)].to_vec();
         let mut undecodable = Vec::new();
         let size = self.transform.preprocessing.crop as usize;
         pixels.clear();
@@ -451,12 +459,6 @@ impl Shared {
         };
         Ok(Made { batch, undecodable })
     }
-
-    /// The batch's part of the order.
-    fn range(&self, batch: usize) -> Range<usize> {
-        let start = batch * self.batch_size;
-        start..(start + self.batch_size).min(self.order.len())
-    }
 }
 
 /// A panic as an error, so that the consumer gets it instead of waiting forever.
@@ -475,21 +477,4 @@ fn guarded<T>(position: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn wait<'a>(signal: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     signal.wait(state).unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_epochs_order_is_a_permutation_of_its_own() {
-        let order = epoch_order(100, 1, 2);
-        assert_eq!(order, epoch_order(100, 1, 2));
-        assert_ne!(order, epoch_order(100, 1, 3));
-        assert_ne!(order, epoch_order(100, 2, 2));
-        let mut indices = order;
-        indices.sort_unstable();
-        assert_eq!(indices, (0..100).collect::<Vec<_>>());
-        assert!(epoch_order(0, 1, 2).is_empty());
-    }
 }

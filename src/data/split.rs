@@ -83,7 +83,11 @@ impl Split {
         })
     }
 
-    fn follow(manifest: SplitManifest, folder: &Folder) -> Result<Self, String> {
+    /// As [`Split::load`], a manifest that has been read.
+    ///
+    /// # Errors
+    /// Why it can't be followed.
+    pub(crate) fn follow(manifest: SplitManifest, folder: &Folder) -> Result<Self, String> {
         manifest
             .same_classes(&folder.labels)
             .map_err(|difference| {

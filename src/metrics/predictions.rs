@@ -46,6 +46,11 @@ impl Predictions {
         }
     }
 
+    /// Those of a data set part that was predicted in pieces.
+    pub(crate) fn of_outcomes(labels: Labels, outcomes: Vec<Outcome>) -> Self {
+        Self { labels, outcomes }
+    }
+
     /// Takes all outcomes at once: `truth` holds n class ids, `logits` is row-major (n, classes).
     ///
     /// # Errors

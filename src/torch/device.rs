@@ -39,6 +39,18 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device> {
     }
 }
 
+/// The device of the process with this number on its machine: of several GPUs its own. A launcher may show
+/// each process its GPU only.
+pub(crate) fn of_process(device: Device, local_rank: usize) -> Device {
+    match device {
+        Device::Cuda(_) => {
+            let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+            Device::Cuda(local_rank % count.max(1))
+        }
+        device => device,
+    }
+}
+
 /// Sets how many threads compute each operator that the calling thread runs.
 /// While others compute on this machine, these threads wait for each other asleep, unless
 /// `OMP_WAIT_POLICY` or `GOMP_SPINCOUNT` says how.

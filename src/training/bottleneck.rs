@@ -233,6 +233,7 @@ mod tests {
             forward: 2.1,
             backward: 6.2,
             optimizer: 0.5,
+            collectives: 0.0,
             solver: 0.0,
             validation: 0.7,
             checkpoints: 0.1,

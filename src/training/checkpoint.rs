@@ -110,6 +110,19 @@ impl Header {
 impl Checkpoint {
     /// Writes a checkpoint atomically.
     pub fn write(self, path: &Path) -> Result<()> {
+        let (tensors, metadata) = self.stored()?;
+        safetensors::write(path, &tensors, &metadata)
+    }
+
+    /// The bytes of the file.
+    pub(super) fn into_bytes(self) -> Result<Vec<u8>> {
+        let (tensors, metadata) = self.stored()?;
+        let mut bytes = Vec::new();
+        safetensors::write_to(&mut bytes, &tensors, &metadata)?;
+        Ok(bytes)
+    }
+
+    fn stored(self) -> Result<(StateDict, safetensors::Notes)> {
         let prefixed = |prefix: &'static str, tensors: StateDict| {
             let named = move |(name, tensor)| (format!("{prefix}{name}"), tensor);
             tensors.into_iter().map(named)
@@ -120,7 +133,7 @@ impl Checkpoint {
             .chain(prefixed(START, self.start))
             .collect();
         let metadata = BTreeMap::from([(CHECKPOINT.into(), serde_json::to_string(&self.header)?)]);
-        safetensors::write(path, &tensors, &metadata)
+        Ok((tensors, metadata))
     }
 
     /// Reads a checkpoint.
@@ -130,7 +143,20 @@ impl Checkpoint {
     /// not valid, or a parameter is not finite.
     pub fn read(path: &Path) -> Result<Self> {
         let (tensors, metadata) = safetensors::read(path)?;
-        let refuse = |why: String| Error::Data(format!("{}: {why}", shown(path)));
+        Self::parse(tensors, &metadata, &shown(path))
+    }
+
+    /// A checkpoint from the bytes of its file.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let (tensors, metadata) = safetensors::read_from(&mut &*bytes, bytes.len() as u64)?;
+        Self::parse(tensors, &metadata, "the checkpoint of process 0")
+    }
+
+    fn parse(tensors: StateDict, metadata: &safetensors::Notes, name: &str) -> Result<Self> {
+        let refuse = |why: String| Error::Data(format!("{name}: {why}"));
         let broken = |cause: &dyn Display| refuse(format!("broken checkpoint: {cause}"));
         let text = metadata
             .get(CHECKPOINT)
@@ -162,7 +188,7 @@ impl Checkpoint {
                 start.insert(name.into(), tensor);
             }
         }
-        check_finite(&network).with_context(|| shown(path))?;
+        check_finite(&network).with_context(|| name.to_owned())?;
         Ok(Self {
             header,
             network,

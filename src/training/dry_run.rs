@@ -20,6 +20,7 @@ use super::prepare::{Prepared, checked, refuse_inside};
 use super::profile::{Profile, Stopwatch};
 use super::run::Run;
 use super::source::Batches;
+use super::step::Seeds;
 use super::teacher::Teacher;
 use super::trainer::Trainer;
 use super::validator::Validator;
@@ -125,7 +126,7 @@ impl DryRun {
             refuse_inside(out, data)?;
             Run::refuse_used(out)?;
         }
-        let prepared = Prepared::new(config, data, split, initial, progress)?;
+        let prepared = Prepared::new(config, data, split, initial, None, progress)?;
         let Prepared {
             mut config,
             manifest,
@@ -182,6 +183,7 @@ impl DryRun {
             shared_features: None,
             pauses: None,
             stop,
+            group: None,
         };
         let phases = phases(&job, self.network.graph())?;
         let steps = phases.len() * (WARM_UP + STEPS) + 2 * VALIDATED;
@@ -244,7 +246,13 @@ fn measure_phase<'j>(
         let batch = batch?;
         let count = batch.labels.len();
         if count >= 2 {
-            step.take(batch, 0, Some(0.0), &mut trainer.optimizer, &mut profile)?;
+            step.take(
+                batch,
+                Seeds::one(0),
+                Some(0.0),
+                &mut trainer.optimizer,
+                &mut profile,
+            )?;
             (images, steps) = (images + count, steps + 1);
         }
         progress.advance(1);

@@ -49,24 +49,27 @@ pub(super) fn fit(
         }
         if !has_checkpoint {
             // A run that is killed in its first batch can be resumed too.
-            trainer.save(&state)?;
+            job.once(|| trainer.save(&state))?;
             has_checkpoint = true;
         }
-        callback.on_event(&Event::Phase { phase })?;
+        job.together(callback.on_event(&Event::Phase { phase }))?;
         while state.phase_epoch < trainer.epochs(&mut state, callback)?
             && (phase.keeps_last || !state.is_out_of_patience(config.early_stop))
         {
             let (row, profile) = trainer.epoch(&mut state, &mut validator, callback)?;
             state.profiles.push(profile);
             let mut watch = Stopwatch::start();
-            if state.end_epoch(row) {
-                job.run.save_best(&state, trainer.model())?;
-            }
-            // Callbacks first: a kill in between repeats the epoch and loses no row.
-            callback.on_event(&Event::Epoch {
-                history: &state.history,
+            let is_best = state.end_epoch(row);
+            job.once(|| {
+                if is_best {
+                    job.run.save_best(&state, trainer.model())?;
+                }
+                // Callbacks first: a kill in between repeats the epoch and loses no row.
+                callback.on_event(&Event::Epoch {
+                    history: &state.history,
+                })?;
+                trainer.save(&state)
             })?;
-            trainer.save(&state)?;
             state.add_saving(watch.lap());
             if job.is_paused(&state) {
                 return Ok(state);

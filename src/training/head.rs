@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::callback::Callback;
 use super::checkpoint::{Resumed, State};
+use super::epoch::{announced, class_weights};
 use super::features::{FeatureCache, FeatureSource, ViewCost};
 use super::job::Job;
 use super::network::Network;
@@ -14,7 +15,7 @@ use super::profile::{Profile, Stopwatch};
 use super::solver::{Chunk, Fitted, LinearHead, Objective, Samples};
 use super::source::BatchSource;
 use super::tensors;
-use super::trainer::{PhaseTrainer, announced, class_weights};
+use super::trainer::PhaseTrainer;
 use super::validator::Validator;
 use crate::device::Device;
 use crate::error::Result;

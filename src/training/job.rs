@@ -1,4 +1,4 @@
-//! What a run trains on, and the flag that stops it.
+//! What a run trains on, with whom, and the flag that stops it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use super::checkpoint::State;
 use super::run::Run;
 use super::teacher::Teacher;
 use crate::data::{DecodedCache, Photo, Undecodable};
-use crate::error::Error;
+use crate::distributed::{Group, Share};
+use crate::error::{Error, Result};
 use crate::image::Limits;
 
 /// A run with its photos.
@@ -37,6 +38,8 @@ pub(super) struct Job<'a> {
     pub pauses: Option<&'a dyn Fn(&State) -> bool>,
     /// Set by Ctrl-C: the batch is finished, the run saved.
     pub stop: &'a AtomicBool,
+    /// The processes that train together, this one among them.
+    pub group: Option<&'a Group>,
 }
 
 impl Job<'_> {
@@ -48,8 +51,43 @@ impl Job<'_> {
         self.pauses.is_some_and(|pauses| pauses(state))
     }
 
+    /// What this process does of everything that is shared.
+    pub(super) fn share(&self) -> Share {
+        self.group.map_or(Share::WHOLE, Group::share)
+    }
+
+    /// Threads of this process that load photos.
+    pub(super) fn workers(&self) -> usize {
+        per_process(self.run.config().workers, self.group)
+    }
+
+    /// The result of this process, unless another one has failed.
+    ///
+    /// # Errors
+    /// This process's, or that of another.
+    pub(super) fn together<T>(&self, own: Result<T>) -> Result<T> {
+        match self.group {
+            Some(group) => group.together(own),
+            None => own,
+        }
+    }
+
+    /// Does what only one process may do, such as writing files. The others wait, and fail with it.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(super) fn once(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let is_mine = self.share().rank == 0;
+        self.together(if is_mine { work() } else { Ok(()) })
+    }
+
     pub(super) fn interrupted(&self) -> anyhow::Error {
         let stopped = Error::Interrupted("stopped".into());
         self.run.explain_interruption(stopped.into())
     }
+}
+
+/// Each process's part of the threads of a machine.
+pub(super) fn per_process(threads: usize, group: Option<&Group>) -> usize {
+    (threads / group.map_or(1, Group::local_world)).max(1)
 }

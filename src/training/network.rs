@@ -136,6 +136,25 @@ impl Network {
             .collect()
     }
 
+    /// The running statistics that training updates.
+    pub(super) fn statistics(&self) -> Vec<Tensor> {
+        let updated = self.named().filter(|(node, _, role, _)| {
+            let is_statistic = matches!(role, Role::RunningMean | Role::RunningVariance);
+            is_statistic && !self.is_frozen(*node)
+        });
+        updated.map(|(.., tensor)| tensor.shallow_clone()).collect()
+    }
+
+    /// Counts a batch that other processes have trained on.
+    pub(super) fn count_batch(&self) -> Result<()> {
+        for (node, _, role, tensor) in self.named() {
+            if role == Role::BatchesTracked && !self.is_frozen(node) {
+                torch(tensor.shallow_clone().f_add_scalar_(1).map(drop))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether every parameter and running statistic is finite.
     pub fn is_finite(&self) -> Result<bool> {
         for (_, _, _, tensor) in self.named() {
@@ -267,9 +286,11 @@ impl Network {
     /// the nodes before the index `first`.
     pub fn logits(&self, first: usize, values: Activations, mode: Mode) -> Result<Tensor> {
         let mut values = self.forward_range(first..self.tensors.len(), values, mode)?;
-        values
+        let logits = values
             .remove(&self.graph.output())
-            .context("a graph's output is one of its nodes")
+            .context("a graph's output is one of its nodes")?;
+        // A classifier that is a convolution computes in the precision of the others.
+        torch(logits.f_to_kind(Kind::Float))
     }
 
     /// Runs a range of nodes, by their indices. Takes the values of all earlier nodes that the range or a later node

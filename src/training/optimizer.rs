@@ -183,8 +183,18 @@ impl Optimizer {
         Ok(())
     }
 
+    /// The gradients of a loss that no parameter has a part in.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub(super) fn zero_gradients(&self) -> Result<Gradients> {
+        let parameters = self.groups.iter().flat_map(|group| &group.parameters);
+        let zeros = parameters.map(|parameter| torch(parameter.f_zeros_like()));
+        zeros.collect::<Result<_>>().map(Gradients)
+    }
+
     /// Gradients with the strides of their parameters, which the fused steps require.
-    fn laid_out(&self, gradients: Gradients) -> Result<Gradients> {
+    pub(super) fn laid_out(&self, gradients: Gradients) -> Result<Gradients> {
         let parameters = self.groups.iter().flat_map(|group| &group.parameters);
         let pairs = parameters.zip(gradients.0);
         let laid_out = pairs.map(|(parameter, gradient)| {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::config::Config;
 use super::initial::{InitialWeights, Origin};
+use super::job::per_process;
 use super::network::Network;
 use super::precision;
 use super::range_test;
@@ -12,6 +13,7 @@ use super::unlabelled;
 use crate::bundle::{Manifest, TrainingRecord};
 use crate::data::{self, Depth, Folder, ScanOptions, Source, Split};
 use crate::device::Device;
+use crate::distributed::Group;
 use crate::error::{Error, Result, shown};
 use crate::graph::Graph;
 use crate::inference;
@@ -61,9 +63,10 @@ impl Prepared {
         data: &Source,
         split: Option<&Path>,
         initial: Option<InitialWeights>,
+        group: Option<&Group>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let device = set_up(&config)?;
+        let device = set_up(&config, group)?;
         let options = ScanOptions::cached(config.max_bad, Depth::Pixels);
         let mut folder = Folder::scan(data, &options, progress)?;
         let mut split = match split {
@@ -111,10 +114,11 @@ impl Prepared {
     }
 }
 
-/// Sets the number of threads, and gives the device.
-pub(super) fn set_up(config: &Config) -> Result<Device> {
-    inference::set_threads(config.threads);
-    inference::resolve_device(config.device)
+/// Sets the number of threads, and gives the device; each process of a machine has its part of both.
+pub(super) fn set_up(config: &Config, group: Option<&Group>) -> Result<Device> {
+    inference::set_threads(per_process(config.threads, group));
+    let device = inference::resolve_device(config.device)?;
+    Ok(group.map_or(device, |group| group.device(device)))
 }
 
 /// A network in the precision of the configuration, which holds the one chosen from then on, and

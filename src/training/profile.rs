@@ -29,6 +29,8 @@ pub struct Profile {
     pub backward: f64,
     /// Updating parameters.
     pub optimizer: f64,
+    /// Waiting for other processes, and adding up their gradients.
+    pub collectives: f64,
     /// Solving for the classifier.
     pub solver: f64,
     /// Computing on validation photos.
@@ -86,6 +88,7 @@ impl Profile {
             _ => vec![("training steps", self.steps())],
         };
         parts.extend([
+            ("collectives", self.collectives),
             ("features", self.features),
             ("teachers", self.teaching),
             ("solving for the classifier", self.solver),
@@ -124,6 +127,7 @@ impl AddAssign for Profile {
         self.forward += other.forward;
         self.backward += other.backward;
         self.optimizer += other.optimizer;
+        self.collectives += other.collectives;
         self.solver += other.solver;
         self.validation += other.validation;
         self.checkpoints += other.checkpoints;
@@ -145,6 +149,7 @@ impl Mul<f64> for Profile {
             forward: self.forward * factor,
             backward: self.backward * factor,
             optimizer: self.optimizer * factor,
+            collectives: self.collectives * factor,
             solver: self.solver * factor,
             validation: self.validation * factor,
             checkpoints: self.checkpoints * factor,

@@ -10,9 +10,10 @@ use super::optimizer::Optimizer;
 use super::phase::{Method, Phase};
 use super::profile::Profile;
 use super::source::{BatchSource, PhotoSource};
-use super::step::{Loss, Step};
+use super::step::{Loss, Seeds, Step};
 use crate::data::loader::epoch_order;
 use crate::data::{Folder, Undecodable};
+use crate::distributed::Share;
 use crate::error::Result;
 use crate::image::Limits;
 
@@ -55,6 +56,7 @@ pub(super) fn find(
     let undecodable = Undecodable::allowing(folder.tolerated(config.max_bad), |_| ());
     let source = PhotoSource {
         teacher: None,
+        share: Share::WHOLE,
         photos: Arc::clone(&folder.photos),
         undecodable: Arc::new(undecodable),
         preprocessing: (config.arch.preprocessing)(config.image_size as u32),
@@ -91,7 +93,7 @@ pub(super) fn find(
         let loss = step
             .take(
                 batch,
-                index as i64,
+                Seeds::one(index as i64),
                 Some(rate),
                 &mut optimizer,
                 &mut ignored,

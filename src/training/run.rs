@@ -1,7 +1,9 @@
 //! The folder of a run: the files that training writes and a resumed run reads.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::callback::EVENTS;
 use super::checkpoint::{Checkpoint, Header, State};
 use super::config::Config;
 use super::extend::{Refused, extended};
@@ -16,6 +18,8 @@ use crate::weights::StateDict;
 
 pub(super) const CHECKPOINT: &str = "last.ckpt";
 const LOG: &str = "train.log";
+const CONFIG: &str = "config.toml";
+pub(super) const SPLIT: &str = "split.json";
 
 /// An open run folder.
 pub struct Run {
@@ -80,6 +84,53 @@ impl Run {
             warnings: Vec::new(),
             lock: None,
         }
+    }
+
+    /// The run of a folder as the processes know it that do not write to it.
+    pub(super) fn followed(folder: &Path, header: Header) -> Self {
+        Self {
+            folder: folder.into(),
+            data: header.data,
+            config: header.config,
+            manifest: header.manifest,
+            warnings: header.warnings,
+            lock: None,
+        }
+    }
+
+    /// Whether a folder holds a run that can be resumed.
+    pub fn has_checkpoint(folder: &Path) -> bool {
+        folder.join(CHECKPOINT).exists()
+    }
+
+    /// Removes what a run has left in its folder that ended before its first checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when another process has locked the folder, or a file can't be removed.
+    pub fn remove_begun(folder: &Path) -> Result<()> {
+        Lock::refuse_held(folder)?;
+        if Self::has_checkpoint(folder) || !folder.join(CONFIG).exists() {
+            return Ok(());
+        }
+        files::remove_parts(folder);
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let begun = [lock::NAME, SPLIT, LOG, CONFIG].contains(&&*name);
+            if !begun && !name.starts_with(EVENTS) {
+                continue;
+            }
+            match std::fs::remove_file(entry.path()) {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                    let path = shown(entry.path());
+                    let message = format!("can't remove {path}: {cause}");
+                    return Err(Error::Environment(message).into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Opens a new run in a folder that [`Run::create`] locked. Writes its configuration, and its
@@ -177,7 +228,7 @@ impl Run {
             "--out".into(),
             "NEW_RUN".into(),
             "--config".into(),
-            shown(self.file("config.toml")),
+            shown(self.file(CONFIG)),
             "--split".into(),
             shown(self.file("split.json")),
         ]);
@@ -186,9 +237,7 @@ impl Run {
 
     fn write_config(&self) -> Result<()> {
         let config = self.config.to_toml()?;
-        files::write_atomically(&self.file("config.toml"), |sink| {
-            sink.write_all(config.as_bytes())
-        })
+        files::write_atomically(&self.file(CONFIG), |sink| sink.write_all(config.as_bytes()))
     }
 
     fn of(folder: &Path, lock: Lock, header: Header) -> Result<Self> {
@@ -277,7 +326,7 @@ impl Run {
         Ok(())
     }
 
-    fn header(&self, state: State) -> Header {
+    pub(super) fn header(&self, state: State) -> Header {
         let mut header = Header::new(self.config.clone(), self.manifest.clone(), &self.data);
         header.state = state;
         header.warnings = self.warnings.clone();

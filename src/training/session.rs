@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use super::job::Job;
 use super::network::Network;
 use super::phase::Inputs;
 use super::prepare::{Prepared, checked, network, refuse_inside, set_up};
-use super::run::Run;
+use super::run::{Run, SPLIT};
 use super::teacher::Teacher;
 use super::unlabelled;
 use crate::data::decoded::Key;
@@ -24,8 +25,10 @@ use crate::data::{
     CacheMode, DecodedCache, Depth, Folder, ScanOptions, Source, Split, Transform, Undecodable,
 };
 use crate::device::Device;
+use crate::distributed::Group;
 use crate::error::{Error, Result, shown};
 use crate::image::Limits;
+use crate::inference;
 use crate::progress::Progress;
 
 /// A run that is ready to train.
@@ -37,12 +40,13 @@ pub struct TrainingSession {
     pub warnings: Vec<String>,
     /// What was found out for the configuration of a new run, one per line.
     pub notes: Vec<String>,
-    network: Network,
-    teacher: Option<Teacher>,
-    cache: Option<Arc<DecodedCache>>,
-    shared_features: Option<PathBuf>,
-    resumed: Option<Resumed>,
-    started: Instant,
+    pub(super) network: Network,
+    pub(super) teacher: Option<Teacher>,
+    pub(super) cache: Option<Arc<DecodedCache>>,
+    pub(super) shared_features: Option<PathBuf>,
+    pub(super) resumed: Option<Resumed>,
+    pub(super) group: Option<Rc<Group>>,
+    pub(super) started: Instant,
 }
 
 /// A run whose last phase is complete.
@@ -55,8 +59,9 @@ pub struct FinishedRun {
 }
 
 impl TrainingSession {
-    /// Creates a run in the folder `out`, with the split of a manifest or a new one. Whatever can
-    /// fail quickly is checked before the data set is scanned, and weights are downloaded last.
+    /// Creates a run in the folder `out`, for a group of processes if there is one, with the split of a
+    /// manifest or a new one. Whatever can fail quickly is checked before the data set is scanned, and
+    /// weights are downloaded last.
     ///
     /// # Errors
     /// [`Error::Usage`] for an output folder that is in use or holds files, [`Error::Data`] for photos,
@@ -67,13 +72,14 @@ impl TrainingSession {
         data: &Source,
         out: &Path,
         split: Option<&Path>,
+        group: Option<&Group>,
         progress: &dyn Progress,
     ) -> Result<(Self, Origin)> {
         let started = Instant::now();
         let initial = checked(&config, split, progress)?;
         refuse_inside(out, data)?;
         let lock = Run::create(out)?;
-        let prepared = Prepared::new(config, data, split, initial, progress)?;
+        let prepared = Prepared::new(config, data, split, initial, group, progress)?;
         let Prepared {
             config,
             manifest,
@@ -88,7 +94,7 @@ impl TrainingSession {
         let mut header = Header::new(config, manifest, data);
         header.warnings = warnings.clone();
         let run = Run::begin(out, lock, header)?;
-        split.manifest.write(&run.file("split.json"))?;
+        split.manifest.write(&run.file(SPLIT))?;
         let session = Self {
             run,
             folder,
@@ -100,6 +106,7 @@ impl TrainingSession {
             cache: None,
             shared_features: None,
             resumed: None,
+            group: None,
             started,
         };
         Ok((session, origin))
@@ -115,6 +122,7 @@ impl TrainingSession {
         folder: &Path,
         data: Option<Source>,
         epochs: Option<usize>,
+        group: Option<&Group>,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let started = Instant::now();
@@ -123,11 +131,11 @@ impl TrainingSession {
             run.train_until(epochs, &checkpoint.header.state)?;
         }
         let mut config = run.config().clone();
-        let device = set_up(&config)?;
+        let device = set_up(&config, group)?;
         // The split is stored, and need not be made again.
         let options = ScanOptions::cached(config.max_bad, Depth::Headers);
         let mut folder = Folder::scan(run.data(), &options, progress)?;
-        let path = run.file("split.json");
+        let path = run.file(SPLIT);
         let mut split = Split::load(&path, &folder)?;
         if run.manifest().split_sha256 != Some(split.manifest.sha256()?) {
             let message = format!(
@@ -172,6 +180,7 @@ impl TrainingSession {
                 average,
                 start,
             }),
+            group: None,
             started,
         })
     }
@@ -181,6 +190,17 @@ impl TrainingSession {
         self.resumed.as_ref().map(|resumed| &resumed.state)
     }
 
+    /// The result of this process, unless another one of the group has failed.
+    ///
+    /// # Errors
+    /// This process's, or that of another.
+    pub(crate) fn together<T>(&self, own: Result<T>) -> Result<T> {
+        match &self.group {
+            Some(group) => group.together(own),
+            None => own,
+        }
+    }
+
     /// Opens the cache of decoded photos that the configuration asks for. `tell` is called with what the
     /// user should know of it, once at most.
     pub fn open_cache(&mut self, tell: impl Fn(&str) + Send + Sync + 'static) {
@@ -188,7 +208,10 @@ impl TrainingSession {
         let limit = config.cache_size.0;
         self.cache = match config.cache {
             CacheMode::Off => None,
-            CacheMode::Ram => Some(DecodedCache::in_memory(limit, tell)),
+            CacheMode::Ram => {
+                let processes = self.group.as_ref().map_or(1, |group| group.local_world());
+                Some(DecodedCache::in_memory(limit / processes as u64, tell))
+            }
             CacheMode::Disk => Some(DecodedCache::in_cache_folder(limit, self.keys(), tell)),
         }
         .map(Arc::new);
@@ -284,8 +307,14 @@ impl TrainingSession {
             shared_features: self.shared_features,
             pauses,
             stop,
+            group: self.group.as_deref(),
         };
         let state = fit(&job, &mut self.network, self.resumed, callback)?;
+        if let Some(group) = &self.group {
+            group.barrier()?;
+            // What is left is done by process 0 alone.
+            inference::set_threads(self.run.config().threads);
+        }
         Ok(FinishedRun {
             run: self.run,
             folder: self.folder,

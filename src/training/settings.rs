@@ -45,7 +45,7 @@ pub struct Settings {
     /// two-phase, 6 for fast, 30 for scratch]
     #[arg(long, value_name = "N", value_parser = count)]
     pub epochs: Option<usize>,
-    /// Photos per training step [default: 32]
+    /// Photos per training step, of all processes together [default: 32]
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch_size: Option<usize>,
     /// Peak learning rate, or auto to find one in a range test of some seconds (Smith, 2017)

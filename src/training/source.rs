@@ -10,13 +10,14 @@ use super::network::{Activations, Network};
 use super::teacher::Teacher;
 use super::tensors::torch;
 use crate::data::loader::{Batch, Loader, Transform};
-use crate::data::{DecodedCache, Photo, Undecodable, Worked};
+use crate::data::{BatchOrder, DecodedCache, Photo, Undecodable, Worked};
+use crate::distributed::Share;
 use crate::error::Result;
 use crate::image::augment::Augmentations;
 use crate::image::{Limits, Preprocessing};
 use crate::torch::Normalise;
 
-/// A data set as batches on the network's device.
+/// A data set as batches on the network's device. Of several processes, each has a part of every batch.
 pub(super) trait BatchSource {
     /// The batches of an epoch, counted from 0: `order` holds indices of photos in the data set, the
     /// epoch chooses the random augmentations. The batches depend on these alone, so an epoch can be
@@ -80,6 +81,8 @@ pub(super) struct PhotoSource<'j> {
     pub workers: usize,
     pub seed: u64,
     pub cache: Option<Arc<DecodedCache>>,
+    /// What this process takes of each batch.
+    pub share: Share,
 }
 
 impl<'j> PhotoSource<'j> {
@@ -94,9 +97,10 @@ impl<'j> PhotoSource<'j> {
             augmentations: augmentations.clone(),
             limits: job.limits,
             batch_size: config.batch_size,
-            workers: config.workers,
+            workers: job.workers(),
             seed: config.seed,
             cache: job.cache.clone(),
+            share: job.share(),
         }
     }
 }
@@ -117,7 +121,9 @@ impl BatchSource for PhotoSource<'_> {
             cache: self.cache.clone(),
         };
         let photos = Arc::clone(&self.photos);
-        let loader = Loader::new(photos, order, self.batch_size, transform, self.workers)?;
+        let part = |count| self.share.of_batch(count);
+        let order = BatchOrder::parts(&order, self.batch_size, part);
+        let loader = Loader::in_batches(photos, order, transform, self.workers)?;
         Ok(Box::new(PhotoBatches {
             loader: loader.tolerating(&self.undecodable),
             network,

@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::distillation::Distillation;
+use super::gradients::Gradients;
 use super::mixing::{Mixing, Targets};
 use super::network::{Mode, Network};
 use super::optimizer::Optimizer;
@@ -30,6 +31,24 @@ pub(super) struct Loss {
     pub label_smoothing: f64,
 }
 
+/// What decides the randomness of a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seeds {
+    pub dropout: i64,
+    pub mixing: u64,
+}
+
+/// The gradients of a batch.
+pub(super) struct Computed {
+    /// Those of the mean loss, times the weight if that was asked for.
+    pub gradients: Gradients,
+    /// What the mean was divided by.
+    pub weight: f32,
+    loss: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+}
+
 /// What a step computed on its batch, before the update.
 pub(super) struct StepResult {
     /// Mean cross-entropy in nats, or what distillation makes of it; not finite when training diverges.
@@ -40,18 +59,41 @@ pub(super) struct StepResult {
 
 impl Step<'_> {
     /// Computes the gradients of a batch, and updates the network with those since its last update
-    /// if a learning rate is given. `seed` is that of dropout and of mixing. What takes how long is
-    /// added to the profile.
+    /// if a learning rate is given. What takes how long is added to the profile.
     pub(super) fn take(
         &self,
         batch: DeviceBatch,
-        seed: i64,
+        seeds: Seeds,
         learning_rate: Option<f64>,
         optimizer: &mut Optimizer,
         profile: &mut Profile,
     ) -> Result<StepResult> {
+        let mut computed = self.compute(batch, seeds, self.accumulates, optimizer, profile)?;
         let mut watch = Stopwatch::start();
-        tch::manual_seed(seed);
+        let weight = if self.accumulates {
+            computed.weight
+        } else {
+            1.0
+        };
+        optimizer.accumulate(computed.take_gradients(), weight)?;
+        self.update(learning_rate, optimizer)?;
+        // Read after the update, so that a GPU is not waited for before all its work is queued.
+        let result = computed.result()?;
+        profile.optimizer += watch.lap();
+        Ok(result)
+    }
+
+    /// Computes the gradients of a batch, of its mean loss, or of that times its weight.
+    pub(super) fn compute(
+        &self,
+        batch: DeviceBatch,
+        seeds: Seeds,
+        weighted: bool,
+        optimizer: &Optimizer,
+        profile: &mut Profile,
+    ) -> Result<Computed> {
+        let mut watch = Stopwatch::start();
+        tch::manual_seed(seeds.dropout);
         let labels = tensors::labels(&batch.labels, self.network.device())?;
         let mixing = self.mixing;
         let classes = self.network.classes();
@@ -60,7 +102,7 @@ impl Step<'_> {
             shares: None,
             taught: batch.taught,
         };
-        let (values, targets) = mixing.mix(batch.values, shown, classes, seed as u64)?;
+        let (values, targets) = mixing.mix(batch.values, shown, classes, seeds.mixing)?;
         let logits = self.network.logits(batch.first, values, Mode::Train)?;
         let mut loss = self.loss.mean(&logits, &targets)?;
         if let (Some(distillation), Some(taught)) = (self.distillation, &targets.taught) {
@@ -68,24 +110,18 @@ impl Step<'_> {
         }
         let weight = self.loss.weight(&batch.labels, &targets);
         profile.forward += watch.lap();
-        if self.accumulates {
-            let scaled = torch(loss.f_mul_scalar(f64::from(weight)))?;
-            let gradients = optimizer.gradients(&scaled)?;
-            profile.backward += watch.lap();
-            optimizer.accumulate(gradients, weight)?;
-        } else {
-            let gradients = optimizer.gradients(&loss)?;
-            profile.backward += watch.lap();
-            optimizer.accumulate(gradients, 1.0)?;
-        }
-        self.update(learning_rate, optimizer)?;
-        // Read after the update, so that a GPU is not waited for before all its work is queued.
-        let result = StepResult {
-            loss: torch(f64::try_from(&loss))?,
-            correct: correct(&logits, &targets.labels)?,
+        let gradients = match weighted {
+            true => optimizer.gradients(&torch(loss.f_mul_scalar(f64::from(weight)))?)?,
+            false => optimizer.gradients(&loss)?,
         };
-        profile.optimizer += watch.lap();
-        Ok(result)
+        profile.backward += watch.lap();
+        Ok(Computed {
+            gradients,
+            weight,
+            loss,
+            logits,
+            labels: targets.labels,
+        })
     }
 
     /// Updates the network with what has been accumulated, if a learning rate is given.
@@ -98,6 +134,29 @@ impl Step<'_> {
             Some(learning_rate) => optimizer.update(learning_rate, self.clip_norm),
             None => Ok(()),
         }
+    }
+}
+
+impl Seeds {
+    /// Those of a process alone.
+    pub(super) fn one(seed: i64) -> Self {
+        Self {
+            dropout: seed,
+            mixing: seed as u64,
+        }
+    }
+}
+
+impl Computed {
+    fn take_gradients(&mut self) -> Gradients {
+        std::mem::replace(&mut self.gradients, Gradients(Vec::new()))
+    }
+
+    pub(super) fn result(&self) -> Result<StepResult> {
+        Ok(StepResult {
+            loss: torch(f64::try_from(&self.loss))?,
+            correct: correct(&self.logits, &self.labels)?,
+        })
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
 use super::average::{Average, Interpolation};
 use super::callback::{Callback, Event};
 use super::checkpoint::{Resumed, State};
 use super::config::Config;
+use super::epoch::{announced, class_weights, order, step_seeds};
 use super::job::Job;
 use super::mixing::Mixing;
 use super::network::Network;
@@ -16,9 +15,9 @@ use super::phase::Phase;
 use super::profile::{Profile, Stopwatch};
 use super::schedule::Schedule;
 use super::source::BatchSource;
-use super::step::{Loss, Step};
+use super::step::{Loss, Seeds, Step};
 use super::validator::Validator;
-use crate::data::loader::epoch_order;
+use crate::distributed::Lost;
 use crate::error::{Error, NonFinite, Result, shown};
 use crate::metrics::{Epoch, Evaluation};
 
@@ -147,7 +146,14 @@ impl PhaseTrainer for Trainer<'_> {
         if let Some(planned) = state.planned_epochs {
             return Ok(planned);
         }
-        let per_image = self.seconds_per_image()?;
+        let per_image = self.seconds_per_image();
+        let per_image = match self.job.group {
+            None => per_image?,
+            Some(group) => {
+                let [sum] = group.sum(per_image.map(|seconds| [seconds]))?;
+                sum / (group.world() * group.world()) as f64
+            }
+        };
         let of_validation = VALIDATION_COST * per_image;
         let (train, val) = (self.job.train.len() as f64, self.job.val.len() as f64);
         let per_epoch = train * per_image + val * of_validation;
@@ -159,10 +165,16 @@ impl PhaseTrainer for Trainer<'_> {
         let phases = self.config.phases().len() - state.phase;
         let allowed = budget.epochs(per_epoch, phases, reserved);
         let fewest = usize::from(state.history.is_empty());
-        let epochs = allowed.clamp(fewest, self.phase.epochs);
+        let mut epochs = allowed.clamp(fewest, self.phase.epochs);
+        if let Some(group) = self.job.group {
+            let first = if group.is_first() { epochs } else { 0 };
+            let [decided] = group.sum(Ok([first as f64]))?;
+            epochs = decided as usize;
+        }
         if epochs < self.phase.epochs {
             let phase = self.phase;
-            callback.on_event(&Event::Planned { phase, epochs })?;
+            let told = callback.on_event(&Event::Planned { phase, epochs });
+            self.job.together(told)?;
         }
         state.planned_epochs = Some(epochs);
         Ok(epochs)
@@ -223,47 +235,50 @@ impl<'a> Trainer<'a> {
         let mut batches = self.source.batches(network, rest, epoch as u64)?;
         let last_batch = order.len().div_ceil(config.batch_size).saturating_sub(1);
         let step = self.step();
-        callback.on_event(&announced(self.job, self.phase, state, order.len()))?;
+        let mut told = callback.on_event(&announced(self.job, self.phase, state, order.len()));
 
         let started = Instant::now();
         let mut last_save = started;
         let last_step = self.optimizer.taken().saturating_sub(1);
         let mut learning_rate = schedule.learning_rate(last_step as usize);
         for batch in batches.by_ref() {
-            let batch = batch?;
-            let count = batch.labels.len();
+            let batch = told.and(batch);
             let updates =
                 (state.batch + 1).is_multiple_of(config.accumulate) || state.batch == last_batch;
             learning_rate = schedule.learning_rate(self.optimizer.taken() as usize);
             let rate = updates.then_some(learning_rate);
-            if count < config.batch_size.min(2) {
-                // The others can't be decoded; a single photo has no batch statistics.
-                step.update(rate, &mut self.optimizer)?;
-                self.end_step(state)?;
+            let seeds = step_seeds(self.job.share().rank, config.seed, epoch, state.batch);
+            let taken =
+                step.take_any(self.job, batch, seeds, rate, &mut self.optimizer, profile)?;
+            self.end_step(state)?;
+            if taken.count == 0 {
                 state.batch += 1;
+                told = Ok(());
                 continue;
             }
-            let seed = step_seed(config.seed, epoch, state.batch);
-            let result = step.take(batch, seed, rate, &mut self.optimizer, profile)?;
-            self.end_step(state)?;
-            if !result.loss.is_finite() {
-                let what = format!("the loss became {}", result.loss);
+            if !taken.loss.is_finite() {
+                let what = format!("the loss became {}", taken.loss);
                 return Err(self.diverged(&what, state, state.batch + 1));
             }
-            state.end_batch(count, result.loss, result.correct);
-            callback.on_event(&Event::Batch {
-                images: count,
+            state.end_batch(taken.count, taken.loss, taken.correct);
+            // Processes hear of an error of another in their next step.
+            told = callback.on_event(&Event::Batch {
+                images: taken.count,
                 running: &state.running,
-            })?;
-            self.save_if_stopped(state)?;
+            });
+            if taken.stops {
+                return Err(self.stopped(state));
+            }
             let minutes = config.checkpoint_minutes;
-            if minutes > 0.0 && last_save.elapsed().as_secs_f64() > minutes * 60.0 {
+            let is_due = minutes > 0.0 && last_save.elapsed().as_secs_f64() > minutes * 60.0;
+            if is_due && self.job.share().rank == 0 {
                 let mut watch = Stopwatch::start();
-                self.save(state)?;
+                told = told.and(self.save(state));
                 profile.checkpoints += watch.lap();
                 last_save = Instant::now();
             }
         }
+        self.job.together(told)?;
         profile.add_loading(batches.waited(), batches.worked());
         profile.teaching += batches.teaching().as_secs_f64();
         Ok(TrainingHalf {
@@ -310,16 +325,28 @@ impl<'a> Trainer<'a> {
         profile: &mut Profile,
         callback: &mut dyn Callback,
     ) -> Result<Evaluation> {
-        let images = self.job.val.len();
-        callback.on_event(&Event::Validating { images })?;
-        let mut each = |images| {
+        let (job, network) = (self.job, self.model());
+        let images = job.val.len();
+        job.together(callback.on_event(&Event::Validating { images }))?;
+        let mut each = |images: usize| {
+            // The others have validated about as many.
+            let images = images * job.share().world;
             callback.on_event(&Event::Validated { images })?;
-            self.save_if_stopped(state)
+            match job.group.is_none() && job.is_stopped() {
+                true => Err(self.stopped(state)),
+                false => Ok(()),
+            }
         };
         self.interpolate()?;
-        let (job, network) = (self.job, self.model());
         let cached = self.source.validation(network, job.val);
         let measured = validator.measure(job, network, cached, profile, &mut each);
+        if let Some(group) = job.group {
+            let stops = f64::from(u8::from(job.is_stopped()));
+            let [stops] = group.sum(Ok([stops]))?;
+            if stops > 0.0 {
+                return Err(self.stopped(state));
+            }
+        }
         measured.map_err(|error| match error.is::<NonFinite>() {
             true => self.diverged("a validation logit is not finite", state, state.batch),
             false => error,
@@ -343,7 +370,13 @@ impl<'a> Trainer<'a> {
             if count < 2 {
                 continue;
             }
-            step.take(batch, 0, Some(0.0), &mut optimizer, &mut ignored)?;
+            step.take(
+                batch,
+                Seeds::one(0),
+                Some(0.0),
+                &mut optimizer,
+                &mut ignored,
+            )?;
             if index == 0 && self.job.train.len() > config.batch_size {
                 // Memory is allocated in the first.
                 started = Instant::now();
@@ -355,12 +388,12 @@ impl<'a> Trainer<'a> {
         Ok(started.elapsed().as_secs_f64() / images.max(1) as f64)
     }
 
-    fn save_if_stopped(&self, state: &State) -> Result<()> {
-        if !self.job.is_stopped() {
-            return Ok(());
+    /// Saves the run that is to stop.
+    fn stopped(&self, state: &State) -> anyhow::Error {
+        match self.job.once(|| self.save(state)) {
+            Ok(()) => self.job.interrupted(),
+            Err(error) => error,
         }
-        self.save(state)?;
-        Err(self.job.interrupted())
     }
 
     fn planned(&self, state: &State) -> usize {
@@ -381,82 +414,16 @@ impl<'a> Trainer<'a> {
     }
 
     fn diverged(&self, what: &str, state: &State, batch: usize) -> anyhow::Error {
-        Error::Gate(format!(
+        let error = Error::Gate(format!(
             "training diverged: {what} in epoch {}, batch {batch}; train again with a lower --lr or \
              with --warmup; the last good checkpoint is still in {}",
             state.history.len() + 1,
             shown(self.job.run.folder())
-        ))
-        .into()
-    }
-}
-
-/// The event that announces the training half of an epoch of so many images.
-pub(super) fn announced<'a>(
-    job: &Job<'_>,
-    phase: &'a Phase,
-    state: &State,
-    images: usize,
-) -> Event<'a> {
-    let config = job.run.config();
-    let phases = config.phases();
-    let later = phases.iter().skip(state.phase + 1);
-    let of_later: usize = later.map(|phase| phase.epochs).sum();
-    let of_phase = state.planned_epochs.unwrap_or(phase.epochs);
-    Event::Training {
-        epoch: state.history.len() + 1,
-        phase,
-        images,
-        done: state.batch * config.batch_size,
-        validated: job.val.len(),
-        epochs_after: (of_phase + of_later).saturating_sub(state.phase_epoch + 1),
-    }
-}
-
-/// The photos of an epoch in random order. A last batch of a single photo is left out, as it has
-/// no batch statistics.
-fn order(photos: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<usize> {
-    let order = epoch_order(photos.len(), seed, epoch as u64);
-    let mut order: Vec<usize> = order.into_iter().map(|index| photos[index]).collect();
-    if order.len() > 1 && order.len() % batch_size == 1 {
-        order.pop();
-    }
-    order
-}
-
-/// Inverse class frequencies with mean 1 over the photos.
-pub(super) fn class_weights(job: &Job<'_>) -> Vec<f32> {
-    let mut counts = vec![0usize; job.run.manifest().labels.len()];
-    for &index in job.train {
-        counts[job.photos[index].class] += 1;
-    }
-    let mean = job.train.len() as f32 / counts.len() as f32;
-    counts.iter().map(|&n| mean / n.max(1) as f32).collect()
-}
-
-/// The seed of a step's dropout and mixing. The state of libtorch's generator can't be saved, so every
-/// step seeds it anew.
-fn step_seed(seed: u64, epoch: usize, batch: usize) -> i64 {
-    let digest = Sha256::new()
-        .chain_update(seed.to_le_bytes())
-        .chain_update((epoch as u64).to_le_bytes())
-        .chain_update((batch as u64).to_le_bytes())
-        .finalize();
-    let mut first = [0u8; 8];
-    first.copy_from_slice(&digest[..8]);
-    i64::from_le_bytes(first)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_step_has_dropout_of_its_own() {
-        let step = step_seed(0, 1, 2);
-        assert_eq!(step, step_seed(0, 1, 2));
-        for other in [(1, 1, 2), (0, 2, 2), (0, 1, 1), (0, 2, 1)] {
-            assert_ne!(step, step_seed(other.0, other.1, other.2));
+        ));
+        match self.job.share().rank {
+            0 => error.into(),
+            // Process 0 says the same.
+            _ => anyhow::Error::new(error).context(Lost),
         }
     }
 }

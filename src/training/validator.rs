@@ -1,11 +1,13 @@
 //! The network measured on the validation photos.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::job::Job;
 use super::network::{Mode, Network};
 use super::profile::{Profile, Stopwatch};
 use super::source::Batches;
+use super::together::gathered;
 use crate::data::Loader;
 use crate::data::loader::Transform;
 use crate::error::{NonFinite, Result};
@@ -15,7 +17,8 @@ use crate::inference::{Options, torchscript::Session};
 use crate::metrics::{Evaluation, Predictions};
 use crate::torch::append;
 
-/// Measures a network as it is deployed: folded, fused, in float32. It is compiled once, in the
+/// Measures a network as it is deployed: folded, fused, in float32; each of several processes on its part
+/// of the photos. It is compiled once, in the
 /// first epoch, and holds weights only while it measures.
 #[derive(Default)]
 pub(super) struct Validator {
@@ -23,7 +26,7 @@ pub(super) struct Validator {
 }
 
 impl Validator {
-    /// Measures the network on the validation photos, on what the frozen layers gave for them where
+    /// Measures the network on all validation photos, on what the frozen layers gave for them where
     /// that is `cached`. `each` is called with the number of photos of
     /// every batch; the time that it took is added to the profile.
     ///
@@ -47,9 +50,19 @@ impl Validator {
             }
             None => {
                 let labels = &job.run.manifest().labels;
-                let predictions = self.by_session(job, network, profile, |session, loader| {
-                    predictions(session, loader, labels, job.stop, each)
-                })?;
+                let never = AtomicBool::new(false);
+                // Processes stop together, when all have validated their parts.
+                let stop = if job.group.is_some() {
+                    &never
+                } else {
+                    job.stop
+                };
+                let own = self.by_session(job, network, profile, |session, loader| {
+                    predictions(session, loader, labels, stop, each)
+                });
+                let mut watch = Stopwatch::start();
+                let predictions = gathered(job, own)?;
+                profile.collectives += watch.lap();
                 Evaluation::of(&predictions)
             }
         }
@@ -93,9 +106,10 @@ impl Validator {
             cache: job.cache.clone(),
             ..Transform::plain(&manifest.preprocessing)
         };
-        let (photos, order) = (Arc::clone(&job.photos), job.val.to_vec());
+        let own = job.share().of(job.val.len());
+        let (photos, order) = (Arc::clone(&job.photos), job.val[own].to_vec());
         // Decodes while the weights are folded.
-        let loader = Loader::new(photos, order, config.batch_size, transform, config.workers)?;
+        let loader = Loader::new(photos, order, config.batch_size, transform, job.workers())?;
         let mut loader = loader.tolerating(&job.undecodable);
 
         let folded = InferenceGraph::float(network.graph(), &network.state_dict()?)?;

@@ -8,6 +8,7 @@ mod bench;
 mod circles;
 mod comparison;
 mod data_set;
+mod distributed;
 mod evaluation;
 mod export;
 mod formats;

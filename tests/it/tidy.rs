@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["report"],
     &["inference"],
     &["bundle", "data"],
+    &["distributed"],
     &["models", "torch"],
     &["graph", "image", "metrics", "sample"],
     &["weights"],
@@ -33,8 +34,9 @@ const LAYERS: &[&[&str]] = &[
 const CLI_MAY_USE: [&str; 1] = ["Settings"];
 
 /// The modules that depend on libtorch: themselves, or by `crate::torch`.
-const USE_TORCH: [&str; 4] = [
+const USE_TORCH: [&str; 5] = [
     "src/torch/",
+    "src/distributed/",
     "src/training/",
     "src/inference/torchscript/",
     "src/inference/onnx/",

@@ -19,12 +19,14 @@ use flowers::bundle::Bundle;
 use flowers::metrics::Epoch;
 use flowers::weights::StateDict;
 
-fn rows(run: &Path) -> Vec<Epoch> {
+pub(crate) use interrupted::assert_same;
+
+pub(crate) fn rows(run: &Path) -> Vec<Epoch> {
     let mut reader = csv::Reader::from_path(run.join("history.csv")).unwrap();
     reader.deserialize().map(Result::unwrap).collect()
 }
 
-fn model_bytes(run: &Path) -> Vec<u8> {
+pub(crate) fn model_bytes(run: &Path) -> Vec<u8> {
     std::fs::read(run.join("model.safetensors")).unwrap()
 }
 

@@ -8,6 +8,7 @@ mod tensorboard;
 pub use csv::Csv;
 pub use forecast::Forecast;
 pub use log::{Log, lines};
+pub(super) use tensorboard::EVENTS;
 pub use tensorboard::TensorBoard;
 
 use super::checkpoint::Running;

@@ -39,6 +39,9 @@ struct Scalar {
     simple_value: f32,
 }
 
+/// What the names of event files begin with.
+pub(crate) const EVENTS: &str = "events.out.tfevents.";
+
 /// Writes losses, accuracies and learning rate of every epoch to a new event file.
 pub struct TensorBoard {
     file: File,
@@ -48,11 +51,7 @@ impl TensorBoard {
     /// Opens an event file in a folder; its name carries the time, as TensorBoard expects.
     pub fn create(folder: &Path) -> Result<Self> {
         let now = now();
-        let name = format!(
-            "events.out.tfevents.{:.0}.{}.flowers",
-            now,
-            std::process::id()
-        );
+        let name = format!("{EVENTS}{:.0}.{}.flowers", now, std::process::id());
         let path = folder.join(name);
         let mut file = File::create(&path).map_err(|cause| {
             Error::Environment(format!("can't write {}: {cause}", shown(&path)))

@@ -136,7 +136,7 @@ fn wait_for_progress(child: &mut Child, run: &Path, rng: &mut impl Rng) {
 }
 
 /// Everything of two runs that may not differ.
-pub(super) fn assert_same(run: &Path, undisturbed: &Path) {
+pub(crate) fn assert_same(run: &Path, undisturbed: &Path) {
     assert!(model_bytes(run) == model_bytes(undisturbed), "other models");
     let learned = |run: &Path| -> Vec<String> {
         let rows = rows(run).into_iter();

@@ -38,6 +38,25 @@ fn relative(a: &[f32], b: &[f32]) -> f32 {
     (apart / a.iter().map(|a| a * a).sum::<f32>()).sqrt()
 }
 
+/// Also of a network whose classifier is a convolution.
+#[test]
+fn logits_are_float32_in_either_precision() {
+    let network = || {
+        Network::new(
+            graph("squeezenet1_1"),
+            &weights(&graph("squeezenet1_1")),
+            Device::Cpu,
+        )
+    };
+    for precision in [Precision::Float32, Precision::Bfloat16] {
+        let network = network().unwrap().with_precision(precision);
+        let side = SIZE as i64;
+        let pixels = Tensor::zeros([2, 3, side, side], (Kind::Float, tch::Device::Cpu));
+        let logits = network.forward(&pixels, Mode::Train).unwrap();
+        assert_eq!(logits.kind(), Kind::Float);
+    }
+}
+
 /// bfloat16 has 8 significant bits, and each layer on the way back loses some: the gradient of the
 /// first layer is 0.39 of its length off, which it is in PyTorch's autocast too. A missing or
 /// doubled one would be off by all of it.
