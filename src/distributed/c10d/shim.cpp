@@ -1,12 +1,14 @@
 // A C interface to PyTorch's collectives (c10d). Every function returns null, or what went wrong as text
 // that `flowers_c10d_free` frees; no exception leaves it.
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -30,6 +32,7 @@ struct Group {
   c10::intrusive_ptr<c10d::Backend> backend;
   // Whether tensors have to be in host memory.
   bool on_host;
+  milliseconds timeout;
 };
 
 char* text(const std::string& message) {
@@ -57,6 +60,19 @@ void quieten() {
   }
 }
 
+// NCCL's own waiting ends in the stream of the GPU: without this, a process whose peer hangs would hang
+// in whatever reads a result.
+void wait_for_gpu(Group* group, c10d::Work& work) {
+  auto until = std::chrono::steady_clock::now() + group->timeout;
+  while (!work.isCompleted()) {
+    TORCH_CHECK(std::chrono::steady_clock::now() < until, "NCCL timed out");
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+  if (auto error = work.exception()) {
+    std::rethrow_exception(error);
+  }
+}
+
 // Runs a collective on each tensor, all at once, on copies in host memory where that is needed.
 void each(
     Group* group,
@@ -72,6 +88,9 @@ void each(
     begun.push_back(begin(one));
   }
   for (auto& work : begun) {
+    if (!group->on_host) {
+      wait_for_gpu(group, *work);
+    }
     work->wait();
   }
   for (size_t i = 0; i < count; ++i) {
@@ -157,7 +176,8 @@ char* flowers_c10d_gloo_open(
     }
     *group = new Group{
         c10::make_intrusive<c10d::ProcessGroupGloo>(prefixed, rank, world, options),
-        true};
+        true,
+        timeout};
   });
 }
 
@@ -196,13 +216,16 @@ char* flowers_c10d_nccl_open(
   return guarded([&] {
 #ifdef FLOWERS_NCCL
     quieten();
+    // Lost and hanging peers are noticed here, and told of; NCCL's watchdog would abort the process.
+    setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", 0);
+    setenv("TORCH_NCCL_ENABLE_MONITORING", "0", 0);
     auto prefixed = c10::make_intrusive<c10d::PrefixStore>("nccl", store->store);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = milliseconds(timeout_ms);
     auto backend =
         c10::make_intrusive<c10d::ProcessGroupNCCL>(prefixed, rank, world, options);
     backend->setBoundDeviceId(at::Device(at::kCUDA, device));
-    *group = new Group{backend, false};
+    *group = new Group{backend, false, milliseconds(timeout_ms)};
 #else
     TORCH_CHECK(false, "built without NCCL");
 #endif
