@@ -22,9 +22,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 const WATCHED: Duration = Duration::from_millis(500);
 /// How long processes may take to end when one of them has failed.
 const GRACE: Duration = Duration::from_secs(10);
-/// The exit codes of an environment that fails, and of work that was stopped.
+/// The exit codes of an environment that fails, of work that was stopped, and of a bug, which is told of
+/// where it happens.
 const FAILED: i32 = 4;
 const STOPPED: i32 = 130;
+const PANICKED: i32 = 101;
 
 const OPTION: &str = "--nproc";
 /// An environment variable of the processes: the id of the one that started them.
@@ -105,7 +107,7 @@ struct Failure {
 impl Failure {
     /// Whether nothing before it made the process fail.
     fn is_cause(&self) -> bool {
-        !self.error.is_empty() || self.status.code() != Some(FAILED)
+        !self.error.is_empty() || matches!(self.status.code(), None | Some(PANICKED))
     }
 
     /// Says why, and gives the exit code. A process that was killed could not say anything.
