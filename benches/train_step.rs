@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     let options = Options {
         classes: 10,
         image_size,
-        head: architecture.default_head(),
+        ..architecture.imagenet()
     };
     let graph = architecture.graph(&options)?;
     let weights = graph.initialise(0);

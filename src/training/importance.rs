@@ -51,6 +51,8 @@ pub(crate) fn taylor(
     let batches = examples.pixels.chunks(BATCH * 3 * size * size);
     let count = batches.len() as u64;
     progress.begin("measuring importance", count);
+    // Dropout is drawn alike whatever ran before.
+    tch::manual_seed(0);
     let mut sums: BTreeMap<NodeId, Vec<f64>> = BTreeMap::new();
     for (pixels, classes) in batches.zip(examples.labels.chunks(BATCH)) {
         let pixels = normalise.pixels(pixels, size)?;
