@@ -108,11 +108,11 @@ impl Scheme {
     ///
     /// # Errors
     /// [`Error::Data`] when the parameters do not fit the network.
-    pub(crate) fn with_parameters(self, parameters: StateDict) -> Result<Self> {
+    pub(crate) fn with_parameters(&self, parameters: StateDict) -> Result<Self> {
         let graph = self.network.graph().clone();
         let network = InferenceGraph::unfused(graph, parameters, None)?;
-        let layers = self.layers.into_iter();
-        let layers = layers.map(|(id, layer)| {
+        let layers = self.layers.iter();
+        let layers = layers.map(|(&id, layer)| {
             let (shape, weight) = float_weight(&network, id)?;
             let in_pairs = in_pairs(&network.graph()[id].op);
             let scales = layer.weight.scales();
@@ -121,9 +121,12 @@ impl Scheme {
             Ok((id, Layer { weight, bias: None }))
         });
         Ok(Self {
+            method: self.method,
             layers: layers.collect::<Result<_>>()?,
             network,
-            ..self
+            values: self.values.clone(),
+            ranges: self.ranges.clone(),
+            before_add: self.before_add.clone(),
         })
     }
 
