@@ -24,7 +24,7 @@ use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::evaluation::parts;
 use crate::files;
-use crate::pruning::{Asked, Choice, Prunable, Schedule, for_speedup, is_own, step};
+use crate::pruning::{Asked, Choice, Prunable, Schedule, Scores, for_speedup, is_own, step};
 use crate::runs::{self, Standing};
 use crate::training::importance::Examples;
 use crate::training::{Config, Recorded, refuse_inside};
@@ -134,8 +134,8 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn choose(&self, model: &Prunable, fraction: f64) -> Result<Choice> {
-        let whole = self.model.graph.macs() as f64;
+    /// How much each channel matters, by the training photos.
+    fn scores(&self, model: &Prunable) -> Result<Scores> {
         let manifest = &model.bundle.manifest;
         let wanted = self.args.samples as usize;
         let indices = stratified(&self.folder.photos, &self.split.train, wanted);
@@ -154,21 +154,27 @@ impl<'a> Work<'a> {
             labels: &labels,
             preprocessing: &manifest.preprocessing,
         };
-        let scores = self
-            .args
-            .importance
-            .scores(model, self.device, &examples, &Bar::new())?;
-        let round_to = self.args.round_to as usize;
-        model.choose(&scores, (fraction * whole) as u64, round_to)
+        let importance = self.args.importance;
+        importance.scores(model, self.device, &examples, &Bar::new())
+    }
+
+    /// What to remove, so that this fraction of the whole network's operations stays.
+    fn choose(&self, model: &Prunable, scores: &Scores, fraction: f64) -> Result<Choice> {
+        let macs = fraction * self.model.graph.macs() as f64;
+        model.choose(scores, macs as u64, self.args.round_to as usize)
     }
 
     /// How far each step prunes; for `--speedup`, networks are timed to find that out.
     fn schedule(&self, asked: &Asked) -> Result<Schedule> {
+        if asked.macs.is_none() && asked.speedup.is_none() {
+            return Ok(Schedule::new(None, asked.steps));
+        }
+        let scores = self.scores(&self.model)?;
         let target = match asked.speedup {
             None => asked.macs,
             Some(wanted) => {
                 note("looking for the number of operations that is fast enough");
-                let found = for_speedup(wanted, |fraction| self.speedup_of(fraction))?;
+                let found = for_speedup(wanted, |fraction| self.speedup_of(&scores, fraction))?;
                 let found = found.ok_or_else(|| {
                     Error::Usage(format!(
                         "--speedup {wanted}: the network can't be pruned that far; ask for less"
@@ -179,7 +185,7 @@ impl<'a> Work<'a> {
         };
         if let Some(target) = target {
             // A target that can't be met is refused before the first step.
-            self.choose(&self.model, target)?;
+            self.choose(&self.model, &scores, target)?;
         }
         Ok(Schedule::new(target, asked.steps))
     }
@@ -243,7 +249,7 @@ impl<'a> Work<'a> {
             };
             let model = last.as_ref().unwrap_or(&self.model);
             let has_target = self.args.macs.is_some() || self.args.speedup.is_some();
-            let choice = match self.choose(model, fraction) {
+            let choice = match self.choose(model, &self.scores(model)?, fraction) {
                 Ok(choice) => choice,
                 Err(cause) if !has_target && number > 1 => {
                     note(format_args!("no further step: {cause:#}"));

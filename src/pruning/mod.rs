@@ -8,7 +8,7 @@ mod prunable;
 mod schedule;
 mod weights;
 
-pub(crate) use choice::Choice;
+pub(crate) use choice::{Choice, Scores};
 pub(crate) use folder::{Asked, is_own, step};
 pub(crate) use importance::Importance;
 pub(crate) use prunable::Prunable;

@@ -16,6 +16,7 @@ use crate::machine;
 use crate::metrics::accuracy::top_k_accuracy;
 use crate::metrics::{Paired, Predictions};
 use crate::progress::Progress;
+use crate::pruning::Scores;
 
 /// Pictures in a batch whose throughput is measured.
 const BATCH: usize = 32;
@@ -67,8 +68,8 @@ impl Work<'_> {
 
     /// How many times as fast the network is with this fraction of its operations; `None` where it can't
     /// be pruned so far.
-    pub(super) fn speedup_of(&self, fraction: f64) -> Result<Option<f64>> {
-        let Ok(choice) = self.choose(&self.model, fraction) else {
+    pub(super) fn speedup_of(&self, scores: &Scores, fraction: f64) -> Result<Option<f64>> {
+        let Ok(choice) = self.choose(&self.model, scores, fraction) else {
             return Ok(None);
         };
         let whole = self.load(self.model.bundle.clone())?;
