@@ -21,6 +21,7 @@ pub mod tune;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::device::DeviceChoice;
+use crate::inference::Choice;
 use crate::values;
 
 /// Turn a folder of photos into a tested image classifier
@@ -85,6 +86,9 @@ pub struct Compute {
     /// OMP_WAIT_POLICY or GOMP_SPINCOUNT is set [default: one per core]
     #[arg(long, value_name = "N", value_parser = values::whole::<u16>(1..=1024))]
     pub threads: Option<u16>,
+    /// Backend to compute with
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    pub backend: Choice,
 }
 
 impl Cli {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::paths;
 use crate::device::DeviceChoice;
-use crate::inference::Precision;
+use crate::inference::{Choice, Precision};
 use crate::values::{fraction, real, whole};
 
 /// The range of time limits.
@@ -52,6 +52,9 @@ pub struct ServeArgs {
     /// Precision to compute in
     #[arg(long, env = "FLOWERS_PRECISION", value_enum, default_value_t)]
     pub precision: Precision,
+    /// Backend to compute with
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    pub backend: Choice,
     /// Origins whose pages may call the server, e.g. `https://example.com`, or `*` [default: none]
     #[arg(
         long,

@@ -66,6 +66,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
             device,
             precision,
             kernels: args.kernels,
+            backend: args.compute.backend,
         };
         let (backend, load) = subject.load(&options)?;
         let execution = backend.execution();

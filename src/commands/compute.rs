@@ -5,7 +5,7 @@ use crate::bundle::Bundle;
 use crate::cli::Compute;
 use crate::device::{Device, DeviceChoice};
 use crate::error::Result;
-use crate::inference::{self, Backend, Kernels, Options, Precision};
+use crate::inference::{self, Backend, Options, Precision};
 use crate::machine;
 
 /// Applies the arguments and gives the device.
@@ -37,9 +37,9 @@ pub(super) fn load(
     precision: Precision,
 ) -> Result<Box<dyn Backend>> {
     let options = Options {
-        device: set_up(args)?,
         precision,
-        kernels: Kernels::Auto,
+        backend: args.backend,
+        ..Options::auto(set_up(args)?)
     };
     let backend = inference::load_bundle(bundle, &options)?;
     note(format_args!("precision: {}", backend.execution()));

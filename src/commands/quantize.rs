@@ -22,7 +22,7 @@ use crate::error::{Error, Result, shown};
 use crate::evaluation::parts;
 use crate::files;
 use crate::graph::{InferenceGraph, Method};
-use crate::inference::{self, Backend, Cpu, Kernels, Options, Precision};
+use crate::inference::{self, Backend, Cpu, Options};
 use crate::quantization::{
     Calibration, Coverage, Found, Observer, SENSITIVITY_IMAGES, Scheme, Search, search,
 };
@@ -47,9 +47,8 @@ pub(super) fn run(args: &QuantizeArgs) -> Result<()> {
         return Err(Error::Data(message).into());
     }
     let options = Options {
-        device: compute::set_up(&args.compute)?,
-        precision: Precision::Auto,
-        kernels: Kernels::Auto,
+        backend: args.compute.backend,
+        ..Options::auto(compute::set_up(&args.compute)?)
     };
     let manifest = &bundle.manifest;
     let network = manifest

@@ -10,7 +10,7 @@ use crate::cli::serve::{ListenArgs, LogFormat, ServeArgs};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::image::Limits;
-use crate::inference::{Kernels, Options, resolve_device};
+use crate::inference::{Options, resolve_device};
 use crate::machine;
 use crate::memory;
 use crate::serving::client::{TrustedProxies, TrustedProxy};
@@ -69,9 +69,9 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
     Ok(ServerConfig {
         model: args.model.clone(),
         inference: Options {
-            device,
             precision: args.precision,
-            kernels: Kernels::Auto,
+            backend: args.backend,
+            ..Options::auto(device)
         },
         threads: match device {
             Device::Cpu => args.threads.map_or(cores, usize::from),

@@ -16,7 +16,7 @@ use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::evaluation::speed::{self, alternate, percentile, random_images};
 use crate::evaluation::{Photos, predicted_by};
-use crate::inference::{self, Backend, Kernels, Options, Precision};
+use crate::inference::{self, Backend, Options, Precision};
 use crate::machine;
 use crate::metrics::{Evaluation, Paired, Predictions};
 use crate::models;
@@ -105,9 +105,8 @@ impl Model {
     /// The model of a file; `None` in a precision that the machine only imitates.
     fn load(file: &Path, precision: Precision, device: Device) -> Result<Option<Self>> {
         let options = Options {
-            device,
             precision,
-            kernels: Kernels::Auto,
+            ..Options::auto(device)
         };
         let (bundle, _) = Bundle::read(file)?;
         let backend = inference::load_bundle(bundle, &options)?;

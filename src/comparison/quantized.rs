@@ -12,7 +12,7 @@ use crate::data::{Undecodable, load_all, stratified};
 use crate::device::Device;
 use crate::error::{Result, shown};
 use crate::graph::InferenceGraph;
-use crate::inference::{Kernels, Options, Precision};
+use crate::inference::Options;
 use crate::progress::Progress;
 use crate::quantization::{Calibration, Observer, Scheme, is_quantizable};
 use crate::runs::SharedSplit;
@@ -75,11 +75,7 @@ impl Quantizer<'_> {
         let calibration = Calibration {
             preprocessing,
             images: &images,
-            options: Options {
-                device: self.device,
-                precision: Precision::Auto,
-                kernels: Kernels::Auto,
-            },
+            options: Options::auto(self.device),
             stop,
             progress,
         };

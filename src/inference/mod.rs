@@ -1,14 +1,17 @@
 //! Runs loaders: what every backend answers, and the table of them.
 
 mod cpu;
+pub mod onednn;
 pub mod onnx;
+mod pixels;
 mod precision;
 pub mod torchscript;
 
 use std::fmt;
 
 pub use cpu::Cpu;
-pub use precision::{Arithmetic, Kernels, Precision};
+use precision::head;
+pub use precision::{Arithmetic, Choice, Kernels, Precision};
 pub use torchscript::{resolve_device, set_threads};
 
 use crate::bundle::Bundle;
@@ -70,6 +73,29 @@ pub enum Images<'a> {
     Normalised(&'a [f32]),
 }
 
+impl Images<'_> {
+    /// Number of values.
+    fn len(self) -> usize {
+        match self {
+            Self::Rgb8(pixels) => pixels.len(),
+            Self::Normalised(planes) => planes.len(),
+        }
+    }
+
+    fn split_at(self, at: usize) -> (Self, Self) {
+        match self {
+            Self::Rgb8(pixels) => {
+                let (a, b) = pixels.split_at(at);
+                (Self::Rgb8(a), Self::Rgb8(b))
+            }
+            Self::Normalised(planes) => {
+                let (a, b) = planes.split_at(at);
+                (Self::Normalised(a), Self::Normalised(b))
+            }
+        }
+    }
+}
+
 /// Values of a node for a batch: float32 with the channels innermost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeValues {
@@ -83,6 +109,7 @@ pub struct Options {
     pub device: Device,
     pub precision: Precision,
     pub kernels: Kernels,
+    pub backend: Choice,
 }
 
 impl Options {
@@ -91,19 +118,32 @@ impl Options {
         Self::float32(Device::Cpu)
     }
 
-    /// Float32, with the fastest kernels of the device.
+    /// Float32, by the fastest backend and kernels of the device.
     pub fn float32(device: Device) -> Self {
         Self {
-            device,
             precision: Precision::Float32,
+            ..Self::auto(device)
+        }
+    }
+
+    /// The fastest precision, backend and kernels of the device.
+    pub fn auto(device: Device) -> Self {
+        Self {
+            device,
+            precision: Precision::Auto,
             kernels: Kernels::Auto,
+            backend: Choice::Auto,
         }
     }
 }
 
 /// How a network computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Execution {
+    /// Of [`BACKENDS`], by name.
+    pub backend: &'static str,
+    /// Why not a faster backend.
+    pub passed_over: Option<String>,
     pub device: Device,
     pub arithmetic: Arithmetic,
     /// Whether the processor computes in that precision, rather than in float32 that is rounded.
@@ -115,6 +155,8 @@ pub struct Execution {
 impl Execution {
     /// Plain float32 kernels on the CPU.
     pub const PLAIN: Self = Self {
+        backend: "onnx",
+        passed_over: None,
         device: Device::Cpu,
         arithmetic: Arithmetic::Float32,
         native: true,
@@ -122,11 +164,15 @@ impl Execution {
     };
 }
 
-/// For a person: the precision, what is unusual about it, and the kernels.
+/// For a person: the precision, what is unusual about it, and the backend and its kernels.
 impl fmt::Display for Execution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kernels = if self.fused { "fused" } else { "plain" };
-        write!(f, "{} with {kernels} kernels", self.arithmetic)?;
+        write!(
+            f,
+            "{} by {} with {kernels} kernels",
+            self.arithmetic, self.backend
+        )?;
         if self.arithmetic == Arithmetic::EmulatedBfloat16 {
             f.write_str(
                 " (emulated: this processor has no bfloat16, so it is no faster than float32)",
@@ -141,6 +187,8 @@ pub struct BackendEntry {
     pub name: &'static str,
     /// One line for the help.
     pub summary: &'static str,
+    /// Whether it is made for such a machine and such options.
+    suits: fn(&Options) -> bool,
     /// Which kernels and devices this machine has for it.
     ///
     /// # Errors
@@ -156,20 +204,39 @@ struct Loaders {
     extract: Option<LoadExtractor>,
 }
 
-type Load = fn(&InferenceGraph, &Preprocessing, &Options) -> Result<Box<dyn Backend>>;
+/// The last argument is why a faster backend was passed over.
+type Load =
+    fn(&InferenceGraph, &Preprocessing, &Options, Option<String>) -> Result<Box<dyn Backend>>;
 type LoadExtractor =
     fn(&InferenceGraph, &Preprocessing, &Options, &[NodeId]) -> Result<Box<dyn FeatureExtractor>>;
 
 /// Every backend, the fastest first.
 pub const BACKENDS: &[BackendEntry] = &[
     BackendEntry {
+        name: "onednn",
+        summary: "oneDNN by plans that are made once, on x86-64 CPUs; float32, bfloat16 and int8",
+        suits: onednn::suits,
+        status: onednn::status,
+        loaders: Some(Loaders {
+            load: |network, preprocessing, options, _| {
+                Ok(Box::new(onednn::Session::new(
+                    network,
+                    preprocessing,
+                    options,
+                )?))
+            },
+            extract: None,
+        }),
+    },
+    BackendEntry {
         name: "torchscript",
         summary: "libtorch, with oneDNN's fused kernels on x86; every precision and device",
+        suits: |_| true,
         status: torchscript::status,
         loaders: Some(Loaders {
-            load: |network, preprocessing, options| {
+            load: |network, preprocessing, options, passed_over| {
                 let session = torchscript::Session::new(network, preprocessing, options)?;
-                Ok(Box::new(session))
+                Ok(Box::new(session.after(passed_over)))
             },
             extract: Some(|network, preprocessing, options, nodes| {
                 let extractor =
@@ -181,23 +248,44 @@ pub const BACKENDS: &[BackendEntry] = &[
     BackendEntry {
         name: "onnx",
         summary: "exported ONNX files, operator by operator, to verify them",
+        suits: |_| true,
         status: onnx::status,
         loaders: None,
     },
 ];
 
-/// Loads a network with the first backend that this machine has.
+/// Loads a network with the backend of the options: the first that this machine has and that can run it,
+/// unless one is named.
 ///
 /// # Errors
 /// [`Error::Usage`](crate::error::Error::Usage) for a precision that the network or the device can't
-/// have; [`Error::Environment`](crate::error::Error::Environment) when no backend can be used here.
+/// have; [`Error::Environment`](crate::error::Error::Environment) when the named backend, or none, can be
+/// used here.
 pub fn load(
     network: &InferenceGraph,
     preprocessing: &Preprocessing,
     options: &Options,
 ) -> Result<Box<dyn Backend>> {
-    let load = first(|loaders| Some(loaders.load))?;
-    load(network, preprocessing, options)
+    let is_wanted = |entry: &&BackendEntry| match options.backend {
+        Choice::Auto => (entry.suits)(options),
+        Choice::Onednn => entry.name == "onednn",
+        Choice::Torchscript => entry.name == "torchscript",
+    };
+    let mut passed_over: Option<anyhow::Error> = None;
+    for entry in BACKENDS.iter().filter(is_wanted) {
+        let Some(loaders) = &entry.loaders else {
+            continue;
+        };
+        let why = passed_over.as_ref().map(|why| format!("{why:#}"));
+        let loaded =
+            (entry.status)().and_then(|_| (loaders.load)(network, preprocessing, options, why));
+        match loaded {
+            Err(cause) if passed_over.is_none() => passed_over = Some(cause),
+            // The last backend takes every network: what it says is the matter with this one.
+            loaded => return loaded,
+        }
+    }
+    Err(passed_over.unwrap_or_else(|| anyhow::anyhow!("no backend runs networks")))
 }
 
 /// Loads the network of a model file; its weights are dropped as soon as they are packed.
@@ -220,21 +308,8 @@ pub fn load_extractor(
     options: &Options,
     nodes: &[NodeId],
 ) -> Result<Box<dyn FeatureExtractor>> {
-    let extract = first(|loaders| loaders.extract)?;
+    let loaders = BACKENDS.iter().filter_map(|entry| entry.loaders.as_ref());
+    let extract = loaders.filter_map(|loaders| loaders.extract).next();
+    let extract = extract.ok_or_else(|| anyhow::anyhow!("no backend gives features"))?;
     extract(network, preprocessing, options, nodes)
-}
-
-/// What the first usable backend that has it offers.
-fn first<T>(offer: impl Fn(&Loaders) -> Option<T>) -> Result<T> {
-    let mut refused = None;
-    for entry in BACKENDS {
-        let Some(offered) = entry.loaders.as_ref().and_then(&offer) else {
-            continue;
-        };
-        match (entry.status)() {
-            Ok(_) => return Ok(offered),
-            Err(cause) => refused = refused.or(Some(cause)),
-        }
-    }
-    Err(refused.unwrap_or_else(|| anyhow::anyhow!("no backend runs networks")))
 }

@@ -10,7 +10,7 @@ use crate::bundle::{Bundle, located};
 use crate::device::Device;
 use crate::error::{Error, Result, shown, some};
 use crate::image::Preprocessing;
-use crate::inference::{self, Backend, Images, Kernels, Options, Precision};
+use crate::inference::{self, Backend, Images, Options};
 use crate::labels::Labels;
 use crate::metrics::softmax;
 
@@ -114,11 +114,7 @@ impl Member {
             .into());
         }
         let columns = labels.names().iter().filter_map(place).collect();
-        let options = Options {
-            device,
-            precision: Precision::Auto,
-            kernels: Kernels::Auto,
-        };
+        let options = Options::auto(device);
         Ok(Self {
             backend: inference::load_bundle(bundle, &options)?,
             columns,

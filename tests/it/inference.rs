@@ -40,9 +40,9 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 
 fn options(precision: Precision, kernels: Kernels) -> Options {
     Options {
-        device: Device::Cpu,
         precision,
         kernels,
+        ..Options::cpu()
     }
 }
 

@@ -56,9 +56,9 @@ fn errors(float: &InferenceGraph, int8: &InferenceGraph, kernels: Kernels) -> Ve
     let graph = float.graph();
     let all: Vec<NodeId> = graph.ids().collect();
     let options = Options {
-        device: Device::Cpu,
         precision: Precision::Int8,
         kernels,
+        ..Options::cpu()
     };
     let preprocessing = preprocessing(float);
     let extractor = inference::load_extractor(int8, &preprocessing, &options, &all).unwrap();

@@ -44,9 +44,9 @@ fn logits(bundle: &Bundle, kernels: Kernels, pictures: &[u8]) -> Vec<f32> {
         None => Precision::Float32,
     };
     let options = Options {
-        device: Device::Cpu,
         precision,
         kernels,
+        ..Options::cpu()
     };
     let backend = inference::load_bundle(bundle.clone(), &options).unwrap();
     backend.logits(Images::Rgb8(pictures)).unwrap()

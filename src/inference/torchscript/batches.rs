@@ -97,29 +97,6 @@ impl Batches {
     }
 }
 
-impl<'a> Images<'a> {
-    /// Number of values.
-    pub(super) fn len(self) -> usize {
-        match self {
-            Self::Rgb8(pixels) => pixels.len(),
-            Self::Normalised(planes) => planes.len(),
-        }
-    }
-
-    fn split_at(self, at: usize) -> (Self, Self) {
-        match self {
-            Self::Rgb8(pixels) => {
-                let (a, b) = pixels.split_at(at);
-                (Self::Rgb8(a), Self::Rgb8(b))
-            }
-            Self::Normalised(planes) => {
-                let (a, b) = planes.split_at(at);
-                (Self::Normalised(a), Self::Normalised(b))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,7 @@ pub struct Session {
     target: Target,
     input: Input,
     classes: usize,
+    passed_over: Option<String>,
 }
 
 impl Session {
@@ -61,7 +62,16 @@ impl Session {
             target,
             input: Input::new(network, preprocessing, device, target),
             classes: network.graph().output_shape().iter().product(),
+            passed_over: None,
         })
+    }
+
+    /// Keeps why a faster backend was passed over.
+    pub fn after(self, passed_over: Option<String>) -> Self {
+        Self {
+            passed_over,
+            ..self
+        }
     }
 
     /// Replaces the weights by those of a network with the same graph, without compiling it again.
@@ -127,6 +137,8 @@ impl Backend for Session {
 
     fn execution(&self) -> Execution {
         Execution {
+            backend: "torchscript",
+            passed_over: self.passed_over.clone(),
             device: self.device,
             arithmetic: self.target.arithmetic,
             native: self.target.is_native(),

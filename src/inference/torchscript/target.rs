@@ -4,7 +4,8 @@ use super::operators;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::InferenceGraph;
-use crate::inference::{Arithmetic, Cpu, Kernels, Options, Precision};
+use crate::inference::precision::arithmetic;
+use crate::inference::{Arithmetic, Cpu, Kernels, Options};
 
 /// What a network is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,25 +45,13 @@ impl Target {
                 return Err(Error::Environment(message.into()).into());
             }
         };
-        let has_bfloat16 = || operators::has_bfloat16();
-        let usage = |message: &str| Err(Error::Usage(message.into()).into());
-        let arithmetic = match options.precision {
-            Precision::Auto | Precision::Int8 if network.quantized().is_some() => Arithmetic::Int8,
-            _ if network.quantized().is_some() => {
-                return usage(
-                    "an int8 model runs in int8 only; give the float model that it was made from",
-                );
-            }
-            Precision::Int8 => {
-                return usage("this model is not int8: make one with `flowers quantize`");
-            }
-            Precision::Auto if fused && Cpu::detect().bfloat16 && has_bfloat16() => {
-                Arithmetic::Bfloat16
-            }
-            Precision::Auto | Precision::Float32 => Arithmetic::Float32,
-            Precision::Bfloat16 if !on_cpu || (fused && has_bfloat16()) => Arithmetic::Bfloat16,
-            Precision::Bfloat16 => Arithmetic::EmulatedBfloat16,
-        };
+        let has_bfloat16 = || fused && operators::has_bfloat16();
+        let arithmetic = arithmetic(
+            network,
+            options,
+            || Cpu::detect().bfloat16 && has_bfloat16(),
+            || !on_cpu || has_bfloat16(),
+        )?;
         Ok(Self { arithmetic, fused })
     }
 

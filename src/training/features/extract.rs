@@ -11,7 +11,7 @@ use crate::data::{Loader, Worked};
 use crate::error::{Error, Result};
 use crate::graph::InferenceGraph;
 use crate::image::augment::Augmentations;
-use crate::inference::{self, FeatureExtractor, Images, Kernels, Options, Precision};
+use crate::inference::{self, FeatureExtractor, Images, Options};
 use crate::training::callback::{Callback, Event};
 use crate::training::job::Job;
 use crate::training::network::Network;
@@ -61,11 +61,7 @@ impl<'a> Extractor<'a> {
             node.ok_or_else(|| fused_away().into())
         });
         let nodes = nodes.collect::<Result<Vec<_>>>()?;
-        let options = Options {
-            device: network.device(),
-            precision: Precision::Auto,
-            kernels: Kernels::Auto,
-        };
+        let options = Options::auto(network.device());
         let preprocessing = &job.run.manifest().preprocessing;
         let backend = inference::load_extractor(&folded, preprocessing, &options, &nodes)?;
         Ok(Self { job, backend })

@@ -12,8 +12,8 @@ use super::archive::Module;
 use super::batches::Batches;
 use super::target::Target;
 use crate::error::Result;
-use crate::graph::{Activation, Graph, InferenceGraph, Node, NodeId, Op, QuantizationParameters};
-use crate::inference::Arithmetic;
+use crate::graph::{Activation, Graph, InferenceGraph, NodeId, Op, QuantizationParameters};
+use crate::inference::{Arithmetic, head};
 use crate::weights::Tensor;
 
 /// A compiled network.
@@ -109,17 +109,6 @@ impl<'a> Parameters<'a> {
 enum Form {
     Float,
     Integer(QuantizationParameters),
-}
-
-/// The first node of the head: that after the last layer of maps or tokens. The head costs little, and its
-/// sums decide, so it is never rounded to bfloat16.
-fn head(graph: &Graph) -> usize {
-    let in_body = |node: &Node| match node.op {
-        Op::Linear(_) => node.shape.len() > 1,
-        ref op => matches!(op, Op::Conv2d(_) | Op::BatchNorm2d(_)),
-    };
-    let last = graph.nodes().iter().rposition(in_body);
-    last.map_or(0, |last| last + 1)
 }
 
 /// The variable of a node's value.

@@ -1,0 +1,67 @@
+//! Weights in the order that kernels want, shared by the plans of a network.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ffi;
+use super::memory::{Buffer, Desc, Memory};
+use super::plan::execute;
+use super::primitives::{Primitive, Settings};
+use crate::error::Result;
+use crate::graph::NodeId;
+
+/// What kernels read and never change.
+#[derive(Default)]
+pub(super) struct Constants(Mutex<Vec<Constant>>);
+
+struct Constant {
+    of: (NodeId, &'static str),
+    desc: Desc,
+    buffer: Arc<Buffer>,
+}
+
+impl Constants {
+    /// A node's constant in the order of `desc`, made of `source` unless a plan has made it before.
+    ///
+    /// # Errors
+    /// Those of `source`, and when memory runs out.
+    pub(super) fn get(
+        &self,
+        of: (NodeId, &'static str),
+        desc: &Desc,
+        source: impl FnOnce() -> Result<(Desc, Buffer)>,
+    ) -> Result<Arc<Buffer>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = all.iter().find(|one| one.of == of && one.desc == *desc);
+        if let Some(found) = found {
+            return Ok(Arc::clone(&found.buffer));
+        }
+        let (plain, bytes) = source()?;
+        let buffer = Arc::new(reordered(&plain, bytes, desc)?);
+        all.push(Constant {
+            of,
+            desc: desc.clone(),
+            buffer: Arc::clone(&buffer),
+        });
+        Ok(buffer)
+    }
+}
+
+/// The same numbers in another order and type.
+fn reordered(from: &Desc, bytes: Buffer, to: &Desc) -> Result<Buffer> {
+    if from == to {
+        return Ok(bytes);
+    }
+    let buffer = Buffer::new(to.size());
+    let copy = Primitive::reorder([from, to], &Settings::default())?;
+    let scratchpad = Buffer::new(copy.scratchpad.size());
+    let operands = vec![
+        (ffi::SRC, Memory::new(from, bytes.address())?),
+        (ffi::DST, Memory::new(to, buffer.address())?),
+        (
+            ffi::SCRATCHPAD,
+            Memory::new(&copy.scratchpad, scratchpad.address())?,
+        ),
+    ];
+    execute(&copy, operands)?;
+    Ok(buffer)
+}

@@ -1,0 +1,172 @@
+//! oneDNN's library: where it is found, and whether it can be used here.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::fmt;
+use std::path::Path;
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+
+use super::ffi::{self, Functions, Status};
+use crate::error::{Error, OutOfMemory, Result};
+
+/// Names a library of its own, in place of the one that is found.
+pub(super) const VARIABLE: &str = "FLOWERS_ONEDNN";
+
+/// What the loader is asked for: oneDNN's own name, and that of Debian's package.
+const NAMES: [&str; 2] = ["libdnnl.so.3", "libdnnl.so.3.6"];
+
+/// The oldest release whose functions are called as here.
+const OLDEST: (i32, i32) = (3, 2);
+
+/// `dnnl_cpu_isa_avx2`; every later one has its bits.
+const AVX2: u32 = 0x7;
+
+/// The library and its engine for the CPU.
+pub(super) struct OneDnn {
+    pub(super) functions: Functions,
+    pub(super) engine: *mut ffi::Engine,
+    version: (i32, i32, i32),
+}
+
+// SAFETY: the functions may be called from any thread, and an engine for CPUs has no state that they
+// change: <https://uxlfoundation.github.io/oneDNN/dev_guide_concepts.html> has only streams, primitives
+// with a scratchpad of their own and memory bound to one thread at a time.
+unsafe impl Send for OneDnn {}
+// SAFETY: as above.
+unsafe impl Sync for OneDnn {}
+
+impl OneDnn {
+    /// The library, which is looked for once.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] with the reason when it can't be used here, and the remedy.
+    pub(super) fn get() -> Result<&'static Self> {
+        static FOUND: OnceLock<Result<OneDnn, String>> = OnceLock::new();
+        match FOUND.get_or_init(Self::find) {
+            Ok(found) => Ok(found),
+            Err(reason) => Err(Error::Environment(reason.clone()).into()),
+        }
+    }
+
+    fn find() -> Result<Self, String> {
+        if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+            return Err("oneDNN is used on x86-64 processors under Linux only".into());
+        }
+        if let Some(named) = std::env::var_os(VARIABLE) {
+            return Self::open(&named)
+                .map_err(|why| format!("{VARIABLE}={}: {why}", Path::new(&named).display()));
+        }
+        let mut reason = String::new();
+        for name in NAMES.map(OsString::from) {
+            match Self::open(&name) {
+                Ok(found) => return Ok(found),
+                Err(why) if reason.is_empty() => reason = why,
+                Err(_) => {}
+            }
+        }
+        Err(format!(
+            "{reason}; put libdnnl.so.3 of oneDNN {}.{} or later beside libtorch, for example from the \
+             Python package onednn-cpu-gomp, or name it by {VARIABLE}",
+            OLDEST.0, OLDEST.1
+        ))
+    }
+
+    fn open(path: &OsStr) -> Result<Self, String> {
+        let functions = Functions::open(path).map_err(|cause| cause.to_string())?;
+        // SAFETY: it takes nothing, and gives a structure that is never freed.
+        let found = unsafe { &*(functions.version)() };
+        let version = (found.major, found.minor, found.patch);
+        let (major, minor) = OLDEST;
+        if found.major != major || found.minor < minor {
+            return Err(format!(
+                "oneDNN {}.{} is not of the releases {major}.{minor} to {major}.x",
+                found.major, found.minor
+            ));
+        }
+        if found.cpu_runtime != ffi::OPENMP {
+            return Err("this oneDNN was not built for OpenMP".into());
+        }
+        // SAFETY: it takes nothing.
+        if unsafe { (functions.effective_isa)() } & AVX2 != AVX2 {
+            return Err("oneDNN's fast kernels need a processor with AVX2".into());
+        }
+        let mut engine = null_mut();
+        // SAFETY: a place for the result, and the first CPU, which there is.
+        let status = unsafe { (functions.engine_create)(&mut engine, ffi::CPU, 0) };
+        if status != ffi::SUCCESS {
+            return Err(format!("oneDNN finds no CPU (status {status})"));
+        }
+        Ok(Self {
+            functions,
+            engine,
+            version,
+        })
+    }
+
+    /// Threads of a primitive that is made, or run, on the calling thread.
+    pub(super) fn threads(&self) -> usize {
+        // SAFETY: it takes nothing.
+        let threads = unsafe { (self.functions.max_threads)() };
+        usize::try_from(threads).unwrap_or(1).max(1)
+    }
+
+    /// Runs code with another number of threads.
+    pub(super) fn with_threads<T>(&self, threads: usize, run: impl FnOnce() -> T) -> T {
+        let before = self.threads();
+        self.set_threads(threads);
+        let result = run();
+        self.set_threads(before);
+        result
+    }
+
+    /// Sets the threads of the calling thread's primitives.
+    pub(super) fn set_threads(&self, threads: usize) {
+        let threads = i32::try_from(threads.max(1)).unwrap_or(i32::MAX);
+        // SAFETY: a positive number, and a setting of the calling thread.
+        unsafe { (self.functions.set_threads)(threads) }
+    }
+
+    /// # Errors
+    /// [`Error::Environment`] when memory ran out; else the call that failed and its status.
+    pub(super) fn check(&self, what: &str, status: Status) -> Result<()> {
+        match status {
+            ffi::SUCCESS => Ok(()),
+            ffi::OUT_OF_MEMORY => {
+                let remedy = "use smaller batches, or fewer threads".into();
+                Err(OutOfMemory::OfMachine.error(remedy))
+            }
+            ffi::UNIMPLEMENTED => anyhow::bail!("oneDNN {self} has no kernel for {what}"),
+            status => anyhow::bail!("oneDNN {self}: {what} failed with status {status}"),
+        }
+    }
+}
+
+/// The version.
+impl fmt::Display for OneDnn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor, patch) = self.version;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
+/// What `flowers info --backends` says of it.
+///
+/// # Errors
+/// As [`OneDnn::get`].
+pub(in crate::inference) fn status() -> Result<String> {
+    let found = OneDnn::get()?;
+    // SAFETY: it takes nothing.
+    let isa = unsafe { (found.functions.effective_isa)() };
+    Ok(format!("oneDNN {found}, instruction set {isa:#x}"))
+}
+
+/// The text of a C string that the library keeps.
+pub(super) fn text(pointer: *const std::ffi::c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, and oneDNN's strings end in a zero byte and live as long as their primitive.
+    unsafe { CStr::from_ptr(pointer) }
+        .to_string_lossy()
+        .into_owned()
+}
