@@ -1,6 +1,5 @@
 //! Every operator of an int8 network against its float32 twin, on the values that it was given.
 
-use flowers::device::Device;
 use flowers::graph::{Activation, Conv2d, InferenceGraph, Int8Weight, Node, NodeId, Op};
 use flowers::inference::{self, Images, Kernels, Options, Precision};
 

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flowers::bundle::Bundle;
-use flowers::device::Device;
 use flowers::graph::Method;
 use flowers::inference::{self, Images, Kernels, Options, Precision};
 use flowers::weights::{Dtype, Tensor, Values};

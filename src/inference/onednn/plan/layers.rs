@@ -1,7 +1,8 @@
 //! Convolutions and linear layers.
 
-use super::Form;
 use super::builder::{Argument, Builder, Value, bytes, floats};
+use super::native::Native;
+use super::{Form, Work};
 use crate::error::Result;
 use crate::graph::{Conv2d, Int8Weight, Linear, NodeId, QuantizationParameters, Weight};
 use crate::inference::Arithmetic;
@@ -12,7 +13,14 @@ use crate::inference::onednn::primitives::{PostOp, Primitive, Settings, Window};
 /// A layer of integer weights and integer inputs.
 struct Integers<'a> {
     weight: &'a Int8Weight,
-    input: QuantizationParameters,
+    input: Input,
+}
+
+/// What the integers of a layer's input stand for.
+enum Input {
+    Known(QuantizationParameters),
+    /// The scale and the zero point, of this batch.
+    Measured([Value; 2]),
 }
 
 /// The shape of a convolution for a batch.
@@ -116,7 +124,10 @@ impl<'a> Builder<'a> {
             _ => None,
         };
         Ok(match (weight, input) {
-            (Some(weight), Form::Integer(input)) => Some(Integers { weight, input }),
+            (Some(weight), Form::Integer(qparams)) => Some(Integers {
+                weight,
+                input: Input::Known(qparams),
+            }),
             _ => None,
         })
     }
@@ -135,7 +146,17 @@ impl<'a> Builder<'a> {
             ..Settings::default()
         };
         if let Some(Integers { weight, input }) = &integers {
-            self.quantized(ffi::SRC, *input, &mut settings, &mut arguments)?;
+            match input {
+                Input::Known(qparams) => {
+                    self.quantized(ffi::SRC, *qparams, &mut settings, &mut arguments)?;
+                }
+                Input::Measured([scale, zero_point]) => {
+                    settings.scales.push((ffi::SRC, 0));
+                    settings.zero_points.push(ffi::SRC);
+                    arguments.push(scale.argument(ffi::SCALES_OF | ffi::SRC));
+                    arguments.push(zero_point.argument(ffi::ZERO_POINTS_OF | ffi::SRC));
+                }
+            }
             settings.scales.push((ffi::WEIGHTS, shape.outputs()));
             arguments.push(self.weight_scales(id, weight)?);
             // What is added is in the same memory, and has its own scale.
@@ -148,7 +169,11 @@ impl<'a> Builder<'a> {
         } else {
             src.form.kind()
         };
-        let src_desc = Desc::channels_last(src.form.kind(), shape.src)?;
+        let src_kind = match integers {
+            Some(_) => Kind::Uint8,
+            None => src.form.kind(),
+        };
+        let src_desc = Desc::channels_last(src_kind, shape.src)?;
         let dst_desc = Desc::channels_last(dst.form.kind(), shape.dst)?;
         let outputs = shape.dst[1];
         let bias_desc = Desc::dense(Kind::Float32, &[outputs])?;
@@ -214,7 +239,7 @@ impl<'a> Builder<'a> {
         let input = node.inputs[0];
         let rows = node.shape[..node.shape.len() - 1].iter().product();
         let [from, to] = [linear.in_features, linear.out_features];
-        if let Some(integers) = self.integers(id)? {
+        if let Some((integers, src)) = self.integer_input(id, input)? {
             // oneDNN's inner product takes no zero points.
             let form = self
                 .qparams(id)
@@ -225,13 +250,9 @@ impl<'a> Builder<'a> {
                 weights: vec![to, from, 1, 1],
                 window: Window::sliding(1),
             };
-            let values = (self.value(input), self.place(id, form)?);
+            let values = (src, self.place(id, form)?);
             return self.convolve(id, Some(integers), &shape, values, (true, Vec::new()));
         }
-        anyhow::ensure!(
-            self.network.int8_weight(id).is_none(),
-            "the range of its input is measured in each batch"
-        );
         let kind = self.kind(id);
         let src = self.float(input, kind)?;
         let dst = self.place(id, Form::Float(kind))?;
@@ -251,5 +272,41 @@ impl<'a> Builder<'a> {
         ];
         self.kernel(primitive, arguments)?;
         self.stored(id, dst)
+    }
+
+    /// The integers of a linear layer and of its input, whose range may have to be measured.
+    fn integer_input(
+        &mut self,
+        id: NodeId,
+        input: NodeId,
+    ) -> Result<Option<(Integers<'a>, Value)>> {
+        if let Some(integers) = self.integers(id)? {
+            return Ok(Some((integers, self.value(input))));
+        }
+        let weight = match self.arithmetic {
+            Arithmetic::Int8 => self.network.int8_weight(id),
+            _ => None,
+        };
+        let Some(weight) = weight else {
+            return Ok(None);
+        };
+        let real = self.float(input, Kind::Float32)?;
+        let values = self.batch * self.graph[input].shape.iter().product::<usize>();
+        let float = Form::Float(Kind::Float32);
+        let rounded = self.new_value(Desc::dense(Kind::Uint8, &[values])?, float)?;
+        let scale = self.new_value(Desc::dense(Kind::Float32, &[1])?, float)?;
+        let zero_point = self.new_value(Desc::dense(Kind::Int32, &[1])?, float)?;
+        let arguments = vec![
+            real.argument(ffi::SRC),
+            rounded.argument(ffi::DST),
+            scale.argument(ffi::SCALES_OF | ffi::DST),
+            zero_point.argument(ffi::ZERO_POINTS_OF | ffi::DST),
+        ];
+        self.step(Work::Native(Native::Round { values }), arguments);
+        let integers = Integers {
+            weight,
+            input: Input::Measured([scale, zero_point]),
+        };
+        Ok(Some((integers, rounded)))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::builder::{Builder, Value};
+use super::native::Native;
 use super::{Form, Work};
 use crate::error::Result;
 use crate::graph::{Activation, BatchNorm2d, NodeId, Pool2d};
@@ -67,13 +68,16 @@ impl Builder<'_> {
         let value = self.value(input);
         let dst = self.place(id, Form::Float(self.kind(id)))?;
         if let Form::Integer(qparams) = value.form {
-            let work = Work::Mean {
+            let work = Native::Mean {
                 images,
                 pixels: height * width,
                 channels,
                 qparams,
             };
-            self.step(work, vec![value.argument(ffi::SRC), dst.argument(ffi::DST)]);
+            self.step(
+                Work::Native(work),
+                vec![value.argument(ffi::SRC), dst.argument(ffi::DST)],
+            );
             return self.stored(id, dst);
         }
         let src = self.float(input, self.kind(id))?;

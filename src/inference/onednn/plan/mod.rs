@@ -4,6 +4,7 @@ mod arena;
 mod builder;
 mod layers;
 mod maps;
+mod native;
 mod tokens;
 
 use std::ptr::null_mut;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 pub(super) use builder::build;
 
+use self::native::Native;
 use super::ffi::{self, Argument};
 use super::library::OneDnn;
 use super::memory::{Buffer, Desc, Kind, Memory};
@@ -60,13 +62,7 @@ struct Step {
 
 enum Work {
     Kernel(Arc<Primitive>),
-    /// float32 means over the pixels of uint8 maps with the channels innermost, as real numbers.
-    Mean {
-        images: usize,
-        pixels: usize,
-        channels: usize,
-        qparams: QuantizationParameters,
-    },
+    Native(Native),
 }
 
 /// An argument of a step: what it is to it, its order, and its place.
@@ -133,25 +129,12 @@ impl Context {
         for (step, bound) in self.plan.steps.iter().zip(&self.steps) {
             match &step.work {
                 Work::Kernel(primitive) => self.stream.execute(primitive, bound)?,
-                Work::Mean {
-                    images,
-                    pixels,
-                    channels,
-                    qparams,
-                } => {
-                    let [Place::Value(from), Place::Value(to)] =
-                        [0, 1].map(|at| step.operands[at].place.clone())
-                    else {
-                        anyhow::bail!("means are of values");
-                    };
-                    let from = from..from + images * pixels * channels;
-                    let to = to..to + 4 * images * channels;
-                    let values = self.values.bytes_mut();
-                    let [from, to] = values.get_disjoint_mut([from, to])?;
-                    let maps = from.chunks_exact(pixels * channels);
-                    for (map, means) in maps.zip(to.chunks_exact_mut(4 * channels)) {
-                        mean(map, *qparams, means);
-                    }
+                Work::Native(work) => {
+                    let places = step.operands.iter().map(|operand| match operand.place {
+                        Place::Value(offset) => offset,
+                        Place::Constant(_) => 0,
+                    });
+                    work.run(self.values.bytes_mut(), places)?;
                 }
             }
         }
@@ -169,29 +152,6 @@ impl Plan {
     /// How the images are stored.
     pub(super) fn input(&self) -> Form {
         self.input.form
-    }
-}
-
-/// float32 means of a map's channels, as bytes.
-fn mean(map: &[u8], qparams: QuantizationParameters, means: &mut [u8]) {
-    /// Channels whose sums stay in registers.
-    const BLOCK: usize = 64;
-    let channels = means.len() / 4;
-    let pixels = map.len() / channels.max(1);
-    let factor = qparams.scale / pixels as f32;
-    let zero = (pixels * usize::from(qparams.zero_point)) as f32;
-    for first in (0..channels).step_by(BLOCK) {
-        let mut sums = [0_u32; BLOCK];
-        let block = BLOCK.min(channels - first);
-        for pixel in map.chunks_exact(channels) {
-            for (sum, &q) in sums.iter_mut().zip(&pixel[first..first + block]) {
-                *sum += u32::from(q);
-            }
-        }
-        let places = means[4 * first..].as_chunks_mut().0;
-        for (place, sum) in places.iter_mut().zip(&sums[..block]) {
-            *place = ((*sum as f32 - zero) * factor).to_ne_bytes();
-        }
     }
 }
 
