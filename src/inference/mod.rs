@@ -225,7 +225,10 @@ pub const BACKENDS: &[BackendEntry] = &[
                     options,
                 )?))
             },
-            extract: None,
+            extract: Some(|network, preprocessing, options, nodes| {
+                let extractor = onednn::Extractor::new(network, preprocessing, options, nodes)?;
+                Ok(Box::new(extractor))
+            }),
         }),
     },
     BackendEntry {
@@ -266,26 +269,9 @@ pub fn load(
     preprocessing: &Preprocessing,
     options: &Options,
 ) -> Result<Box<dyn Backend>> {
-    let is_wanted = |entry: &&BackendEntry| match options.backend {
-        Choice::Auto => (entry.suits)(options),
-        Choice::Onednn => entry.name == "onednn",
-        Choice::Torchscript => entry.name == "torchscript",
-    };
-    let mut passed_over: Option<anyhow::Error> = None;
-    for entry in BACKENDS.iter().filter(is_wanted) {
-        let Some(loaders) = &entry.loaders else {
-            continue;
-        };
-        let why = passed_over.as_ref().map(|why| format!("{why:#}"));
-        let loaded =
-            (entry.status)().and_then(|_| (loaders.load)(network, preprocessing, options, why));
-        match loaded {
-            Err(cause) if passed_over.is_none() => passed_over = Some(cause),
-            // The last backend takes every network: what it says is the matter with this one.
-            loaded => return loaded,
-        }
-    }
-    Err(passed_over.unwrap_or_else(|| anyhow::anyhow!("no backend runs networks")))
+    first(options, |loaders, passed_over| {
+        Some((loaders.load)(network, preprocessing, options, passed_over))
+    })
 }
 
 /// Loads the network of a model file; its weights are dropped as soon as they are packed.
@@ -308,8 +294,37 @@ pub fn load_extractor(
     options: &Options,
     nodes: &[NodeId],
 ) -> Result<Box<dyn FeatureExtractor>> {
-    let loaders = BACKENDS.iter().filter_map(|entry| entry.loaders.as_ref());
-    let extract = loaders.filter_map(|loaders| loaders.extract).next();
-    let extract = extract.ok_or_else(|| anyhow::anyhow!("no backend gives features"))?;
-    extract(network, preprocessing, options, nodes)
+    first(options, |loaders, _| {
+        let extract = loaders.extract?;
+        Some(extract(network, preprocessing, options, nodes))
+    })
+}
+
+/// What the first backend of the options gives that can; it is told why one before it can't.
+fn first<T>(
+    options: &Options,
+    load: impl Fn(&Loaders, Option<String>) -> Option<Result<T>>,
+) -> Result<T> {
+    let is_wanted = |entry: &&BackendEntry| match options.backend {
+        Choice::Auto => (entry.suits)(options),
+        Choice::Onednn => entry.name == "onednn",
+        Choice::Torchscript => entry.name == "torchscript",
+    };
+    let mut failed: Option<anyhow::Error> = None;
+    for entry in BACKENDS.iter().filter(is_wanted) {
+        let Some(loaders) = &entry.loaders else {
+            continue;
+        };
+        let passed_over = failed.as_ref().map(|cause| format!("{cause:#}"));
+        let loaded = (entry.status)().and_then(|_| match load(loaders, passed_over) {
+            Some(loaded) => loaded,
+            None => anyhow::bail!("{} gives no features", entry.name),
+        });
+        match loaded {
+            // The last backend takes every network: what it says is the matter with this one.
+            Err(cause) if failed.is_none() => failed = Some(cause),
+            loaded => return loaded,
+        }
+    }
+    Err(failed.unwrap_or_else(|| anyhow::anyhow!("no backend runs networks")))
 }

@@ -199,6 +199,11 @@ impl Buffer {
         buffer
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: lines are arrays of bytes without gaps.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), size_of_val(&*self.0)) }
+    }
+
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         let size = size_of_val(&*self.0);
         // SAFETY: lines are arrays of bytes without gaps.

@@ -10,7 +10,7 @@ mod session;
 mod slices;
 
 pub(super) use library::status;
-pub use session::Session;
+pub use session::{Extractor, Session};
 
 use crate::device::Device;
 use crate::inference::{Kernels, Options};

@@ -10,11 +10,13 @@ use super::plan::{Context, Form, Plan, build};
 use super::slices::{Threads, cut};
 use crate::device::Device;
 use crate::error::{Error, NonFinite, Result};
-use crate::graph::InferenceGraph;
+use crate::graph::{InferenceGraph, NodeId};
 use crate::image::Preprocessing;
 use crate::inference::pixels::{Element, Pixels};
 use crate::inference::precision::arithmetic;
-use crate::inference::{Arithmetic, Backend, Cpu, Execution, Images, Kernels, Options};
+use crate::inference::{
+    Arithmetic, Backend, Cpu, Execution, FeatureExtractor, Images, Kernels, NodeValues, Options,
+};
 
 /// A network for this machine. A batch of one image is computed by all of the calling thread's threads, a
 /// larger one in slices, each by one thread.
@@ -22,6 +24,7 @@ pub struct Session {
     library: &'static OneDnn,
     network: InferenceGraph,
     arithmetic: Arithmetic,
+    observed: Vec<NodeId>,
     constants: Constants,
     /// By batch size and number of threads.
     plans: Mutex<BTreeMap<(usize, usize), Arc<Ready>>>,
@@ -48,6 +51,15 @@ impl Session {
         preprocessing: &Preprocessing,
         options: &Options,
     ) -> Result<Self> {
+        Self::extracting(network, preprocessing, options, &[])
+    }
+
+    fn extracting(
+        network: &InferenceGraph,
+        preprocessing: &Preprocessing,
+        options: &Options,
+        observed: &[NodeId],
+    ) -> Result<Self> {
         let library = OneDnn::get()?;
         let refused = |why: &str| Err(Error::Environment(why.into()).into());
         if options.device != Device::Cpu {
@@ -67,7 +79,7 @@ impl Session {
         }
         let constants = Constants::default();
         let threads = library.threads();
-        let plan = Arc::new(build(network, arithmetic, 1, &constants)?);
+        let plan = Arc::new(build(network, arithmetic, 1, observed, &constants)?);
         let element = match plan.input() {
             Form::Integer(qparams) => Element::Uint8(qparams),
             Form::Float(Kind::Bfloat16) => Element::Bfloat16,
@@ -81,6 +93,7 @@ impl Session {
             library,
             network: network.clone(),
             arithmetic,
+            observed: observed.to_vec(),
             constants,
             plans: Mutex::new(BTreeMap::from([((1, threads), Arc::new(ready))])),
             threads: Threads::default(),
@@ -96,7 +109,13 @@ impl Session {
         if let Some(found) = plans.get(&(images, threads)) {
             return Ok(Arc::clone(found));
         }
-        let plan = build(&self.network, self.arithmetic, images, &self.constants)?;
+        let plan = build(
+            &self.network,
+            self.arithmetic,
+            images,
+            &self.observed,
+            &self.constants,
+        )?;
         let ready = Arc::new(Ready {
             plan: Arc::new(plan),
             idle: Mutex::default(),
@@ -105,35 +124,47 @@ impl Session {
         Ok(ready)
     }
 
-    /// Scores of images that run together, on the calling thread's threads.
-    fn pass(&self, images: Images<'_>, scores: &mut [f32]) -> Result<()> {
+    /// Computes images that run together, on the calling thread's threads.
+    fn pass(&self, images: Images<'_>, read: impl FnOnce(&Context)) -> Result<()> {
         let ready = self.ready(images.len() / self.pixels.values_of_one())?;
         let idle = lock(&ready.idle).pop();
         let mut context = match idle {
             Some(context) => context,
             None => Context::new(&ready.plan)?,
         };
-        context.run(|input| self.pixels.write(images, input), scores)?;
+        context.run(|input| self.pixels.write(images, input))?;
+        read(&context);
         lock(&ready.idle).push(context);
         Ok(())
     }
 
-    /// Several images, in slices.
-    fn slices(&self, images: Images<'_>, n: usize, scores: &mut [f32]) -> Result<()> {
+    /// Computes a batch, in slices if it has several images. Each slice has a place for its results,
+    /// given its size.
+    fn each<P: Send>(
+        &self,
+        images: Images<'_>,
+        mut place: impl FnMut(usize) -> P,
+        read: impl Fn(&Context, P) + Sync,
+    ) -> Result<()> {
+        let one = self.pixels.values_of_one();
+        let n = images.len() / one;
+        if n == 1 {
+            let place = place(1);
+            return self.pass(images, |context| read(context, place));
+        }
         let threads = self.library.threads();
-        let mut rest = (images, scores);
+        let mut rest = images;
         let mut slices = Vec::new();
         for size in cut(n, threads) {
-            let (images, other_images) = rest.0.split_at(size * self.pixels.values_of_one());
-            let (scores, other_scores) = rest.1.split_at_mut(size * self.classes);
-            slices.push((images, scores));
-            rest = (other_images, other_scores);
+            let (slice, others) = rest.split_at(size * one);
+            slices.push((slice, place(size)));
+            rest = others;
         }
+        let set_threads = || self.library.set_threads(1);
         self.library.with_threads(1, || {
-            let set_threads = || self.library.set_threads(1);
             self.threads
-                .each(threads, slices, set_threads, |(images, scores)| {
-                    self.pass(images, scores)
+                .each(threads, slices, set_threads, |(images, place)| {
+                    self.pass(images, |context| read(context, place))
                 })
         })
     }
@@ -143,11 +174,17 @@ impl Backend for Session {
     fn logits(&self, images: Images<'_>) -> Result<Vec<f32>> {
         let n = images.len() / self.pixels.values_of_one();
         let mut scores = vec![0.0; n * self.classes];
-        match n {
-            0 => {}
-            1 => self.pass(images, &mut scores)?,
-            n => self.slices(images, n, &mut scores)?,
-        }
+        let mut rest = &mut scores[..];
+        let place = |images| {
+            let (place, others) = std::mem::take(&mut rest).split_at_mut(images * self.classes);
+            rest = others;
+            place
+        };
+        self.each(images, place, |context, scores| {
+            for (score, found) in scores.iter_mut().zip(context.output(0)) {
+                *score = found;
+            }
+        })?;
         match scores.iter().all(|score| score.is_finite()) {
             true => Ok(scores),
             false => NonFinite::weights(),
@@ -171,6 +208,66 @@ impl Backend for Session {
             native: true,
             fused: true,
         }
+    }
+}
+
+/// A network that gives the values of some of its nodes.
+pub struct Extractor {
+    session: Session,
+    /// Channels of the values.
+    channels: Vec<usize>,
+}
+
+impl Extractor {
+    /// As [`Session::new`], for the values of these nodes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(
+        network: &InferenceGraph,
+        preprocessing: &Preprocessing,
+        options: &Options,
+        nodes: &[NodeId],
+    ) -> Result<Self> {
+        let channels = nodes.iter().map(|&id| match network.graph()[id].shape[..] {
+            [channels, _, _] => channels,
+            ref shape => shape.last().copied().unwrap_or(1),
+        });
+        Ok(Self {
+            channels: channels.collect(),
+            session: Session::extracting(network, preprocessing, options, nodes)?,
+        })
+    }
+}
+
+impl FeatureExtractor for Extractor {
+    fn values(&self, images: Images<'_>) -> Result<Vec<NodeValues>> {
+        let slices = Mutex::new(BTreeMap::new());
+        let mut first = 0;
+        let place = |images| {
+            first += images;
+            first
+        };
+        self.session.each(images, place, |context, at| {
+            let values = (0..self.channels.len()).map(|node| context.output(node + 1));
+            let values: Vec<Vec<f32>> = values.map(Iterator::collect).collect();
+            lock(&slices).insert(at, values);
+        })?;
+        let slices = slices.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<NodeValues> = self
+            .channels
+            .iter()
+            .map(|&channels| NodeValues {
+                channels,
+                values: Vec::new(),
+            })
+            .collect();
+        for values in slices.into_values() {
+            for (all, values) in all.iter_mut().zip(values) {
+                all.values.extend(values);
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::inference::onednn::memory::{Buffer, Desc, Kind};
 use crate::inference::onednn::primitives::{Primitive, Settings};
 
 /// Makes the primitives of a network for batches of `batch` images, for as many threads as the calling
-/// thread has.
+/// thread has. Its outputs are the scores and the values of the observed nodes.
 ///
 /// Feature maps have their channels innermost, so that kernels of every kind follow each other without
 /// copies in between; only weights are in an order that oneDNN chooses.
@@ -27,6 +27,7 @@ pub(in crate::inference::onednn) fn build(
     network: &InferenceGraph,
     arithmetic: Arithmetic,
     batch: usize,
+    observed: &[NodeId],
     constants: &Constants,
 ) -> Result<Plan> {
     let graph = network.graph();
@@ -36,6 +37,7 @@ pub(in crate::inference::onednn) fn build(
         arithmetic,
         head: crate::inference::head(graph),
         batch,
+        observed,
         constants,
         values: Vec::new(),
         floats: BTreeMap::new(),
@@ -83,6 +85,7 @@ pub(super) struct Builder<'a> {
     pub(super) arithmetic: Arithmetic,
     head: usize,
     pub(super) batch: usize,
+    observed: &'a [NodeId],
     constants: &'a Constants,
     /// Of the nodes so far.
     values: Vec<Value>,
@@ -240,7 +243,7 @@ impl Builder<'_> {
     pub(super) fn owned(&mut self, of: NodeId, value: Value, reader: NodeId) -> Result<Value> {
         let is_shared = |other: NodeId| {
             let used_later = self.graph.readers(other).iter().any(|&at| at > reader);
-            used_later || other == self.graph.output()
+            used_later || other == self.graph.output() || self.observed.contains(&other)
         };
         let others = self.values.iter().enumerate();
         let mut others = others.filter(|(_, other)| other.buffer == value.buffer);
@@ -394,33 +397,32 @@ impl Builder<'_> {
     }
 
     fn finish(mut self) -> Result<Plan> {
-        let output = self.graph.output();
-        let scores = self.float(output, Kind::Float32)?;
         let input = self.value(self.graph.input());
+        let mut outputs = Vec::new();
+        for id in std::iter::once(self.graph.output()).chain(self.observed.iter().copied()) {
+            outputs.push((id, self.float(id, Kind::Float32)?));
+        }
         let end = self.steps.len();
-        let mut keep = |value: &Value, from: usize| {
-            let steps = &mut self.regions[value.buffer.0].steps;
-            *steps = (*steps.start()).min(from)..=end.max(*steps.end());
-        };
-        // What is read after the last step, and written before the first.
-        keep(&scores, end);
-        let written = &mut self.regions[input.buffer.0].steps;
-        *written = 0..=*written.end();
+        // Read after the last step, and written before the first.
+        for (_, output) in &outputs {
+            let steps = &mut self.regions[output.buffer.0].steps;
+            *steps = *steps.start()..=end;
+        }
+        let steps = &mut self.regions[input.buffer.0].steps;
+        *steps = 0..=*steps.end();
         self.regions.push(Region {
             size: self.scratchpad,
             steps: 0..=end,
         });
         let (offsets, size) = place(&self.regions);
-        let placed = |value: &Value, values: usize| Placed {
+        let placed = |id: NodeId, value: &Value| Placed {
             offset: offsets[value.buffer.0],
-            values,
+            values: self.batch * self.graph[id].shape.iter().product::<usize>(),
             form: value.form,
         };
-        let of = |id: NodeId| self.batch * self.graph[id].shape.iter().product::<usize>();
-        let (input, output) = (
-            placed(&input, of(self.graph.input())),
-            placed(&scores, of(output)),
-        );
+        let input = placed(self.graph.input(), &input);
+        let outputs = outputs.iter().map(|(id, value)| placed(*id, value));
+        let outputs = outputs.collect();
         let scratchpad = offsets[self.regions.len() - 1];
         let operand = |argument: Argument| Operand {
             role: argument.role,
@@ -439,7 +441,7 @@ impl Builder<'_> {
             steps: steps.collect(),
             size,
             input,
-            output,
+            outputs,
         })
     }
 }

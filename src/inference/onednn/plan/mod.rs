@@ -42,7 +42,8 @@ pub(super) struct Plan {
     /// Size of the memory that values take, in bytes.
     size: usize,
     input: Placed,
-    output: Placed,
+    /// The scores, then the observed values.
+    outputs: Vec<Placed>,
 }
 
 /// Values of a batch in a context's memory.
@@ -118,11 +119,11 @@ impl Context {
         })
     }
 
-    /// Computes the scores of a batch that `write` puts into the input's memory.
+    /// Computes the values of a batch that `write` puts into the input's memory.
     ///
     /// # Errors
     /// When a kernel fails.
-    pub(super) fn run(&mut self, write: impl FnOnce(&mut [u8]), scores: &mut [f32]) -> Result<()> {
+    pub(super) fn run(&mut self, write: impl FnOnce(&mut [u8])) -> Result<()> {
         let input = self.plan.input;
         let end = input.offset + input.values * input.form.kind().size();
         write(&mut self.values.bytes_mut()[input.offset..end]);
@@ -138,13 +139,15 @@ impl Context {
                 }
             }
         }
-        let output = self.plan.output;
-        let end = output.offset + 4 * output.values;
-        let bytes = &self.values.bytes_mut()[output.offset..end];
-        for (score, bytes) in scores.iter_mut().zip(bytes.as_chunks().0) {
-            *score = f32::from_ne_bytes(*bytes);
-        }
         Ok(())
+    }
+
+    /// The values of the last run as real numbers: those of an output of the plan.
+    pub(super) fn output(&self, at: usize) -> impl Iterator<Item = f32> {
+        let output = self.plan.outputs[at];
+        let end = output.offset + 4 * output.values;
+        let bytes = self.values.bytes()[output.offset..end].as_chunks().0.iter();
+        bytes.map(|&bytes| f32::from_ne_bytes(bytes))
     }
 }
 
