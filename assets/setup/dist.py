@@ -44,7 +44,10 @@ LIBRARIES = {
     "libgomp": "GCC's OpenMP runtime, GPL-3.0-or-later with the GCC Runtime Library Exception 3.1",
     "libcudart": CUDA,
     "libcupti": CUDA,
+    "libdnnl": "oneDNN, Apache-2.0",
 }
+# Opened at run time, and only where they are.
+OPTIONAL = ["libdnnl.so.3"]
 GCC_TEXTS = ["/usr/share/doc/libgcc-s1/copyright", "/usr/share/common-licenses/GPL-3"]
 
 
@@ -91,7 +94,8 @@ def libraries(binary, libtorch):
             if not found[name].exists():
                 sys.exit(f"dist: {name} is not in {libtorch}/lib")
             queue.append(found[name])
-    return [found[name] for name in sorted(found)]
+    opened = [libtorch / "lib" / name for name in OPTIONAL]
+    return [found[name] for name in sorted(found)] + [path for path in opened if path.exists()]
 
 
 def relocate(path, folder, rpath):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Assemble libtorch from the PyTorch wheels of the package index pip is set up for.
+"""Assemble libtorch from the PyTorch wheels of the package index pip is set up for; on x86-64 under
+Linux with oneDNN beside it.
 
 usage: libtorch.py TARGET
 
@@ -17,6 +18,7 @@ import zipfile
 
 TORCH = "torch==2.13.0"
 CUDA_STUBS = ["nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"]
+ONEDNN = ["onednn-cpu-gomp==2023.2.0"]
 LINUX_X86_64 = [
     "libtorch_cpu.so",
     "libc10.so",
@@ -24,6 +26,7 @@ LINUX_X86_64 = [
     "libshm.so",
     "libcudart.so.13",
     "libcupti.so.13",
+    "libdnnl.so.3",
 ]
 
 
@@ -45,6 +48,8 @@ def wanted(name):
         return None
     if ".dist-info/licenses/" in name:
         return "licenses/" + name.replace(".dist-info/licenses/", "/")
+    if "/share/doc/onednn/" in name:
+        return f"licenses/onednn/{base}"
     if name.startswith("torch/include/"):
         return name.removeprefix("torch/")
     if sys.platform == "linux" and platform.machine() == "x86_64":
@@ -65,7 +70,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=os.path.dirname(target), prefix=".libtorch-") as work:
         requirements = [TORCH]
         if sys.platform == "linux" and platform.machine() == "x86_64":
-            requirements += CUDA_STUBS
+            requirements += CUDA_STUBS + ONEDNN
         download(work, requirements)
         root = os.path.join(work, "root")
         for wheel in sorted(f for f in os.listdir(work) if f.endswith(".whl")):

@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::compute;
-use super::output::{Output, note};
+use super::output::Output;
 use super::progress::Bar;
 use super::table::table;
 use crate::bundle::Bundle;
@@ -35,6 +35,8 @@ struct Measurement {
     precision: String,
     /// Whether this machine computes in that precision, or imitates it in float32.
     native: bool,
+    /// With its version.
+    backend: String,
     kernels: &'static str,
     batch: usize,
     threads: usize,
@@ -70,7 +72,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
         };
         let (backend, load) = subject.load(&options)?;
         let execution = backend.execution();
-        note(format_args!("precision: {execution}"));
+        compute::note_execution(&execution);
         let largest = args.batch.iter().copied().max().unwrap_or(1) as usize;
         let pixels = random_images(largest, backend.image_size());
         for &batch in &args.batch {
@@ -85,6 +87,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
                 device: execution.device.to_string(),
                 precision: execution.arithmetic.to_string(),
                 native: execution.native,
+                backend: inference::version(execution.backend),
                 kernels: if execution.fused { "fused" } else { "plain" },
                 batch,
                 threads: compute::threads(&args.compute),
@@ -179,6 +182,7 @@ fn report(figures: &[Measurement], json: bool) -> Result<()> {
     output.json(&figures)?;
     let heads = [
         "precision",
+        "backend",
         "kernels",
         "batch",
         "images/s",
@@ -193,6 +197,7 @@ fn report(figures: &[Measurement], json: bool) -> Result<()> {
         let memory = |mb: Option<f64>| mb.map(|mb| format!("{mb:.0}")).unwrap_or_default();
         vec![
             figure.precision.clone(),
+            figure.backend.clone(),
             figure.kernels.into(),
             figure.batch.to_string(),
             format!("{:.1}", figure.images_per_second),

@@ -5,7 +5,7 @@ use crate::bundle::Bundle;
 use crate::cli::Compute;
 use crate::device::{Device, DeviceChoice};
 use crate::error::Result;
-use crate::inference::{self, Backend, Options, Precision};
+use crate::inference::{self, Backend, Execution, Options, Precision};
 use crate::machine;
 
 /// Applies the arguments and gives the device.
@@ -42,6 +42,14 @@ pub(super) fn load(
         ..Options::auto(set_up(args)?)
     };
     let backend = inference::load_bundle(bundle, &options)?;
-    note(format_args!("precision: {}", backend.execution()));
+    note_execution(&backend.execution());
     Ok(backend)
+}
+
+/// Says in which precision a network computes, and why not by a faster backend.
+pub(super) fn note_execution(execution: &Execution) {
+    note(format_args!("precision: {execution}"));
+    if let Some(why) = &execution.passed_over {
+        note(format_args!("oneDNN is not used, so it is slower: {why}"));
+    }
 }

@@ -149,6 +149,15 @@ impl InferenceGraph {
         &self.graph
     }
 
+    /// The same network, but for its float parameters: for a backend that has made its own of them.
+    pub(crate) fn without_parameters(&self) -> Self {
+        Self {
+            graph: self.graph.clone(),
+            parameters: StateDict::default(),
+            int8: self.int8.clone(),
+        }
+    }
+
     /// The node that computes a value of the graph that this network was made of; `None` for a value
     /// that was fused away.
     pub fn computes(&self, graph: &Graph, value: NodeId) -> Option<NodeId> {

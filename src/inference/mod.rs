@@ -210,6 +210,14 @@ type Load =
 type LoadExtractor =
     fn(&InferenceGraph, &Preprocessing, &Options, &[NodeId]) -> Result<Box<dyn FeatureExtractor>>;
 
+/// A backend's name, with the version of its library where that may vary.
+pub fn version(backend: &str) -> String {
+    match backend {
+        "onednn" => onednn::version(),
+        name => name.into(),
+    }
+}
+
 /// Every backend, the fastest first.
 pub const BACKENDS: &[BackendEntry] = &[
     BackendEntry {

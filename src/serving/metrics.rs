@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::model::Model;
+use crate::inference;
 use crate::memory;
 use crate::metrics::Answer;
 
@@ -52,6 +53,8 @@ struct ResultLabel {
 struct ModelLabels {
     architecture: String,
     precision: String,
+    /// With the version of its library.
+    backend: String,
     sha256: String,
 }
 
@@ -169,6 +172,7 @@ impl Metrics {
         let labels = ModelLabels {
             architecture: model.manifest.architecture.clone(),
             precision: model.execution.arithmetic.to_string(),
+            backend: inference::version(model.execution.backend),
             sha256: model.sha256.clone(),
         };
         self.model.installed.get_or_create(&labels).set(1);

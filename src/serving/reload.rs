@@ -9,7 +9,7 @@ use sd_notify::NotifyState;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::interval;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::model::Model;
 use super::shutdown::Shutdown;
@@ -34,6 +34,9 @@ pub async fn install(state: &Arc<AppState>) -> Result<()> {
         logits.map_err(|error| Error::Data(error.to_string()))?;
     }
     info!(sha256 = model.sha256, computing = %model.execution, "model installed");
+    if let Some(why) = &model.execution.passed_over {
+        warn!("oneDNN is not used, so it is slower: {why}");
+    }
     state.install(model);
     spawn_blocking(memory::release_unused);
     Ok(())

@@ -5,11 +5,11 @@ use flowers::graph::passes::{for_inference, fuse};
 use flowers::graph::{Activation, Builder, Conv2d, Graph, InferenceGraph, Op};
 use flowers::image::Preprocessing;
 use flowers::inference::torchscript::Session;
-use flowers::inference::{self, Backend, Images, Kernels, Options, Precision};
+use flowers::inference::{self, Backend, Choice, Cpu, Images, Kernels, Options, Precision};
 use flowers::models::ARCHITECTURES;
 use flowers::training;
 
-use crate::networks::{KINDS, SIZE, graph, pictures, preprocessing, quantized, weights};
+use crate::networks::{KINDS, SIZE, graph, pictures, preprocessing, quantized, ways, weights};
 
 fn logits(graph: &Graph, options: Options, n: usize) -> Vec<f32> {
     let network = InferenceGraph::float(graph, &weights(graph)).unwrap();
@@ -38,26 +38,30 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
     apart.fold(0.0f32, f32::max) / largest
 }
 
-fn options(precision: Precision, kernels: Kernels) -> Options {
+fn options(precision: Precision, (backend, kernels): (Choice, Kernels)) -> Options {
     Options {
         precision,
         kernels,
+        backend,
         ..Options::cpu()
     }
 }
 
 #[test]
-fn every_architecture_compiled_both_ways_agrees_with_its_operators() {
+fn every_architecture_agrees_with_its_operators_in_every_way_to_compute() {
     for architecture in KINDS {
         let graph = graph(architecture);
         let expected = reference(&graph, 3);
-        for kernels in [Kernels::Plain, Kernels::Auto] {
-            let found = logits(&graph, options(Precision::Float32, kernels), 3);
+        for &way in ways() {
+            let found = logits(&graph, options(Precision::Float32, way), 3);
             let apart = difference(&found, &expected);
-            assert!(apart < 1e-4, "{architecture} {kernels:?}: {apart}");
-            let found = logits(&graph, options(Precision::Bfloat16, kernels), 3);
+            assert!(apart < 1e-4, "{architecture} {way:?}: {apart}");
+            if way.0 == Choice::Onednn && !Cpu::detect().bfloat16 {
+                continue;
+            }
+            let found = logits(&graph, options(Precision::Bfloat16, way), 3);
             let apart = difference(&found, &expected);
-            assert!(apart < 0.1, "{architecture} bfloat16 {kernels:?}: {apart}");
+            assert!(apart < 0.1, "{architecture} bfloat16 {way:?}: {apart}");
             assert!(apart > 1e-5, "{architecture} is not rounded");
         }
     }
@@ -72,7 +76,7 @@ fn a_session_with_new_weights_is_one_compiled_from_them() {
         network.unwrap()
     });
     for kernels in [Kernels::Plain, Kernels::Auto] {
-        let options = options(Precision::Float32, kernels);
+        let options = options(Precision::Float32, (Choice::Torchscript, kernels));
         let session = |network| Session::new(network, &preprocessing, &options).unwrap();
         let mut kept = session(&first);
         // A single image has weights of its own.
@@ -97,13 +101,16 @@ fn integer_kernels_give_what_rounded_floats_give() {
         let graph = graph(architecture);
         let network = quantized(&InferenceGraph::float(&graph, &weights(&graph)).unwrap());
         let preprocessing = Preprocessing::imagenet(SIZE as u32);
-        let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
-            let options = options(Precision::Auto, kernels);
+        let of = |way| {
+            let options = options(Precision::Auto, way);
             let backend = inference::load(&network, &preprocessing, &options).unwrap();
             backend.logits(Images::Rgb8(&pictures(27, SIZE))).unwrap()
-        });
-        let apart = difference(&fused, &plain);
-        assert!(apart < 0.05, "{architecture}: {apart}");
+        };
+        let plain = of((Choice::Torchscript, Kernels::Plain));
+        for &way in ways() {
+            let apart = difference(&of(way), &plain);
+            assert!(apart < 0.05, "{architecture} {way:?}: {apart}");
+        }
     }
 }
 
@@ -150,20 +157,21 @@ fn what_is_convolved_is_not_overwritten() {
     let graph = small();
     let float = InferenceGraph::float(&graph, &weights(&graph)).unwrap();
     for network in [quantized(&float), float] {
-        let [fused, plain] = [Kernels::Auto, Kernels::Plain].map(|kernels| {
-            let options = options(
-                match network.quantized() {
-                    Some(_) => Precision::Int8,
-                    None => Precision::Float32,
-                },
-                kernels,
-            );
+        let of = |way| {
+            let precision = match network.quantized() {
+                Some(_) => Precision::Int8,
+                None => Precision::Float32,
+            };
             let preprocessing = preprocessing(&network);
+            let options = options(precision, way);
             let backend = inference::load(&network, &preprocessing, &options).unwrap();
             backend.logits(Images::Rgb8(&pictures(2, 12))).unwrap()
-        });
-        let apart = difference(&fused, &plain);
-        assert!(apart < 0.05, "{apart}");
+        };
+        let plain = of((Choice::Torchscript, Kernels::Plain));
+        for &way in ways() {
+            let apart = difference(&of(way), &plain);
+            assert!(apart < 0.05, "{way:?}: {apart}");
+        }
     }
 }
 
@@ -172,7 +180,7 @@ fn a_hundred_thousand_predictions() {
     let graph = small();
     let float = InferenceGraph::float(&graph, &weights(&graph)).unwrap();
     for network in [quantized(&float), float] {
-        let options = options(Precision::Auto, Kernels::Auto);
+        let options = options(Precision::Auto, (Choice::Auto, Kernels::Auto));
         let backend = inference::load(&network, &preprocessing(&network), &options).unwrap();
         let batches = [pictures(1, 12), pictures(11, 12)];
         let resident = || flowers::memory::resident().unwrap();

@@ -1,9 +1,9 @@
 //! Every operator of an int8 network against its float32 twin, on the values that it was given.
 
 use flowers::graph::{Activation, Conv2d, InferenceGraph, Int8Weight, Node, NodeId, Op};
-use flowers::inference::{self, Images, Kernels, Options, Precision};
+use flowers::inference::{self, Choice, Images, Kernels, Options, Precision};
 
-use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, weights};
+use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, ways, weights};
 
 /// The largest error of an operator relative to its output, in L2 norms. Rounding to 8 bits makes
 /// up to 0.02 of it, half as large a scale again 0.19 at least.
@@ -14,12 +14,9 @@ fn operators_give_what_their_float_twins_give() {
     for architecture in ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0"] {
         let float = float(architecture);
         let int8 = quantized(&float);
-        for kernels in [Kernels::Auto, Kernels::Plain] {
-            for (name, error) in errors(&float, &int8, kernels) {
-                assert!(
-                    error < TOLERANCE,
-                    "{architecture} {kernels:?} {name}: {error}"
-                );
+        for &way in ways() {
+            for (name, error) in errors(&float, &int8, way) {
+                assert!(error < TOLERANCE, "{architecture} {way:?} {name}: {error}");
             }
         }
     }
@@ -38,7 +35,7 @@ fn a_wrong_scale_of_any_layer_is_noticed() {
         let wrong = Int8Weight::new(right.shape().to_vec(), right.values().to_vec(), wrong);
         integers.weights.insert(id, wrong.unwrap());
         let broken = float.clone().with_int8(integers);
-        let errors = errors(&float, &broken, Kernels::Auto);
+        let errors = errors(&float, &broken, (Choice::Auto, Kernels::Auto));
         let layer = &int8.graph()[id].name;
         let (_, error) = errors.iter().find(|(name, _)| name == layer).unwrap();
         assert!(*error > 2.0 * TOLERANCE, "{layer}: {error}");
@@ -51,12 +48,17 @@ fn float(architecture: &str) -> InferenceGraph {
 }
 
 /// The error of each operator, by its name.
-fn errors(float: &InferenceGraph, int8: &InferenceGraph, kernels: Kernels) -> Vec<(String, f64)> {
+fn errors(
+    float: &InferenceGraph,
+    int8: &InferenceGraph,
+    (backend, kernels): (Choice, Kernels),
+) -> Vec<(String, f64)> {
     let graph = float.graph();
     let all: Vec<NodeId> = graph.ids().collect();
     let options = Options {
         precision: Precision::Int8,
         kernels,
+        backend,
         ..Options::cpu()
     };
     let preprocessing = preprocessing(float);

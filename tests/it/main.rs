@@ -23,6 +23,7 @@ mod known;
 mod metrics;
 mod models;
 mod networks;
+mod onednn;
 mod policy;
 mod prediction;
 mod pruning;

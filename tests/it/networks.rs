@@ -7,7 +7,7 @@ use flowers::graph::{
     Graph, InferenceGraph, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters,
 };
 use flowers::image::Preprocessing;
-use flowers::inference::{self, Images, Kernels, Options};
+use flowers::inference::{self, Choice, Images, Kernels, Options};
 use flowers::labels::Labels;
 use flowers::models;
 use flowers::weights::{StateDict, Values};
@@ -32,6 +32,19 @@ pub const KINDS: [&str; 12] = [
     "squeezenet1_1",
     "googlenet",
 ];
+
+/// The ways to compute on a CPU: by oneDNN's plans, by libtorch's fused kernels, operator by operator.
+pub fn ways() -> &'static [(Choice, Kernels)] {
+    const ALL: [(Choice, Kernels); 3] = [
+        (Choice::Onednn, Kernels::Auto),
+        (Choice::Torchscript, Kernels::Auto),
+        (Choice::Torchscript, Kernels::Plain),
+    ];
+    match cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        true => &ALL,
+        false => &ALL[1..],
+    }
+}
 
 /// Side of the smallest pictures that an architecture is tested with.
 pub fn side(name: &str) -> usize {

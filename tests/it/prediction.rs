@@ -64,11 +64,10 @@ fn text_is_a_line_a_file() {
         assert!((sum - 1.0).abs() < 0.002, "{line}");
     }
     let precision = said.stderr.strip_prefix("precision: ").unwrap();
-    let precision = precision.strip_suffix(" with fused kernels\n");
-    assert!(
-        matches!(precision, Some("float32" | "bfloat16")),
-        "{precision:?}"
-    );
+    let precision = precision.strip_suffix(" with fused kernels\n").unwrap();
+    let (precision, backend) = precision.split_once(" by ").unwrap();
+    assert!(["float32", "bfloat16"].contains(&precision), "{precision}");
+    assert!(["onednn", "torchscript"].contains(&backend), "{backend}");
 }
 
 #[test]

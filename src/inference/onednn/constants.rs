@@ -20,7 +20,8 @@ struct Constant {
 }
 
 impl Constants {
-    /// A node's constant in the order of `desc`, made of `source` unless a plan has made it before.
+    /// A node's constant in the order of `desc`: as a plan has made it before, or made of what one has, or
+    /// of `source`, which integers are always made of, as kernels add sums of their own to them.
     ///
     /// # Errors
     /// Those of `source`, and when memory runs out.
@@ -28,15 +29,25 @@ impl Constants {
         &self,
         of: (NodeId, &'static str),
         desc: &Desc,
+        are_integers: bool,
         source: impl FnOnce() -> Result<(Desc, Buffer)>,
     ) -> Result<Arc<Buffer>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = all.iter().find(|one| one.of == of && one.desc == *desc);
-        if let Some(found) = found {
+        let mut made = all.iter().filter(|one| one.of == of);
+        if let Some(found) = made.clone().find(|one| one.desc == *desc) {
             return Ok(Arc::clone(&found.buffer));
         }
-        let (plain, bytes) = source()?;
-        let buffer = Arc::new(reordered(&plain, bytes, desc)?);
+        let buffer = match made.next() {
+            Some(other) if !are_integers => reordered(&other.desc, &other.buffer, desc)?,
+            _ => {
+                let (plain, buffer) = source()?;
+                match plain == *desc {
+                    true => buffer,
+                    false => reordered(&plain, &buffer, desc)?,
+                }
+            }
+        };
+        let buffer = Arc::new(buffer);
         all.push(Constant {
             of,
             desc: desc.clone(),
@@ -47,10 +58,7 @@ impl Constants {
 }
 
 /// The same numbers in another order and type.
-fn reordered(from: &Desc, bytes: Buffer, to: &Desc) -> Result<Buffer> {
-    if from == to {
-        return Ok(bytes);
-    }
+fn reordered(from: &Desc, bytes: &Buffer, to: &Desc) -> Result<Buffer> {
     let buffer = Buffer::new(to.size());
     let copy = Primitive::reorder([from, to], &Settings::default())?;
     let scratchpad = Buffer::new(copy.scratchpad.size());

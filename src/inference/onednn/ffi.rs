@@ -94,18 +94,28 @@ macro_rules! functions {
         }
 
         impl Functions {
-            /// Opens a library by its path, or by a name that the loader looks for.
+            /// Opens a library by its path, or by a name that the loader looks for, if its version will do.
             ///
             /// # Errors
-            /// Why it can't be loaded, or which function it lacks.
-            pub(super) fn open(path: &OsStr) -> Result<Self, libloading::Error> {
+            /// Why it can't be loaded, what is wrong with its version, or which function it lacks.
+            pub(super) fn open(
+                path: &OsStr,
+                check: impl FnOnce(&Version) -> Result<(), String>,
+            ) -> Result<Self, String> {
+                let said = |cause: libloading::Error| cause.to_string();
                 // SAFETY: only the constructors of a library by the name of oneDNN run, as they would if it
                 // had been linked; it is never closed while a function is in use.
-                let library = unsafe { Library::new(path) }?;
+                let library = unsafe { Library::new(path) }.map_err(said)?;
+                // SAFETY: it has had this signature in every release, and what it gives is never freed.
+                let version = unsafe {
+                    let version = library.get::<unsafe extern "C" fn() -> *const Version>(VERSION);
+                    &*(version.map_err(said)?)()
+                };
+                check(version)?;
                 Ok(Self {
                     // SAFETY: the signatures are those of the public headers of oneDNN 3, which keeps them
-                    // within a major version; callers check the version before anything else.
-                    $($name: unsafe { *library.get($symbol)? },)*
+                    // within a major version.
+                    $($name: unsafe { *library.get($symbol).map_err(said)? },)*
                     _library: library,
                 })
             }
@@ -115,8 +125,9 @@ macro_rules! functions {
 
 type Created<T> = *mut *mut T;
 
+const VERSION: &[u8] = b"dnnl_version\0";
+
 functions! {
-    version: b"dnnl_version\0" () -> *const Version;
     effective_isa: b"dnnl_get_effective_cpu_isa\0" () -> c_uint;
     max_threads: b"omp_get_max_threads\0" () -> c_int;
     set_threads: b"omp_set_num_threads\0" (c_int) -> ();

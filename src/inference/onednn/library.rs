@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use super::ffi::{self, Functions, Status};
 use crate::error::{Error, OutOfMemory, Result};
+use crate::inference::Cpu;
 
 /// Names a library of its own, in place of the one that is found.
 pub(super) const VARIABLE: &str = "FLOWERS_ONEDNN";
@@ -52,7 +53,7 @@ impl OneDnn {
         if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
             return Err("oneDNN is used on x86-64 processors under Linux only".into());
         }
-        if let Some(named) = std::env::var_os(VARIABLE) {
+        if let Some(named) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty()) {
             return Self::open(&named)
                 .map_err(|why| format!("{VARIABLE}={}: {why}", Path::new(&named).display()));
         }
@@ -72,20 +73,21 @@ impl OneDnn {
     }
 
     fn open(path: &OsStr) -> Result<Self, String> {
-        let functions = Functions::open(path).map_err(|cause| cause.to_string())?;
-        // SAFETY: it takes nothing, and gives a structure that is never freed.
-        let found = unsafe { &*(functions.version)() };
-        let version = (found.major, found.minor, found.patch);
-        let (major, minor) = OLDEST;
-        if found.major != major || found.minor < minor {
-            return Err(format!(
-                "oneDNN {}.{} is not of the releases {major}.{minor} to {major}.x",
-                found.major, found.minor
-            ));
-        }
-        if found.cpu_runtime != ffi::OPENMP {
-            return Err("this oneDNN was not built for OpenMP".into());
-        }
+        let mut version = (0, 0, 0);
+        let functions = Functions::open(path, |found| {
+            version = (found.major, found.minor, found.patch);
+            let (major, minor) = OLDEST;
+            if found.major != major || found.minor < minor {
+                return Err(format!(
+                    "oneDNN {}.{} is not one of the releases from {major}.{minor} to {major}.x",
+                    found.major, found.minor
+                ));
+            }
+            match found.cpu_runtime {
+                ffi::OPENMP => Ok(()),
+                _ => Err("this oneDNN was not built for OpenMP".into()),
+            }
+        })?;
         // SAFETY: it takes nothing.
         if unsafe { (functions.effective_isa)() } & AVX2 != AVX2 {
             return Err("oneDNN's fast kernels need a processor with AVX2".into());
@@ -155,9 +157,19 @@ impl fmt::Display for OneDnn {
 /// As [`OneDnn::get`].
 pub(in crate::inference) fn status() -> Result<String> {
     let found = OneDnn::get()?;
-    // SAFETY: it takes nothing.
-    let isa = unsafe { (found.functions.effective_isa)() };
-    Ok(format!("oneDNN {found}, instruction set {isa:#x}"))
+    let cpu = Cpu::detect();
+    let fast = match (cpu.amx, cpu.bfloat16, cpu.int8) {
+        (true, _, _) => "bfloat16 and int8 on AMX tiles",
+        (_, true, _) => "bfloat16 and int8 dot products",
+        (_, _, true) => "int8 dot products",
+        _ => "vectors alone",
+    };
+    Ok(format!("oneDNN {found}; {fast}"))
+}
+
+/// The backend's name with the library's version.
+pub(in crate::inference) fn version() -> String {
+    OneDnn::get().map_or("onednn".into(), |found| format!("onednn {found}"))
 }
 
 /// The text of a C string that the library keeps.

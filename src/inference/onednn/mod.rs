@@ -9,7 +9,7 @@ mod primitives;
 mod session;
 mod slices;
 
-pub(super) use library::status;
+pub(super) use library::{status, version};
 pub use session::{Extractor, Session};
 
 use crate::device::Device;

@@ -22,6 +22,7 @@ use crate::inference::{
 /// larger one in slices, each by one thread.
 pub struct Session {
     library: &'static OneDnn,
+    /// Without float parameters, which are in `constants`.
     network: InferenceGraph,
     arithmetic: Arithmetic,
     observed: Vec<NodeId>,
@@ -91,7 +92,8 @@ impl Session {
         };
         Ok(Self {
             library,
-            network: network.clone(),
+            // The plan holds the parameters in its own order.
+            network: network.without_parameters(),
             arithmetic,
             observed: observed.to_vec(),
             constants,

@@ -332,7 +332,8 @@ impl Builder<'_> {
         desc: Desc,
         source: impl FnOnce() -> Result<(Desc, Buffer)>,
     ) -> Result<Argument> {
-        let buffer = self.constants.get(of, &desc, source)?;
+        let are_integers = self.network.int8_weight(of.0).is_some() && role == ffi::WEIGHTS;
+        let buffer = self.constants.get(of, &desc, are_integers, source)?;
         Ok(Argument {
             role,
             desc,
