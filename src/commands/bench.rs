@@ -197,7 +197,7 @@ fn report(figures: &[Measurement], json: bool) -> Result<()> {
         let memory = |mb: Option<f64>| mb.map(|mb| format!("{mb:.0}")).unwrap_or_default();
         vec![
             figure.precision.clone(),
-            figure.backend.clone(),
+            figure.backend.split(' ').next().unwrap_or_default().into(),
             figure.kernels.into(),
             figure.batch.to_string(),
             format!("{:.1}", figure.images_per_second),
@@ -211,7 +211,12 @@ fn report(figures: &[Measurement], json: bool) -> Result<()> {
     output.text(table(&rows).trim_end())?;
     if let Some(figure) = figures.first() {
         let (model, device, threads) = (&figure.model, &figure.device, figure.threads);
-        output.text(format_args!("{model} on {device}, threads: {threads}"))?;
+        let mut backends: Vec<&str> = figures.iter().map(|one| &*one.backend).collect();
+        backends.dedup();
+        let backends = backends.join(", ");
+        output.text(format_args!(
+            "{model} on {device}, threads: {threads}; by {backends}"
+        ))?;
     }
     Ok(())
 }

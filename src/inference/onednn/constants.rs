@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::attributes::Settings;
 use super::ffi;
 use super::memory::{Buffer, Desc, Memory};
 use super::plan::execute;
-use super::primitives::{Primitive, Settings};
+use super::primitives::Primitive;
 use crate::error::Result;
 use crate::graph::NodeId;
 

@@ -102,7 +102,8 @@ macro_rules! functions {
                 path: &OsStr,
                 check: impl FnOnce(&Version) -> Result<(), String>,
             ) -> Result<Self, String> {
-                let said = |cause: libloading::Error| cause.to_string();
+                // The loader's own words are the cause's cause.
+                let said = |cause: libloading::Error| format!("{:#}", anyhow::Error::from(cause));
                 // SAFETY: only the constructors of a library by the name of oneDNN run, as they would if it
                 // had been linked; it is never closed while a function is in use.
                 let library = unsafe { Library::new(path) }.map_err(said)?;

@@ -1,5 +1,6 @@
 //! Networks as plans of oneDNN's primitives, by its public C API.
 
+mod attributes;
 mod constants;
 mod ffi;
 mod library;

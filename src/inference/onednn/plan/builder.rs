@@ -6,14 +6,16 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::arena::{Region, place};
+use super::values::{Argument, BufferId, Slot, Value};
 use super::{Form, Operand, Place, Placed, Plan, Step, Work};
 use crate::error::Result;
 use crate::graph::{Graph, InferenceGraph, Node, NodeId, Op, QuantizationParameters};
 use crate::inference::Arithmetic;
+use crate::inference::onednn::attributes::Settings;
 use crate::inference::onednn::constants::Constants;
 use crate::inference::onednn::ffi;
 use crate::inference::onednn::memory::{Buffer, Desc, Kind};
-use crate::inference::onednn::primitives::{Primitive, Settings};
+use crate::inference::onednn::primitives::Primitive;
 
 /// Makes the primitives of a network for batches of `batch` images, for as many threads as the calling
 /// thread has. Its outputs are the scores and the values of the observed nodes.
@@ -51,32 +53,6 @@ pub(in crate::inference::onednn) fn build(
         builder.values.push(value);
     }
     builder.finish()
-}
-
-/// Memory of a plan by its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BufferId(usize);
-
-/// What a node has computed.
-#[derive(Clone)]
-pub(super) struct Value {
-    pub(super) desc: Desc,
-    pub(super) buffer: BufferId,
-    pub(super) form: Form,
-}
-
-/// An argument of a step.
-pub(super) struct Argument {
-    role: i32,
-    desc: Desc,
-    slot: Slot,
-}
-
-enum Slot {
-    /// At this offset in bytes.
-    Buffer(BufferId, usize),
-    Constant(Arc<Buffer>),
-    Scratchpad,
 }
 
 pub(super) struct Builder<'a> {
@@ -443,44 +419,6 @@ impl Builder<'_> {
             size,
             input,
             outputs,
-        })
-    }
-}
-
-impl Value {
-    /// The whole of it as an argument.
-    pub(super) fn argument(&self, role: i32) -> Argument {
-        self.part(role, &self.desc, 0)
-    }
-
-    /// A part of it, or all in another shape, at an offset in bytes.
-    pub(super) fn part(&self, role: i32, desc: &Desc, offset: usize) -> Argument {
-        Argument {
-            role,
-            desc: desc.clone(),
-            slot: Slot::Buffer(self.buffer, offset),
-        }
-    }
-
-    /// The same numbers in another shape.
-    pub(super) fn viewed(&self, desc: Desc) -> Self {
-        Self {
-            desc,
-            ..self.clone()
-        }
-    }
-}
-
-impl Argument {
-    /// A few numbers in a row.
-    ///
-    /// # Errors
-    /// When memory runs out.
-    pub(super) fn numbers(role: i32, kind: Kind, values: &[u8]) -> Result<Self> {
-        Ok(Self {
-            role,
-            desc: Desc::dense(kind, &[values.len() / kind.size()])?,
-            slot: Slot::Constant(Arc::new(Buffer::of(values))),
         })
     }
 }

@@ -1,14 +1,16 @@
 //! Convolutions and linear layers.
 
-use super::builder::{Argument, Builder, Value, bytes, floats};
+use super::builder::{Builder, bytes, floats};
 use super::native::Native;
+use super::values::{Argument, Value};
 use super::{Form, Work};
 use crate::error::Result;
 use crate::graph::{Conv2d, Int8Weight, Linear, NodeId, QuantizationParameters, Weight};
 use crate::inference::Arithmetic;
+use crate::inference::onednn::attributes::{PostOp, Settings};
 use crate::inference::onednn::ffi;
 use crate::inference::onednn::memory::{Buffer, Desc, Kind};
-use crate::inference::onednn::primitives::{PostOp, Primitive, Settings, Window};
+use crate::inference::onednn::primitives::{Primitive, Window};
 
 /// A layer of integer weights and integer inputs.
 struct Integers<'a> {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::builder::{Builder, Value};
+use super::builder::Builder;
 use super::native::Native;
+use super::values::Value;
 use super::{Form, Work};
 use crate::error::Result;
 use crate::graph::{Activation, BatchNorm2d, NodeId, Pool2d};

@@ -6,6 +6,7 @@ mod layers;
 mod maps;
 mod native;
 mod tokens;
+mod values;
 
 use std::ptr::null_mut;
 use std::sync::Arc;

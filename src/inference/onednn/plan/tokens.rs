@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::Form;
-use super::builder::{Builder, Value};
+use super::builder::Builder;
+use super::values::Value;
 use crate::error::Result;
 use crate::graph::{LayerNorm, NodeId};
+use crate::inference::onednn::attributes::{Eltwise, PostOp, Settings};
 use crate::inference::onednn::ffi;
 use crate::inference::onednn::memory::{Desc, Kind};
-use crate::inference::onednn::primitives::{Eltwise, PostOp, Primitive, Settings};
+use crate::inference::onednn::primitives::Primitive;
 
 impl Builder<'_> {
     /// Pixels or tokens of a value with so many features each.
