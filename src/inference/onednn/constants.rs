@@ -16,6 +16,8 @@ pub(super) struct Constants(Mutex<Vec<Constant>>);
 
 struct Constant {
     of: (NodeId, &'static str),
+    /// The order of what it was made of.
+    plain: Desc,
     desc: Desc,
     buffer: Arc<Buffer>,
 }
@@ -38,19 +40,22 @@ impl Constants {
         if let Some(found) = made.clone().find(|one| one.desc == *desc) {
             return Ok(Arc::clone(&found.buffer));
         }
-        let buffer = match made.next() {
-            Some(other) if !are_integers => reordered(&other.desc, &other.buffer, desc)?,
-            _ => {
-                let (plain, buffer) = source()?;
-                match plain == *desc {
-                    true => buffer,
-                    false => reordered(&plain, &buffer, desc)?,
-                }
+        let (plain, buffer) = match made.next() {
+            // Between two orders of its own oneDNN takes a hundred times as long.
+            Some(other) if !are_integers => {
+                let buffer = reordered(&other.desc, &other.buffer, &other.plain)?;
+                (other.plain.clone(), buffer)
             }
+            _ => source()?,
+        };
+        let buffer = match plain == *desc {
+            true => buffer,
+            false => reordered(&plain, &buffer, desc)?,
         };
         let buffer = Arc::new(buffer);
         all.push(Constant {
             of,
+            plain,
             desc: desc.clone(),
             buffer: Arc::clone(&buffer),
         });
