@@ -1,7 +1,8 @@
 //! oneDNN's C API, version 3, as far as plans need it: types, constants, and its functions in a library that
 //! is opened at run time. <https://uxlfoundation.github.io/oneDNN/group_dnnl_api.html>
 
-use std::ffi::{OsStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::path::Path;
 
 use libloading::Library;
 
@@ -94,12 +95,12 @@ macro_rules! functions {
         }
 
         impl Functions {
-            /// Opens a library by its path, or by a name that the loader looks for, if its version will do.
+            /// Opens a library, if its version will do.
             ///
             /// # Errors
             /// Why it can't be loaded, what is wrong with its version, or which function it lacks.
             pub(super) fn open(
-                path: &OsStr,
+                path: &Path,
                 check: impl FnOnce(&Version) -> Result<(), String>,
             ) -> Result<Self, String> {
                 // The loader's own words are the cause's cause.

@@ -1,20 +1,18 @@
 //! oneDNN's library: where it is found, and whether it can be used here.
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::CStr;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
 use super::ffi::{self, Functions, Status};
+use super::found;
 use crate::error::{Error, OutOfMemory, Result};
 use crate::inference::Cpu;
 
 /// Names a library of its own, in place of the one that is found.
 pub(super) const VARIABLE: &str = "FLOWERS_ONEDNN";
-
-/// What the loader is asked for: oneDNN's own name, and that of Debian's package.
-const NAMES: [&str; 2] = ["libdnnl.so.3", "libdnnl.so.3.6"];
 
 /// The oldest release whose functions are called as here.
 const OLDEST: (i32, i32) = (3, 2);
@@ -54,25 +52,29 @@ impl OneDnn {
             return Err("oneDNN is used on x86-64 processors under Linux only".into());
         }
         if let Some(named) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty()) {
+            let named = PathBuf::from(named);
             return Self::open(&named)
-                .map_err(|why| format!("{VARIABLE}={}: {why}", Path::new(&named).display()));
+                .map_err(|why| format!("{VARIABLE}={}: {why}", named.display()));
         }
-        let mut reason = String::new();
-        for name in NAMES.map(OsString::from) {
-            match Self::open(&name) {
+        let mut reasons = Vec::new();
+        for file in found::files() {
+            match Self::open(&file) {
                 Ok(found) => return Ok(found),
-                Err(why) if reason.is_empty() => reason = why,
-                Err(_) => {}
+                Err(why) => reasons.push(format!("{}: {why}", file.display())),
             }
         }
+        let reason = reasons.into_iter().next();
         Err(format!(
-            "{reason}; put libdnnl.so.3 of oneDNN {}.{} or later beside libtorch, for example from the \
-             Python package onednn-cpu-gomp, or name it by {VARIABLE}",
-            OLDEST.0, OLDEST.1
+            "{}; put libdnnl.so.3 of oneDNN {}.{} or later beside libtorch, for example from the Python \
+             package onednn-cpu-gomp, or name it by {VARIABLE}",
+            reason.unwrap_or("libdnnl.so.3 is not there".into()),
+            OLDEST.0,
+            OLDEST.1
         ))
     }
 
-    fn open(path: &OsStr) -> Result<Self, String> {
+    fn open(path: &Path) -> Result<Self, String> {
+        found::check(path)?;
         let mut version = (0, 0, 0);
         let functions = Functions::open(path, |found| {
             version = (found.major, found.minor, found.patch);
@@ -164,7 +166,7 @@ pub(in crate::inference) fn status() -> Result<String> {
         (_, _, true) => "int8 dot products",
         _ => "vectors alone",
     };
-    Ok(format!("oneDNN {found}; {fast}"))
+    Ok(format!("oneDNN {found}, {fast}; devices: cpu"))
 }
 
 /// The backend's name with the library's version.

@@ -3,12 +3,15 @@
 mod attributes;
 mod constants;
 mod ffi;
+mod found;
 mod library;
 mod memory;
 mod plan;
 mod primitives;
 mod session;
 mod slices;
+#[cfg(test)]
+mod tests;
 
 pub(super) use library::{status, version};
 pub use session::{Extractor, Session};
