@@ -18,7 +18,8 @@ pub(super) fn set_up(args: &Compute) -> Result<Device> {
 
 /// Threads that the arguments ask for: one a core unless they say.
 pub(super) fn threads(args: &Compute) -> usize {
-    args.threads.map_or_else(machine::cores, usize::from)
+    args.threads
+        .map_or_else(machine::compute_threads, usize::from)
 }
 
 /// As [`set_up`], with a number of threads.

@@ -63,7 +63,6 @@ fn start_log(format: LogFormat) {
 }
 
 fn config(args: &ServeArgs) -> Result<ServerConfig> {
-    let cores = machine::cores();
     let limits = &args.limits;
     let device = resolve_device(args.device)?;
     Ok(ServerConfig {
@@ -74,7 +73,9 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
             ..Options::auto(device)
         },
         threads: match device {
-            Device::Cpu => args.threads.map_or(cores, usize::from),
+            Device::Cpu => args
+                .threads
+                .map_or_else(machine::compute_threads, usize::from),
             _ => 1,
         },
         base_path: args.listen.base_path.clone(),

@@ -269,7 +269,6 @@ impl Settings {
         let recipe = recipe::find(self.recipe.as_deref().unwrap_or("classic"))?;
         let architecture = models::find(self.arch.as_deref().unwrap_or("resnet18"))?;
         let optimizer = self.optimizer.unwrap_or(recipe.optimizer);
-        let cores = machine::cores();
         let last_stage = || LayerName::new(architecture.fine_tune_from);
         let config = Config {
             arch: architecture,
@@ -320,8 +319,8 @@ impl Settings {
             image_size: self.image_size.unwrap_or(architecture.image_size),
             augment: self.augment.unwrap_or_default(),
             random_erasing: self.random_erasing.unwrap_or(0.0),
-            workers: self.workers.unwrap_or(cores),
-            threads: self.threads.unwrap_or(cores),
+            workers: self.workers.unwrap_or_else(machine::cores),
+            threads: self.threads.unwrap_or_else(machine::compute_threads),
             device: self.device.unwrap_or(DeviceChoice::Auto),
             precision: self.precision.unwrap_or(PrecisionChoice::Auto),
             cache: self.cache.unwrap_or_default(),
