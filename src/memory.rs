@@ -55,6 +55,25 @@ mod allocator {
         failed == 0
     }
 
+    /// What the calling thread has allocated so far, in bytes.
+    #[cfg(test)]
+    pub(super) fn allocated() -> u64 {
+        let mut bytes: u64 = 0;
+        let mut length = size_of_val(&bytes);
+        let place = from_mut(&mut bytes).cast::<c_void>();
+        // SAFETY: the command gives a number of this type and length.
+        unsafe {
+            mallctl(
+                c"thread.allocated".as_ptr(),
+                place,
+                &mut length,
+                null_mut(),
+                0,
+            )
+        };
+        bytes
+    }
+
     pub(super) fn purge() {
         // 4096 stands for all arenas.
         let command = c"arena.4096.purge";
@@ -68,6 +87,12 @@ mod allocator {
 pub fn release_unused() {
     #[cfg(all(target_os = "linux", target_env = "gnu", not(fuzzing)))]
     allocator::purge();
+}
+
+/// Bytes that the calling thread has allocated so far, by any library.
+#[cfg(all(test, target_os = "linux", target_env = "gnu", not(fuzzing)))]
+pub(crate) fn allocated() -> u64 {
+    allocator::allocated()
 }
 
 /// Lets the calling thread share its free memory with the others that called this, and give it back

@@ -17,6 +17,7 @@ use crate::inference::precision::arithmetic;
 use crate::inference::{
     Arithmetic, Backend, Cpu, Execution, FeatureExtractor, Images, Kernels, NodeValues, Options,
 };
+use crate::memory;
 
 /// A network for this machine. A batch of one image is computed by all of the calling thread's threads, a
 /// larger one in slices, each by one thread.
@@ -90,6 +91,7 @@ impl Session {
             plan,
             idle: Mutex::default(),
         };
+        memory::release_unused();
         Ok(Self {
             library,
             // The plan holds the parameters in its own order.

@@ -1,13 +1,18 @@
 //! A small network whose scores are known: also what a memory checker runs.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+use std::sync::Arc;
 use std::thread;
 
 use super::Session;
+use super::constants::Constants;
+use super::plan::{Context, build};
 use crate::device::Device;
 use crate::graph::{Activation, Builder, Conv2d, Graph, InferenceGraph, Op, Pool2d};
 use crate::image::Preprocessing;
-use crate::inference::{Backend, Images, Options};
+use crate::inference::{Arithmetic, Backend, Images, Options};
+#[cfg(all(target_env = "gnu", not(fuzzing)))]
+use crate::memory;
 use crate::weights::{StateDict, Tensor};
 
 const SIZE: usize = 8;
@@ -83,4 +88,32 @@ fn scores_are_those_of_the_picture_in_every_batch_and_on_every_thread() {
             scope.spawn(check);
         }
     });
+}
+
+/// oneDNN makes a list of a primitive's arguments whenever it runs; there is no room for a value in it.
+#[test]
+#[cfg(all(target_env = "gnu", not(fuzzing)))]
+fn a_run_allocates_no_values() {
+    let plan = build(
+        &network(),
+        Arithmetic::Float32,
+        4,
+        &[],
+        &Constants::default(),
+    );
+    let plan = Arc::new(plan.unwrap());
+    let mut context = Context::new(&plan).unwrap();
+    let mut allocated = || {
+        let before = memory::allocated();
+        context.run(|input| input.fill(0)).unwrap();
+        (memory::allocated() - before) as usize
+    };
+    let runs: Vec<usize> = (0..20).map(|_| allocated()).collect();
+    let last = runs[19];
+    assert!(runs[10..].iter().all(|&bytes| bytes == last), "{runs:?}");
+    assert!(
+        last < 1024 * plan.steps(),
+        "{last} bytes, {} steps",
+        plan.steps()
+    );
 }

@@ -153,6 +153,12 @@ impl Context {
 }
 
 impl Plan {
+    /// How many kernels run.
+    #[cfg(test)]
+    pub(super) fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
     /// How the images are stored.
     pub(super) fn input(&self) -> Form {
         self.input.form
