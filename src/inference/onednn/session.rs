@@ -7,7 +7,7 @@ use super::constants::Constants;
 use super::library::OneDnn;
 use super::memory::Kind;
 use super::plan::{Context, Form, Plan, build};
-use super::slices::{Threads, cut};
+use super::slices::{Threads, cut, largest};
 use crate::device::Device;
 use crate::error::{Error, NonFinite, Result};
 use crate::graph::{InferenceGraph, NodeId};
@@ -31,6 +31,7 @@ pub struct Session {
     /// By batch size and number of threads.
     plans: Mutex<BTreeMap<(usize, usize), Arc<Ready>>>,
     threads: Threads,
+    largest_slice: usize,
     pixels: Pixels,
     classes: usize,
 }
@@ -101,6 +102,7 @@ impl Session {
             constants,
             plans: Mutex::new(BTreeMap::from([((1, threads), Arc::new(ready))])),
             threads: Threads::default(),
+            largest_slice: largest(network, arithmetic),
             pixels: Pixels::new(preprocessing, network.graph().image_size(), element),
             classes: network.graph().output_shape().iter().product(),
         })
@@ -159,7 +161,7 @@ impl Session {
         let threads = self.library.threads();
         let mut rest = images;
         let mut slices = Vec::new();
-        for size in cut(n, threads) {
+        for size in cut(n, threads, self.largest_slice) {
             let (slice, others) = rest.split_at(size * one);
             slices.push((slice, place(size)));
             rest = others;

@@ -5,18 +5,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
+use crate::graph::InferenceGraph;
+use crate::inference::Arithmetic;
 
-/// Sizes of slices, the largest first. The feature maps of four images stay in a core's cache, and larger
-/// slices are no faster.
+/// Sizes of slices, the largest first.
 const SIZES: [usize; 3] = [4, 2, 1];
+
+/// How many images make a slice at most. The weights are read once for a slice, so that four images are faster
+/// than one, and more are no faster; but where float32 feature maps are larger than the weights, as in
+/// networks of depthwise convolutions, those of one image stay longer in a core's cache.
+pub(super) fn largest(network: &InferenceGraph, arithmetic: Arithmetic) -> usize {
+    let nodes = network.graph().nodes().iter();
+    let values: usize = nodes.map(|node| node.shape.iter().product::<usize>()).sum();
+    match arithmetic {
+        Arithmetic::Float32 if 4 * values > network.byte_len() => 1,
+        _ => SIZES[0],
+    }
+}
 
 /// The sizes of the slices of a batch, the largest first, so that every thread has one if there are enough
 /// images.
-pub(super) fn cut(images: usize, threads: usize) -> Vec<usize> {
-    let share = images.div_ceil(threads.max(1));
+pub(super) fn cut(images: usize, threads: usize, largest: usize) -> Vec<usize> {
+    let share = images.div_ceil(threads.max(1)).clamp(1, largest);
     let mut rest = images;
     let mut slices = Vec::new();
-    for size in SIZES.into_iter().filter(|&size| size <= share.max(1)) {
+    for size in SIZES.into_iter().filter(|&size| size <= share) {
         slices.extend(std::iter::repeat_n(size, rest / size));
         rest %= size;
     }
@@ -99,12 +112,13 @@ mod tests {
 
     #[test]
     fn every_thread_gets_a_slice() {
-        assert_eq!(cut(1, 2), [1]);
-        assert_eq!(cut(2, 2), [1, 1]);
-        assert_eq!(cut(3, 2), [2, 1]);
-        assert_eq!(cut(7, 2), [4, 2, 1]);
-        assert_eq!(cut(32, 2), [4; 8]);
-        assert_eq!(cut(5, 1), [4, 1]);
-        assert_eq!(cut(8, 64), [1; 8]);
+        assert_eq!(cut(1, 2, 4), [1]);
+        assert_eq!(cut(2, 2, 4), [1, 1]);
+        assert_eq!(cut(3, 2, 4), [2, 1]);
+        assert_eq!(cut(7, 2, 4), [4, 2, 1]);
+        assert_eq!(cut(32, 2, 4), [4; 8]);
+        assert_eq!(cut(5, 1, 4), [4, 1]);
+        assert_eq!(cut(8, 64, 4), [1; 8]);
+        assert_eq!(cut(3, 1, 1), [1; 3]);
     }
 }
