@@ -31,11 +31,13 @@ pub(super) struct Pixels {
     image_size: usize,
 }
 
-/// The number of each 8-bit value, for each channel; and that of any real number.
+/// The number of each 8-bit value, for each channel.
+type Table<const N: usize> = [[[u8; N]; 256]; 3];
+
 enum Tables {
-    Float32([[[u8; 4]; 256]; 3]),
-    Bfloat16([[[u8; 2]; 256]; 3]),
-    Uint8([[[u8; 1]; 256]; 3], QuantizationParameters),
+    Float32(Box<Table<4>>),
+    Bfloat16(Box<Table<2>>),
+    Uint8(Box<Table<1>>, QuantizationParameters),
 }
 
 impl Pixels {
@@ -43,11 +45,15 @@ impl Pixels {
         let real = preprocessing.tables();
         Self {
             tables: match element {
-                Element::Float32 => Tables::Float32(real.map(|table| table.map(of_float32))),
-                Element::Bfloat16 => Tables::Bfloat16(real.map(|table| table.map(of_bfloat16))),
+                Element::Float32 => {
+                    Tables::Float32(Box::new(real.map(|table| table.map(of_float32))))
+                }
+                Element::Bfloat16 => {
+                    Tables::Bfloat16(Box::new(real.map(|table| table.map(of_bfloat16))))
+                }
                 Element::Uint8(qparams) => {
                     let integer = |real| [qparams.quantize(real)];
-                    Tables::Uint8(real.map(|table| table.map(integer)), qparams)
+                    Tables::Uint8(Box::new(real.map(|table| table.map(integer))), qparams)
                 }
             },
             image_size,
@@ -87,7 +93,7 @@ fn of_bfloat16(real: f32) -> [u8; 2] {
 fn write<const N: usize>(
     images: Images<'_>,
     image_size: usize,
-    [red, green, blue]: &[[[u8; N]; 256]; 3],
+    [red, green, blue]: &Table<N>,
     number: impl Fn(f32) -> [u8; N],
     to: &mut [u8],
 ) {
