@@ -33,14 +33,17 @@ pub const KINDS: [&str; 12] = [
     "googlenet",
 ];
 
-/// The ways to compute on a CPU: by oneDNN's plans, by libtorch's fused kernels, operator by operator.
+/// The ways to compute on this CPU: by oneDNN's plans where they can be had (tests of their own say that they
+/// can), by libtorch's fused kernels, operator by operator.
 pub fn ways() -> &'static [(Choice, Kernels)] {
     const ALL: [(Choice, Kernels); 3] = [
         (Choice::Onednn, Kernels::Auto),
         (Choice::Torchscript, Kernels::Auto),
         (Choice::Torchscript, Kernels::Plain),
     ];
-    match cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+    let mut backends = inference::BACKENDS.iter();
+    let has_onednn = backends.any(|entry| entry.name == "onednn" && (entry.status)().is_ok());
+    match has_onednn {
         true => &ALL,
         false => &ALL[1..],
     }

@@ -63,8 +63,9 @@ fn text_is_a_line_a_file() {
         let sum: f64 = [a, b, c].into_iter().flatten().sum();
         assert!((sum - 1.0).abs() < 0.002, "{line}");
     }
-    let precision = said.stderr.strip_prefix("precision: ").unwrap();
-    let precision = precision.strip_suffix(" with fused kernels\n").unwrap();
+    let precision = said.stderr.lines().next().unwrap();
+    let precision = precision.strip_prefix("precision: ").unwrap();
+    let precision = precision.strip_suffix(" with fused kernels").unwrap();
     let (precision, backend) = precision.split_once(" by ").unwrap();
     assert!(["float32", "bfloat16"].contains(&precision), "{precision}");
     assert!(["onednn", "torchscript"].contains(&backend), "{backend}");

@@ -53,13 +53,14 @@ impl OneDnn {
         }
         if let Some(named) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty()) {
             let named = PathBuf::from(named);
-            return Self::open(&named)
-                .map_err(|why| format!("{VARIABLE}={}: {why}", named.display()));
+            let found = Self::open(&named);
+            let found = found.map_err(|why| format!("{VARIABLE}={}: {why}", named.display()));
+            return found?.on_this_processor();
         }
         let mut reasons = Vec::new();
         for file in found::files() {
             match Self::open(&file) {
-                Ok(found) => return Ok(found),
+                Ok(found) => return found.on_this_processor(),
                 Err(why) => reasons.push(format!("{}: {why}", file.display())),
             }
         }
@@ -71,6 +72,14 @@ impl OneDnn {
             OLDEST.0,
             OLDEST.1
         ))
+    }
+
+    fn on_this_processor(self) -> Result<Self, String> {
+        // SAFETY: it takes nothing.
+        match unsafe { (self.functions.effective_isa)() } & AVX2 {
+            AVX2 => Ok(self),
+            _ => Err("its fast kernels need a processor with AVX2".into()),
+        }
     }
 
     fn open(path: &Path) -> Result<Self, String> {
@@ -90,10 +99,6 @@ impl OneDnn {
                 _ => Err("this oneDNN was not built for OpenMP".into()),
             }
         })?;
-        // SAFETY: it takes nothing.
-        if unsafe { (functions.effective_isa)() } & AVX2 != AVX2 {
-            return Err("oneDNN's fast kernels need a processor with AVX2".into());
-        }
         let mut engine = null_mut();
         // SAFETY: a place for the result, and the first CPU, which there is.
         let status = unsafe { (functions.engine_create)(&mut engine, ffi::CPU, 0) };
