@@ -3,7 +3,7 @@
 use flowers::graph::{Activation, Conv2d, InferenceGraph, Int8Weight, Node, NodeId, Op};
 use flowers::inference::{self, Choice, Images, Kernels, Options, Precision};
 
-use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, ways, weights};
+use crate::networks::{SIZE, graph, pictures, preprocessing, quantized, ways_of_int8, weights};
 
 /// The largest error of an operator relative to its output, in L2 norms. Rounding to 8 bits makes
 /// up to 0.02 of it, half as large a scale again 0.19 at least.
@@ -14,7 +14,7 @@ fn operators_give_what_their_float_twins_give() {
     for architecture in ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0"] {
         let float = float(architecture);
         let int8 = quantized(&float);
-        for &way in ways() {
+        for way in ways_of_int8(&int8) {
             for (name, error) in errors(&float, &int8, way) {
                 assert!(error < TOLERANCE, "{architecture} {way:?} {name}: {error}");
             }

@@ -24,7 +24,7 @@ const AVX2: u32 = 0x7;
 pub(super) struct OneDnn {
     pub(super) functions: Functions,
     pub(super) engine: *mut ffi::Engine,
-    version: (i32, i32, i32),
+    pub(super) version: (i32, i32, i32),
 }
 
 // SAFETY: the functions may be called from any thread, and an engine for CPUs has no state that they
