@@ -88,10 +88,13 @@ fn an_image_has_the_same_scores_alone_and_in_any_batch() {
     }
 }
 
-/// What `predict` says with a library of that name.
-fn predicted_with(library: &Path, options: &[&str]) -> Said {
+/// Names a library.
+const LIBRARY: &str = "FLOWERS_ONEDNN";
+
+/// What `predict` says with an environment variable.
+fn predicted_with(name: &str, value: &Path, options: &[&str]) -> Said {
     let mut command = flowers();
-    command.env("FLOWERS_ONEDNN", library);
+    command.env(name, value);
     command
         .arg("predict")
         .arg(model())
@@ -150,9 +153,9 @@ fn a_library_that_will_not_do_is_named_and_libtorch_answers() {
         ),
         (compiled(&folder, "other", "int f;"), "dnnl_version"),
     ];
-    let usual = predicted_with(Path::new(""), &["--backend", "torchscript"]).done();
+    let usual = predicted_with(LIBRARY, Path::new(""), &["--backend", "torchscript"]).done();
     for (library, why) in cases {
-        let said = predicted_with(&library, &[]).done();
+        let said = predicted_with(LIBRARY, &library, &[]).done();
         assert_eq!(said.stdout, usual.stdout, "{library:?}");
         let lines: Vec<&str> = said.stderr.lines().collect();
         let about: Vec<&&str> = lines
@@ -162,23 +165,14 @@ fn a_library_that_will_not_do_is_named_and_libtorch_answers() {
         assert_eq!(about.len(), 1, "{}", said.stderr);
         assert!(about[0].contains(why), "{why}: {}", about[0]);
         let named = library.file_name().unwrap().to_str().unwrap();
-        let said = predicted_with(&library, &["--backend", "onednn"]);
+        let said = predicted_with(LIBRARY, &library, &["--backend", "onednn"]);
         said.failed(4, &["FLOWERS_ONEDNN", named, why]);
     }
 }
 
 #[test]
 fn a_processor_without_avx2_is_computed_on_by_libtorch() {
-    let with = |options: &[&str]| {
-        let mut command = flowers();
-        command.env("ONEDNN_MAX_CPU_ISA", "SSE41");
-        command
-            .arg("predict")
-            .arg(model())
-            .arg(photos())
-            .args(options);
-        Said::of(command.output().unwrap())
-    };
+    let with = |options: &[&str]| predicted_with("ONEDNN_MAX_CPU_ISA", Path::new("SSE41"), options);
     let said = with(&[]).done();
     assert!(
         said.stderr.contains("need a processor with AVX2"),

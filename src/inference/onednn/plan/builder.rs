@@ -88,7 +88,7 @@ impl Builder<'_> {
             Op::Add => self.add(id),
             Op::Mul => self.multiply(id),
             Op::Concat => self.concat(id),
-            &Op::Slice { start, end } => self.slice(id, start, end),
+            &Op::Slice { start, .. } => self.slice(id, start),
             &Op::ChannelShuffle { groups } => self.shuffle(id, groups),
             Op::Flatten => self.flatten(id),
             Op::Dropout { .. } | Op::StochasticDepth { .. } => Ok(self.value(node.inputs[0])),

@@ -166,14 +166,9 @@ impl<'a> Builder<'a> {
                 self.quantized(ffi::DST, qparams, &mut settings, &mut arguments)?;
             }
         }
-        let kind = if integers.is_some() {
-            Kind::Int8
-        } else {
-            src.form.kind()
-        };
-        let src_kind = match integers {
-            Some(_) => Kind::Uint8,
-            None => src.form.kind(),
+        let (src_kind, weights_kind) = match integers {
+            Some(_) => (Kind::Uint8, Kind::Int8),
+            None => (src.form.kind(), src.form.kind()),
         };
         let src_desc = Desc::channels_last(src_kind, shape.src)?;
         let dst_desc = Desc::channels_last(dst.form.kind(), shape.dst)?;
@@ -181,7 +176,7 @@ impl<'a> Builder<'a> {
         let bias_desc = Desc::dense(Kind::Float32, &[outputs])?;
         let primitive = Primitive::convolution(
             &src_desc,
-            &Desc::any(kind, &shape.weights)?,
+            &Desc::any(weights_kind, &shape.weights)?,
             bias.then_some(&bias_desc),
             &dst_desc,
             &shape.window,

@@ -21,7 +21,7 @@ impl Builder<'_> {
             _ => self.float(input, self.kind(id))?,
         };
         let dst = self.place(id, src.form)?;
-        self.pool(ffi::MAX_POOLING, pool, [input, id], &src, &dst)?;
+        self.pool(ffi::MAX_POOLING, pool, input, &src, &dst)?;
         match src.form {
             Form::Integer(_) => Ok(dst),
             Form::Float(_) => self.stored(id, dst),
@@ -32,13 +32,7 @@ impl Builder<'_> {
         let input = self.graph[id].inputs[0];
         let src = self.float(input, self.kind(id))?;
         let dst = self.place(id, src.form)?;
-        self.pool(
-            ffi::AVERAGE_POOLING_WITH_PADDING,
-            pool,
-            [input, id],
-            &src,
-            &dst,
-        )?;
+        self.pool(ffi::AVERAGE_POOLING_WITH_PADDING, pool, input, &src, &dst)?;
         self.stored(id, dst)
     }
 
@@ -46,7 +40,7 @@ impl Builder<'_> {
         &mut self,
         algorithm: i32,
         pool: &Pool2d,
-        [input, _]: [NodeId; 2],
+        input: NodeId,
         src: &Value,
         dst: &Value,
     ) -> Result<()> {
@@ -198,7 +192,7 @@ impl Builder<'_> {
         }
     }
 
-    pub(super) fn slice(&mut self, id: NodeId, start: usize, _end: usize) -> Result<Value> {
+    pub(super) fn slice(&mut self, id: NodeId, start: usize) -> Result<Value> {
         let input = self.graph[id].inputs[0];
         let src = self.value(input);
         let dst = self.place(id, src.form)?;
