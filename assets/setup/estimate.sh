@@ -17,7 +17,7 @@ minutes() { echo "about $((($1 + 60 * cores - 1) / (60 * cores))) min"; }
 
 echo "make demo, on $cores cores:"
 if [[ ! -e $libtorch ]]; then
-    echo "  libtorch    a download of 570 MB, 0.6 GB in $libtorch"
+    echo "  libtorch    a download of 150 MB, 0.6 GB in $libtorch"
 fi
 if [[ ! -e $flowers ]]; then
     echo "  the build   $(minutes $build), 1 GB in target; twice as long on an older processor"

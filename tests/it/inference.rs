@@ -9,9 +9,7 @@ use flowers::inference::{self, Backend, Choice, Cpu, Images, Kernels, Options, P
 use flowers::models::ARCHITECTURES;
 use flowers::training;
 
-use crate::networks::{
-    KINDS, SIZE, graph, pictures, preprocessing, quantized, ways, ways_of_int8, weights,
-};
+use crate::networks::{KINDS, SIZE, graph, pictures, preprocessing, quantized, ways, weights};
 
 fn logits(graph: &Graph, options: Options, n: usize) -> Vec<f32> {
     let network = InferenceGraph::float(graph, &weights(graph)).unwrap();
@@ -109,7 +107,7 @@ fn integer_kernels_give_what_rounded_floats_give() {
             backend.logits(Images::Rgb8(&pictures(27, SIZE))).unwrap()
         };
         let plain = of((Choice::Torchscript, Kernels::Plain));
-        for way in ways_of_int8(&network) {
+        for &way in ways() {
             let apart = difference(&of(way), &plain);
             assert!(apart < 0.05, "{architecture} {way:?}: {apart}");
         }
@@ -170,7 +168,7 @@ fn what_is_convolved_is_not_overwritten() {
             backend.logits(Images::Rgb8(&pictures(2, 12))).unwrap()
         };
         let plain = of((Choice::Torchscript, Kernels::Plain));
-        for way in ways_of_int8(&network) {
+        for &way in ways() {
             let apart = difference(&of(way), &plain);
             assert!(apart < 0.05, "{way:?}: {apart}");
         }

@@ -20,6 +20,7 @@ mod inference;
 mod info;
 mod integers;
 mod known;
+mod libtorch;
 mod metrics;
 mod models;
 mod networks;

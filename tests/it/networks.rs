@@ -7,7 +7,7 @@ use flowers::graph::{
     Graph, InferenceGraph, Int8, Int8Weight, Method, NodeId, Op, QuantizationParameters,
 };
 use flowers::image::Preprocessing;
-use flowers::inference::{self, Choice, Images, Kernels, Options, Precision};
+use flowers::inference::{self, Choice, Images, Kernels, Options};
 use flowers::labels::Labels;
 use flowers::models;
 use flowers::weights::{StateDict, Values};
@@ -49,25 +49,6 @@ pub fn ways() -> &'static [(Choice, Kernels)] {
     }
 }
 
-/// Those of [`ways`] that compute an int8 network here: an older oneDNN refuses to on AMX, where it errs.
-pub fn ways_of_int8(network: &InferenceGraph) -> Vec<(Choice, Kernels)> {
-    let refuses = |backend, kernels| {
-        let options = Options {
-            precision: Precision::Auto,
-            kernels,
-            backend,
-            ..Options::cpu()
-        };
-        match inference::load(network, &preprocessing(network), &options) {
-            Ok(_) => false,
-            Err(cause) => format!("{cause:#}").contains("int8 kernels for AMX"),
-        }
-    };
-    let all = ways().iter().copied();
-    all.filter(|&(backend, kernels)| !refuses(backend, kernels))
-        .collect()
-}
-
 /// Side of the smallest pictures that an architecture is tested with.
 pub fn side(name: &str) -> usize {
     match name {
@@ -97,9 +78,14 @@ pub fn kinds() -> impl Iterator<Item = &'static models::Architecture> {
 }
 
 pub fn graph(name: &str) -> Graph {
+    graph_of_side(name, side(name))
+}
+
+/// For pictures of this many pixels a side.
+pub fn graph_of_side(name: &str, side: usize) -> Graph {
     let options = models::Options {
         classes: 10,
-        image_size: side(name),
+        image_size: side,
         head: Default::default(),
         channels: Default::default(),
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::constants::Constants;
-use super::library::{OneDnn, VARIABLE};
+use super::library::OneDnn;
 use super::memory::Kind;
 use super::plan::{Context, Form, Plan, build};
 use super::slices::{Threads, cut, largest};
@@ -18,10 +18,6 @@ use crate::inference::{
     Arithmetic, Backend, Cpu, Execution, FeatureExtractor, Images, Kernels, NodeValues, Options,
 };
 use crate::memory;
-
-/// The oldest release whose int8 convolutions were seen to be right on AMX: those of 3.2 are not on maps of
-/// some sizes (MobileNetV2 at 96 pixels), while its kernels for VNNI are.
-const RIGHT_ON_AMX: (i32, i32, i32) = (3, 6, 0);
 
 /// A network for this machine. A batch of one image is computed by all of the calling thread's threads, a
 /// larger one in slices, each by one thread.
@@ -83,12 +79,6 @@ impl Session {
         )?;
         if arithmetic == Arithmetic::EmulatedBfloat16 {
             return refused("this processor has no bfloat16: use --backend torchscript");
-        }
-        if arithmetic == Arithmetic::Int8 && Cpu::detect().amx && library.version < RIGHT_ON_AMX {
-            return refused(&format!(
-                "the int8 kernels for AMX of oneDNN {library} compute wrong sums for some shapes; name \
-                 one of 3.6 or later by {VARIABLE}"
-            ));
         }
         let constants = Constants::default();
         let threads = library.threads();
