@@ -168,7 +168,7 @@ bench-inference: build ## Time predictions beside PyTorch, ONNX Runtime, OpenVIN
 	target/peers/bin/python benches/peers/predict.py $(RELEASE)/flowers --json target/predict.json
 
 # FLOAT=model.safetensors and INT8=int8.safetensors are ResNet18s; LARGE=1 serves 12-megapixel photos.
-bench-serving: build ## Load-test `flowers serve` against Flask, LitServe and ONNX Runtime (downloads 6 GB, needs wrk)
+bench-serving: build ## Load-test `flowers serve` against Flask, LitServe, ONNX Runtime and OpenVINO (downloads 6 GB, needs wrk)
 	python3 -m venv target/servers
 	target/servers/bin/pip install -q -r benches/serving/requirements.txt
 	target/servers/bin/python benches/serving/serving.py $(RELEASE)/flowers \

@@ -1,35 +1,55 @@
 //! Lets the binary find libtorch at run time: installed with it, beside it in a package, or where it
-//! was linked. Builds the interface to its collectives.
+//! was linked. Builds the interface to its collectives, and, on x86-64 under Linux, the library by which
+//! libtorch is loaded when it is first called.
 
+use std::fmt::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(c10d)");
+    println!("cargo::rustc-check-cfg=cfg(libtorch_on_demand)");
     say_what_is_slow();
-    let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    let linux = target("OS") == "linux";
     let own = if linux { "$ORIGIN" } else { "@executable_path" };
     for folder in ["lib/flowers", "lib"] {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{own}/../{folder}");
     }
-    println!("cargo::rustc-check-cfg=cfg(c10d)");
-    if let Ok(libtorch) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{libtorch}");
-        if linux {
-            build_collectives(Path::new(&libtorch));
-        }
+    let Ok(libtorch) = std::env::var("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
+        return;
+    };
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", libtorch.display());
+    if !linux {
+        return;
     }
-    if linux {
-        // Linkers that drop what no symbol needs would drop the CUDA half of libtorch.
-        println!("cargo::rustc-link-arg=-Wl,--no-as-needed");
-        println!("cargo::rustc-link-arg=-ltorch");
+    let collectives = build_collectives(&libtorch);
+    let loadable = target("ARCH") == "x86_64"
+        && Interface::of(&libtorch).is_some_and(|found| found.build(collectives));
+    if loadable {
+        return println!("cargo::rustc-cfg=libtorch_on_demand");
     }
+    if collectives {
+        println!("cargo::rustc-link-lib=static={COLLECTIVES}");
+        println!("cargo::rustc-link-search=native={}", out().display());
+    }
+    // Linkers that drop what no symbol needs would drop the CUDA half of libtorch.
+    println!("cargo::rustc-link-arg=-Wl,--no-as-needed");
+    println!("cargo::rustc-link-arg=-ltorch");
+}
+
+fn target(property: &str) -> String {
+    std::env::var(format!("CARGO_CFG_TARGET_{property}")).unwrap_or_default()
+}
+
+fn out() -> PathBuf {
+    std::env::var_os("OUT_DIR").map_or_else(PathBuf::new, PathBuf::from)
 }
 
 /// libjpeg-turbo's fast code for these processors is written for an assembler of its own.
 fn say_what_is_slow() {
-    let target = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    let needed = matches!(target.as_str(), "x86" | "x86_64");
+    let needed = matches!(&*target("ARCH"), "x86" | "x86_64");
     if needed && Command::new("nasm").arg("-v").output().is_err() {
         println!(
             "cargo::warning=without nasm, JPEGs are decoded at about half the speed: install it, \
@@ -38,9 +58,11 @@ fn say_what_is_slow() {
     }
 }
 
-/// Builds the interface to PyTorch's collectives, given libtorch's folder `lib`. A libtorch without them
+const COLLECTIVES: &str = "flowers_c10d";
+
+/// Compiles the interface to PyTorch's collectives, given libtorch's folder `lib`. A libtorch without them
 /// leaves the program to train in one process.
-fn build_collectives(lib: &Path) {
+fn build_collectives(lib: &Path) -> bool {
     const SOURCES: &str = "src/distributed/c10d";
     for name in [
         "LIBTORCH_INCLUDE",
@@ -57,7 +79,7 @@ fn build_collectives(lib: &Path) {
     let c10d = include.join("torch/csrc/distributed/c10d");
     if !c10d.join("ProcessGroupGloo.hpp").exists() {
         println!("cargo::warning=this libtorch has no collectives: training takes one process");
-        return;
+        return false;
     }
     println!("cargo::rustc-cfg=c10d");
     let abi = std::env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());
@@ -65,7 +87,7 @@ fn build_collectives(lib: &Path) {
     build
         .cpp(true)
         .warnings(false)
-        .cargo_warnings(false)
+        .cargo_metadata(false)
         .std("c++17")
         .define("_GLIBCXX_USE_CXX11_ABI", &*abi)
         .define("USE_C10D_GLOO", None)
@@ -73,21 +95,26 @@ fn build_collectives(lib: &Path) {
         .include(include.join("torch/csrc/api/include"))
         .include(&include)
         .file(format!("{SOURCES}/shim.cpp"));
-    if lib.join("libtorch_cuda.so").exists() {
+    if has_cuda(lib) {
         let mut with_nccl = build.clone();
         with_nccl
             .define("USE_C10D_NCCL", None)
             .define("FLOWERS_NCCL", None)
             .includes(cuda_includes(lib));
-        if with_nccl.try_compile("flowers_c10d").is_ok() {
-            return;
+        if with_nccl.try_compile(COLLECTIVES).is_ok() {
+            return true;
         }
         println!(
             "cargo::warning=the headers of CUDA or NCCL are not found: training in several processes \
              will use Gloo; set CUDA_HOME and NCCL_HOME to have NCCL"
         );
     }
-    build.compile("flowers_c10d");
+    build.compile(COLLECTIVES);
+    true
+}
+
+fn has_cuda(lib: &Path) -> bool {
+    lib.join("libtorch_cuda.so").exists()
 }
 
 /// Where the headers of CUDA and NCCL may be: in toolkits, or beside PyTorch's wheel in those of NVIDIA.
@@ -100,4 +127,114 @@ fn cuda_includes(lib: &Path) -> Vec<PathBuf> {
     let includes = homes.iter().map(|home| home.join("include"));
     let includes = includes.flat_map(|include| [include.join("cccl"), include]);
     includes.filter(|include| include.exists()).collect()
+}
+
+/// tch's C functions over libtorch, as the crate torch-sys compiled them.
+struct Interface {
+    archive: PathBuf,
+    libtorch: PathBuf,
+}
+
+impl Interface {
+    /// Beside this script's own output is that of torch-sys's, which tells what libtorch it was for.
+    fn of(libtorch: &Path) -> Option<Self> {
+        let scripts = out().join("../..").canonicalize().ok()?;
+        let told = format!("libtorch_lib={}", libtorch.display());
+        let folders = fs::read_dir(scripts)
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path());
+        let matching = folders.filter(|folder| {
+            let said = fs::read_to_string(folder.join("output")).unwrap_or_default();
+            said.lines().any(|line| line.ends_with(&told))
+        });
+        let archives = matching.map(|folder| folder.join("out/libtch.a"));
+        let archive =
+            archives.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok())?;
+        archive.exists().then(|| Self {
+            archive,
+            libtorch: libtorch.into(),
+        })
+    }
+
+    /// Links the functions, those of the collectives too, as a library that has a table of them, and writes
+    /// functions of the same names that jump by that table. Where the tools for it are missing, libtorch is
+    /// linked as usual.
+    fn build(&self, collectives: bool) -> bool {
+        let mut archives = vec![self.archive.clone()];
+        if collectives {
+            archives.push(out().join(format!("lib{COLLECTIVES}.a")));
+        }
+        let Some(names) = functions(&archives) else {
+            return false;
+        };
+        let mut table = String::from("typedef void function(void);\n");
+        let mut jumps = String::new();
+        for (index, name) in names.iter().enumerate() {
+            let _ = writeln!(table, "extern function {name};");
+            let _ = writeln!(jumps, "libtorch_function {name}, {index}");
+        }
+        let entries = names.join(", ");
+        let _ = writeln!(
+            table,
+            "function *const flowers_libtorch[] = {{ {entries} }};"
+        );
+        let written = fs::write(out().join("table.c"), table)
+            .and_then(|()| fs::write(out().join("functions.s"), jumps));
+        if written.is_err() {
+            return false;
+        }
+        println!(
+            "cargo::rustc-env=FLOWERS_LIBTORCH_FUNCTIONS={}",
+            names.len()
+        );
+        println!(
+            "cargo::rustc-env=FLOWERS_LIBTORCH_CUDA={}",
+            has_cuda(&self.libtorch)
+        );
+        self.link(&archives)
+    }
+
+    fn link(&self, archives: &[PathBuf]) -> bool {
+        let table = cc::Build::new()
+            .cargo_metadata(false)
+            .warnings(false)
+            .pic(true)
+            .file(out().join("table.c"))
+            .try_compile_intermediates();
+        let (Ok(table), Ok(compiler)) = (table, cc::Build::new().cpp(true).try_get_compiler())
+        else {
+            return false;
+        };
+        let mut link = compiler.to_command();
+        link.args(["-shared", "-s", "-Wl,--exclude-libs,ALL", "-o"])
+            .arg(out().join("libtorch_functions.so"))
+            .args(table)
+            .args(archives)
+            .arg(format!("-L{}", self.libtorch.display()))
+            .args(["-lc10", "-ltorch_cpu"]);
+        if has_cuda(&self.libtorch) {
+            link.args(["-lc10_cuda", "-ltorch_cuda"]);
+        }
+        link.status().is_ok_and(|status| status.success())
+    }
+}
+
+/// The C functions of archives, by name.
+fn functions(archives: &[PathBuf]) -> Option<Vec<String>> {
+    let nm = std::env::var_os("NM").unwrap_or("nm".into());
+    let listed = Command::new(nm)
+        .args(["--defined-only", "--extern-only", "--format=posix"])
+        .args(archives)
+        .output()
+        .ok()?;
+    let listed = String::from_utf8(listed.stdout).ok()?;
+    let symbols = listed.lines().filter_map(|line| line.split_once(" T "));
+    let mut names: Vec<String> = symbols
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !name.starts_with("_Z"))
+        .collect();
+    names.sort();
+    names.dedup();
+    (!names.is_empty()).then_some(names)
 }

@@ -73,7 +73,7 @@ for file in "$package"/bin/* "$package"/lib/*; do
     esac
 done
 system='^/(usr/)?lib(64)?/([a-z0-9_-]+/)?(ld-linux|lib(c|m|dl|rt|pthread|util|stdc\+\+|gcc_s)\.so)'
-loaded=$(env -i /usr/bin/ldd "$package/bin/flowers" | grep -oE '/[^ ]+|not found')
+loaded=$(env -i /usr/bin/ldd "$package"/bin/flowers "$package"/lib/* | grep -oE '/[^ ]+|not found')
 outside=$(grep -vF "$package/" <<<"$loaded" | grep -vE "$system" || true)
 [[ -z $outside ]] || fail "loaded from outside: $outside"
 du -sh "$package"

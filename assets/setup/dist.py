@@ -46,8 +46,8 @@ LIBRARIES = {
     "libcupti": CUDA,
     "libdnnl": "oneDNN, Apache-2.0",
 }
-# Opened at run time, and only where they are.
-OPTIONAL = ["libdnnl.so.3"]
+# Opened at run time; the last only where it is.
+OPENED = ["libtorch_cpu.so", "libdnnl.so.3"]
 GCC_TEXTS = ["/usr/share/doc/libgcc-s1/copyright", "/usr/share/common-licenses/GPL-3"]
 
 
@@ -82,20 +82,20 @@ def dynamic(path, tag):
 
 def libraries(binary, libtorch):
     """Files of libtorch that the binary loads, in turn."""
-    found = {}
-    queue = [binary]
+    if (libtorch / "lib" / "libtorch_cuda.so").exists():
+        sys.exit("dist: packages are for a CPU; point LIBTORCH at a libtorch without CUDA")
+    opened = [libtorch / "lib" / name for name in OPENED]
+    found = {path.name: path for path in opened if path.exists()}
+    queue = [binary, *found.values()]
     while queue:
         for name in dynamic(queue.pop(), "NEEDED"):
             if name in found or SYSTEM.fullmatch(name):
                 continue
-            if "torch_cuda" in name:
-                sys.exit("dist: packages are for a CPU; point LIBTORCH at a libtorch without CUDA")
             found[name] = libtorch / "lib" / name
             if not found[name].exists():
                 sys.exit(f"dist: {name} is not in {libtorch}/lib")
             queue.append(found[name])
-    opened = [libtorch / "lib" / name for name in OPTIONAL]
-    return [found[name] for name in sorted(found)] + [path for path in opened if path.exists()]
+    return [found[name] for name in sorted(found)]
 
 
 def relocate(path, folder, rpath):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`flowers serve` beside the usual services: Flask, LitServe, ONNX Runtime; alternately in one run.
+"""`flowers serve` beside the usual services: Flask, LitServe, ONNX Runtime, OpenVINO; alternately in one run.
 
 usage: serving.py FLOWERS --float MODEL --photos DIR [--int8 MODEL] [options]; --help lists them
 
@@ -35,11 +35,15 @@ def commands(arguments, folder):
     peer = lambda name, model: [sys.executable, str(HERE / f"{name}_service.py"), model]
     ours = lambda model, precision: [arguments.flowers, "serve", model, "--precision", precision]
     onnx = lambda name: os.path.join(folder, f"{name}.onnx")
+    openvino = ["--runtime", "openvino"]
     services = {
         "flask": peer("flask", arguments.float),
         "litserve": peer("litserve", arguments.float),
-        "onnxruntime": peer("onnxruntime", onnx("float")),
-        "onnxruntime-int8": peer("onnxruntime", onnx("int8")),
+        "onnxruntime": peer("onnx", onnx("float")),
+        "onnxruntime-int8": peer("onnx", onnx("int8")),
+        "openvino": [*peer("onnx", onnx("float")), *openvino],
+        "openvino-int8": [*peer("onnx", onnx("int8")), *openvino],
+        "openvino-int8-throughput": [*peer("onnx", onnx("int8")), *openvino, "--hint", "throughput"],
         "flowers-float32": ours(arguments.float, "float32"),
         "flowers-auto": ours(arguments.float, "auto"),
         "flowers-int8": ours(arguments.int8, "int8"),

@@ -1,8 +1,9 @@
 //! Devices and threads of libtorch.
 
-use super::waiting;
+use super::{on_demand, threads};
 use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
+use crate::machine;
 
 impl From<Device> for tch::Device {
     fn from(device: Device) -> Self {
@@ -19,8 +20,9 @@ impl From<Device> for tch::Device {
 /// # Errors
 /// [`Error::Environment`] when this machine or this libtorch lacks it.
 pub fn resolve(choice: DeviceChoice) -> Result<Device> {
-    let cuda = tch::Cuda::is_available();
-    let mps = tch::utils::has_mps();
+    let asks = choice != DeviceChoice::Cpu && on_demand::may_have_gpus();
+    let cuda = asks && tch::Cuda::is_available();
+    let mps = asks && tch::utils::has_mps();
     match choice {
         DeviceChoice::Auto if cuda => Ok(Device::Cuda(0)),
         DeviceChoice::Auto if mps => Ok(Device::Mps),
@@ -51,12 +53,10 @@ pub(crate) fn of_process(device: Device, local_rank: usize) -> Device {
     }
 }
 
-/// Sets how many threads compute each operator that the calling thread runs.
-/// While others compute on this machine, these threads wait for each other asleep, unless
-/// `OMP_WAIT_POLICY` or `GOMP_SPINCOUNT` says how.
+/// Sets how many threads compute each operator that the calling thread runs, of libtorch or of oneDNN.
 pub fn set_threads(threads: usize) {
-    waiting::follow_load(threads);
-    // A thread's first call takes over what any thread set last.
-    tch::get_num_threads();
-    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    machine::set_threads(threads);
+    if on_demand::is_open() {
+        threads::tell_libtorch();
+    }
 }

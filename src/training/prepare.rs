@@ -18,6 +18,7 @@ use crate::error::{Error, Result, shown};
 use crate::graph::Graph;
 use crate::inference;
 use crate::progress::Progress;
+use crate::torch;
 use crate::weights::StateDict;
 
 /// A scanned and split data set, and a network to train on it.
@@ -116,6 +117,7 @@ impl Prepared {
 
 /// Sets the number of threads, and gives the device; each process of a machine has its part of both.
 pub(super) fn set_up(config: &Config, group: Option<&Group>) -> Result<Device> {
+    torch::open()?;
     inference::set_threads(per_process(config.threads, group));
     let device = inference::resolve_device(config.device)?;
     Ok(group.map_or(device, |group| group.device(device)))

@@ -52,6 +52,9 @@ pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Said {
     Said::of(flowers().args(arguments).output().unwrap())
 }
 
+/// A limit for [`limited`] in blocks: files smaller than a model, larger than what libtorch is loaded from.
+pub const FULL_DISK: &str = "-f 8000";
+
 /// Runs the program under a limit of the shell's `ulimit`. A file that grows too large is an
 /// error of the write, not a signal: what a full disk is, and needs no rights.
 pub fn limited<A: AsRef<OsStr>>(limit: &str, arguments: impl IntoIterator<Item = A>) -> Said {

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use libloading::Library;
+
 /// oneDNN's own name, and that of Debian's package.
 const NAMES: [&str; 2] = ["libdnnl.so.3", "libdnnl.so.3.6"];
 
@@ -29,11 +31,13 @@ pub(super) fn files() -> Vec<PathBuf> {
     files.filter(|file| file.exists()).collect()
 }
 
-/// The folder of the libtorch that this process has loaded.
+/// The folder of the libtorch that this process has loaded, or would load.
 fn beside_libtorch() -> Option<PathBuf> {
+    // SAFETY: a small part of libtorch, whose constructors run when that is loaded anyway.
+    std::mem::forget(unsafe { Library::new("libc10.so") });
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let mut files = maps.lines().filter_map(|line| line.split_once('/'));
-    let (_, file) = files.find(|(_, file)| file.ends_with("/libtorch_cpu.so"))?;
+    let (_, file) = files.find(|(_, file)| file.ends_with("/libc10.so"))?;
     Some(Path::new("/").join(file).parent()?.to_path_buf())
 }
 

@@ -10,6 +10,7 @@ use super::ffi::{self, Functions, Status};
 use super::found;
 use crate::error::{Error, OutOfMemory, Result};
 use crate::inference::Cpu;
+use crate::machine;
 
 /// Names a library of its own, in place of the one that is found.
 pub(super) const VARIABLE: &str = "FLOWERS_ONEDNN";
@@ -115,6 +116,7 @@ impl OneDnn {
 
     /// Threads of a primitive that is made, or run, on the calling thread.
     pub(super) fn threads(&self) -> usize {
+        machine::tell_onednn(|threads| self.set_threads(threads));
         // SAFETY: it takes nothing.
         let threads = unsafe { (self.functions.max_threads)() };
         usize::try_from(threads).unwrap_or(1).max(1)

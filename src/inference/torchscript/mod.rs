@@ -23,9 +23,11 @@ pub use crate::torch::{resolve as resolve_device, set_threads};
 
 use crate::device::{Device, DeviceChoice};
 use crate::error::Result;
+use crate::torch::open;
 
 /// What libtorch has here: its kernels for the CPU, and its devices.
 pub(super) fn status() -> Result<String> {
+    open()?;
     let kernels = match (operators::has_fused(), operators::has_bfloat16()) {
         (true, true) => "fused kernels in float32, bfloat16 and int8",
         (true, false) => "fused kernels in float32 and int8, no bfloat16",

@@ -13,7 +13,7 @@ use crate::graph::{InferenceGraph, NodeId};
 use crate::image::Preprocessing;
 use crate::inference::{Backend, Execution, FeatureExtractor, Images, NodeValues, Options};
 use crate::memory;
-use crate::torch::{append, torch};
+use crate::torch::{append, tell_libtorch, torch};
 
 /// A network compiled for this machine.
 pub struct Session {
@@ -117,6 +117,7 @@ impl Session {
 
 impl Backend for Session {
     fn logits(&self, images: Images<'_>) -> Result<Vec<f32>> {
+        tell_libtorch();
         let mut logits = Vec::new();
         for slice in self.batches.slices(images, self.input.values_of_one()) {
             append(&self.scores(slice)?, &mut logits)?;
@@ -184,6 +185,7 @@ impl Extractor {
 
 impl FeatureExtractor for Extractor {
     fn values(&self, images: Images<'_>) -> Result<Vec<NodeValues>> {
+        tell_libtorch();
         let Session {
             module,
             batches,

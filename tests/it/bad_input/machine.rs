@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use crate::support::{
-    Said, edit_checkpoint, flowers, limited, model, names, photos, run, train, train_arguments,
+    FULL_DISK, Said, edit_checkpoint, flowers, limited, model, names, photos, run, train,
+    train_arguments,
 };
 
 #[test]
@@ -50,7 +51,7 @@ fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let arguments = train_arguments(photos(), &out, &["--epochs", "3"]);
-    limited("-f 100", &arguments).failed(4, &["run/last.ckpt", "File too large"]);
+    limited(FULL_DISK, &arguments).failed(4, &["run/last.ckpt", "File too large"]);
     let left = names(&out);
     let spoilt = |name: &String| name.ends_with(".part") || name.ends_with(".ckpt");
     assert!(!left.iter().any(spoilt), "{left:?}");
@@ -62,7 +63,7 @@ fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
     });
     let model = fs::read(out.join("model.safetensors")).unwrap();
     let resume = ["train".as_ref(), "--resume".as_ref(), out.as_os_str()];
-    limited("-f 100", resume).failed(4, &["File too large"]);
+    limited(FULL_DISK, resume).failed(4, &["File too large"]);
     assert!(fs::read(out.join("last.ckpt")).unwrap() == checkpoint);
     assert!(fs::read(out.join("model.safetensors")).unwrap() == model);
     assert!(names(&out).iter().all(|name| !name.contains(".part")));
@@ -84,7 +85,7 @@ fn a_quantized_model_that_does_not_fit_on_the_disk_is_not_there() {
     arguments.extend(["--method", "dynamic"].map(Path::new));
     let model = model();
     arguments.push(&model);
-    limited("-f 100", arguments).failed(4, &["int8.safetensors", "File too large"]);
+    limited(FULL_DISK, arguments).failed(4, &["int8.safetensors", "File too large"]);
     assert_eq!(names(folder.path()), [""; 0]);
 }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{OFTEN, pair, send};
-use crate::support::{Said, limited, names, photos, start, train, train_arguments, wait_until};
+use crate::support::{
+    FULL_DISK, Said, limited, names, photos, start, train, train_arguments, wait_until,
+};
 use crate::training::assert_same;
 
 const LONG: [&str; 4] = ["--epochs", "1000", OFTEN[0], OFTEN[1]];
@@ -129,7 +131,7 @@ fn a_full_disk_ends_all() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let options = ["--epochs", "3", "--nproc", "2"];
-    let said = limited("-f 100", train_arguments(photos(), &out, &options));
+    let said = limited(FULL_DISK, train_arguments(photos(), &out, &options));
     said.failed(4, &["run/last.ckpt", "File too large"]);
     let spoilt = |name: &String| name.ends_with(".part") || name.ends_with(".ckpt");
     assert!(!names(&out).iter().any(spoilt));

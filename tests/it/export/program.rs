@@ -11,7 +11,7 @@ use flowers::labels::Labels;
 use flowers::weights::{Tensor, Values, safetensors};
 
 use super::{bundle, int8};
-use crate::support::{Said, limited, model, names, photos, run};
+use crate::support::{FULL_DISK, Said, limited, model, names, photos, run};
 
 fn arguments(model: &Path, format: &str, out: &Path, options: &[&str]) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["export".into(), model.into()];
@@ -301,7 +301,7 @@ fn a_full_disk_leaves_no_part_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
     for format in ["onnx", "saved-model", "coreml", "keras"] {
         let out = folder.path().join(format);
-        limited("-f 100", arguments(&model(), format, &out, &[]))
+        limited(FULL_DISK, arguments(&model(), format, &out, &[]))
             .failed(4, &[format, "File too large"]);
     }
     assert!(names(folder.path()).is_empty());

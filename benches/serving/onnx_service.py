@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""The same classifier behind FastAPI and uvicorn: ONNX Runtime, PIL and NumPy.
+"""The same classifier behind FastAPI and uvicorn: ONNX Runtime or OpenVINO, PIL and NumPy.
 
-usage: onnxruntime_service.py MODEL [--host HOST] [--port N]
+usage: onnx_service.py MODEL [--runtime onnxruntime|openvino] [--hint latency|throughput]
+                       [--host HOST] [--port N]
 
 MODEL is what `flowers export --format onnx` wrote of a float or an int8 model; labels, resize and
-crop are in its metadata. One process; requests run in FastAPI's thread pool, the session with its
-default options. `POST /predict` takes a photo as the multipart field `file`.
+crop are in its metadata. One process; requests run in FastAPI's thread pool. ONNX Runtime's session
+has its default options; OpenVINO has the hint, and a request object for each thread; it computes in
+bfloat16 where the processor does. `POST /predict` takes a photo as the multipart field `file`.
 """
 
 import argparse
 import json
+import threading
 
 import numpy
-import onnxruntime
 import uvicorn
 from fastapi import FastAPI, UploadFile
 from PIL import Image
@@ -32,16 +34,42 @@ def preprocessed(picture, pixels):
     return array.transpose(2, 0, 1)[None]
 
 
-def create_app(path):
+def by_onnxruntime(path):
+    """A function of an input (1, 3, height, width) that gives logits (classes); and the metadata."""
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    metadata = session.get_modelmeta().custom_metadata_map
+    run = lambda planes: session.run(None, {"input": planes})[0][0]
+    return run, session.get_modelmeta().custom_metadata_map
+
+
+def by_openvino(path, hint):
+    import onnx
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    model.reshape([1, *[side.get_length() for side in list(model.inputs[0].partial_shape)[1:]]])
+    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": hint.upper()})
+    requests = threading.local()
+
+    def run(planes):
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        return requests.own.infer([planes])[0][0]
+
+    properties = onnx.load(path, load_external_data=False).metadata_props
+    return run, {property.key: property.value for property in properties}
+
+
+def create_app(run, metadata):
     labels, pixels = (json.loads(metadata[key]) for key in ["labels", "preprocessing"])
     app = FastAPI()
 
     @app.post("/predict")
     def predict(file: UploadFile):
         picture = Image.open(file.file).convert("RGB")
-        logits = session.run(None, {"input": preprocessed(picture, pixels)})[0][0]
+        logits = run(preprocessed(picture, pixels))
         exponentials = numpy.exp(logits - logits.max())
         probabilities = exponentials / exponentials.sum()
         predictions = [
@@ -56,10 +84,14 @@ def create_app(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("model", help="ONNX file")
+    parser.add_argument("--runtime", choices=["onnxruntime", "openvino"], default="onnxruntime")
+    parser.add_argument("--hint", choices=["latency", "throughput"], default="latency")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
-    app = create_app(arguments.model)
+    openvino = arguments.runtime == "openvino"
+    path = arguments.model
+    app = create_app(*(by_openvino(path, arguments.hint) if openvino else by_onnxruntime(path)))
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
 
 

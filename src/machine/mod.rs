@@ -1,6 +1,11 @@
 //! The machine that the program runs on.
 
+mod threads;
+mod waiting;
+
 use std::collections::BTreeSet;
+
+pub(crate) use threads::{set_threads, tell_libtorch, tell_onednn};
 
 /// Processors that the program may use: those of the machine, or of its container's share.
 pub(crate) fn cores() -> usize {

@@ -27,8 +27,8 @@ const VARIABLES: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
 /// The most threads that an operator has been computed with.
 static THREADS: AtomicUsize = AtomicUsize::new(1);
 
-/// Begins to follow what the machine has free, for operators that are computed by so many threads.
-/// Does nothing where OpenMP is not libgomp or the system does not tell.
+/// Begins to follow what the machine has free, for operators that are computed by so many threads of a
+/// library that is loaded. Does nothing where its OpenMP is not libgomp or the system does not tell.
 pub(super) fn follow_load(threads: usize) {
     static START: Once = Once::new();
     THREADS.fetch_max(threads, Ordering::Relaxed);
@@ -166,11 +166,20 @@ impl IdleTeam {
 
 extern "C" fn nothing(_: *mut c_void) {}
 
-/// libgomp's `GOMP_parallel`, of GCC 4.9 and later, if that is what libtorch has loaded.
+/// libgomp's `GOMP_parallel`, of GCC 4.9 and later, if that is what libtorch or oneDNN has loaded.
 #[cfg(target_os = "linux")]
 fn gomp_parallel() -> Option<GompParallel> {
-    // SAFETY: the name is a C string, and looking it up runs no code of ours.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"GOMP_parallel".as_ptr()) };
+    // SAFETY: the names are C strings, and looking them up runs no code of ours and loads nothing.
+    let found = unsafe {
+        let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD;
+        let loaded = libc::dlopen(c"libgomp.so.1".as_ptr(), flags);
+        let scope = if loaded.is_null() {
+            libc::RTLD_DEFAULT
+        } else {
+            loaded
+        };
+        libc::dlsym(scope, c"GOMP_parallel".as_ptr())
+    };
     // SAFETY: a symbol of that name is this function in every OpenMP runtime that has it.
     (!found.is_null()).then(|| unsafe { std::mem::transmute::<*mut c_void, GompParallel>(found) })
 }
