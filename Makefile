@@ -75,6 +75,7 @@ test-real: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Test beside the runtimes of export
 		FLOWERS_PYTHON=$${FLOWERS_PYTHON:-$$(named torch)} \
 		FLOWERS_TENSORFLOW=$${FLOWERS_TENSORFLOW:-$$(named tensorflow)} \
 		FLOWERS_MEDIAPIPE=$${FLOWERS_MEDIAPIPE:-$$(named mediapipe)} \
+		FLOWERS_KUBERNETES=$${FLOWERS_KUBERNETES:-$$(named kubernetes)} \
 		FLOWERS_WEB=$(abspath target/web/node_modules) FLOWERS_REAL_WEIGHTS=$(abspath $(REAL)) \
 		FLOWERS_OXFORD12=$(abspath $(OXFORD12)) cargo test --release --locked --test peers
 

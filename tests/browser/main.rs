@@ -1,4 +1,5 @@
-//! The upload page in a real browser. Without one, its tests are counted as ignored.
+//! The upload page in a real browser, and servers behind a real proxy. Without these, the tests are counted as
+//! ignored.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +9,7 @@
 // Shared with the other tests, which use all of it.
 #![allow(dead_code)]
 
+mod balanced;
 #[path = "../it/http.rs"]
 mod http;
 #[path = "../it/known.rs"]
@@ -92,6 +94,11 @@ fn main() -> ExitCode {
                 "below_a_path_behind_nginx",
                 proxy,
                 below_a_path_behind_nginx,
+            ),
+            trial(
+                "no_request_is_lost_when_one_of_three_is_killed_and_one_replaced",
+                has(nginx::PROGRAM, "-v"),
+                balanced::no_request_is_lost_when_one_of_three_is_killed_and_one_replaced,
             ),
         ],
     )

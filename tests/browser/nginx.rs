@@ -20,11 +20,26 @@ pub struct Nginx {
 impl Nginx {
     /// Forwards `/kept/` as it is, and `/cut/` without the prefix.
     pub fn before(kept: SocketAddr, cut: SocketAddr) -> Self {
+        Self::with(|address| {
+            format!(
+                "server {{
+                    listen {address};
+                    client_max_body_size 20m;
+                    location /kept/ {{ proxy_pass http://{kept}; }}
+                    location /cut/ {{ proxy_pass http://{cut}/; }}
+                }}"
+            )
+        })
+    }
+
+    /// With sites that listen at an address.
+    pub fn with(sites: impl FnOnce(SocketAddr) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().display();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
+        let sites = sites(address);
         let configuration = format!(
             "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log;
             events {{}}
@@ -32,12 +47,7 @@ impl Nginx {
                 access_log off;
                 client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;
                 fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
-                client_max_body_size 20m;
-                server {{
-                    listen {address};
-                    location /kept/ {{ proxy_pass http://{kept}; }}
-                    location /cut/ {{ proxy_pass http://{cut}/; }}
-                }}
+                {sites}
             }}"
         );
         let file = folder.path().join("nginx.conf");

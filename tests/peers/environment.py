@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make a Python environment that exports are tested in, and print the path of its python.
 
-usage: environment.py torch|tensorflow|mediapipe
+usage: environment.py torch|tensorflow|mediapipe|kubernetes
 
 It holds what NAME.txt beside this file pins, in the user's cache folder below the hash of that file, so
 that every checkout with the same pins shares it. The one of TensorFlow has the oldest Keras 3 that is
@@ -25,6 +25,7 @@ SIZES = {
     "torch": "2.8 GB, 4.9 GB unpacked" if platform.system() == "Linux" else "0.3 GB",
     "tensorflow": "0.5 GB, 2.3 GB unpacked",
     "mediapipe": "0.1 GB, 0.5 GB unpacked",
+    "kubernetes": "0.03 GB, 0.3 GB unpacked",
 }
 
 

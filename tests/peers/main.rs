@@ -13,12 +13,15 @@ mod golden;
 mod http;
 #[path = "../it/known.rs"]
 mod known;
+mod manifests;
 mod needs;
 #[path = "../it/networks.rs"]
 mod networks;
 mod published;
 mod readme;
 mod real;
+#[path = "../it/server.rs"]
+mod server;
 mod shells;
 #[path = "../it/support.rs"]
 mod support;
@@ -30,8 +33,8 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 use needs::Need::{
-    self, Browser, Grammars, MediaPipe, OnnxRuntime, OwnModel, Photos, Runtimes, Shell, TensorFlow,
-    Torchvision, Weights,
+    self, Browser, Grammars, Kubernetes, MediaPipe, OnnxRuntime, OwnModel, Photos, Runtimes, Shell,
+    TensorFlow, Torchvision, Weights,
 };
 
 /// Each test by its name, with what it needs.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let trials = trials! {
         shells::bash_parses_its_completions: [Shell("bash")];
         shells::zsh_parses_its_completions: [Shell("zsh")];
+        manifests::manifests_are_valid_and_serve: [Kubernetes];
         published::published_weights_load: [Weights];
         published::published_weights_give_the_published_logits: [Weights];
         readme::the_onnx_example_answers_as_predict: [OnnxRuntime];

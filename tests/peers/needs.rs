@@ -26,6 +26,8 @@ pub enum Need {
     TensorFlow,
     /// MediaPipe, in the Python of `FLOWERS_MEDIAPIPE`.
     MediaPipe,
+    /// Kubernetes's schemas, in the Python of `FLOWERS_KUBERNETES`.
+    Kubernetes,
     /// Parsers of Kotlin and Swift, in the Python of `FLOWERS_PYTHON`.
     Grammars,
     /// What the exported page needs, in the folder `node_modules` of `FLOWERS_WEB`, and a browser.
@@ -54,6 +56,7 @@ impl Need {
                 "tensorflow, tf_keras, coremltools, safetensors",
             ),
             Self::MediaPipe => has_modules(&mediapipe(), "mediapipe.tasks.python, safetensors"),
+            Self::Kubernetes => has_modules(&kubernetes(), "kubernetes_validate"),
             Self::Grammars => has_modules(
                 &python(),
                 "tree_sitter, tree_sitter_kotlin, tree_sitter_swift",
@@ -82,6 +85,7 @@ impl Need {
                 "FLOWERS_TENSORFLOW with tensorflow, tf_keras, coremltools, safetensors"
             }
             Self::MediaPipe => "FLOWERS_MEDIAPIPE with mediapipe, safetensors",
+            Self::Kubernetes => "FLOWERS_KUBERNETES with kubernetes-validate",
             Self::Grammars => {
                 "FLOWERS_PYTHON with tree-sitter, tree-sitter-kotlin, tree-sitter-swift"
             }
@@ -120,6 +124,10 @@ pub fn tensorflow() -> OsString {
 
 pub fn mediapipe() -> OsString {
     program("FLOWERS_MEDIAPIPE")
+}
+
+pub fn kubernetes() -> OsString {
+    program("FLOWERS_KUBERNETES")
 }
 
 /// A Python that the environment names, or the system's.
