@@ -204,6 +204,35 @@ impl Group {
         Ok(values)
     }
 
+    /// The bytes that each process has, by rank.
+    ///
+    /// # Errors
+    /// As [`all_reduce`](Self::all_reduce).
+    pub(crate) fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let mut lengths = vec![0.0; self.world()];
+        lengths[self.rank()] = own.len() as f64;
+        self.add_up(&mut lengths)?;
+        let lengths: Vec<usize> = lengths.into_iter().map(|length| length as usize).collect();
+        let before: usize = lengths[..self.rank()].iter().sum();
+        let mut all = vec![0u8; lengths.iter().sum()];
+        all[before..before + own.len()].copy_from_slice(own);
+        if !all.is_empty() {
+            // Where one process has bytes, the others have zeros.
+            let sums = torch(Tensor::f_from_slice(&all))?;
+            let added = self.gloo.all_reduce(&[sums.shallow_clone()]);
+            added.map_err(|cause| self.lost(&cause))?;
+            let length = all.len();
+            torch(sums.f_copy_data(&mut all, length))?;
+        }
+        let mut rest = &all[..];
+        let parts = lengths.into_iter().map(|length| {
+            let (part, others) = rest.split_at(length);
+            rest = others;
+            part.to_vec()
+        });
+        Ok(parts.collect())
+    }
+
     /// Runs what one process may keep the others waiting in for long.
     ///
     /// # Errors

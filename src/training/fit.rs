@@ -85,7 +85,7 @@ pub(super) fn fit(
         cache.remove();
     }
     if config.recipe.scales_logits {
-        scale_logits(job, network, &mut validator, callback)?;
+        job.alone(|| scale_logits(job, network, &mut validator, callback))?;
     }
     Ok(state)
 }
@@ -138,7 +138,10 @@ pub(super) fn cache<'a>(
     }
     match trained[..] {
         [] => Ok(None),
-        _ => FeatureCache::open(job, folder, network, &trained, wanted).map(Some),
+        _ => {
+            let cache = FeatureCache::open(job, folder, network, &trained, wanted);
+            job.together(cache)?.agree().map(Some)
+        }
     }
 }
 

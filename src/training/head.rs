@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Context;
+use tch::Tensor;
 
 use super::callback::Callback;
 use super::checkpoint::{Resumed, State};
@@ -13,10 +14,9 @@ use super::network::Network;
 use super::phase::{Phase, Views};
 use super::profile::{Profile, Stopwatch};
 use super::solver::{Chunk, Fitted, LinearHead, Objective, Samples};
-use super::source::BatchSource;
-use super::tensors;
+use super::tensors::{self, torch};
 use super::trainer::PhaseTrainer;
-use super::validator::Validator;
+use super::validator::{Validator, by_network};
 use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Node, NodeId, Op};
@@ -61,18 +61,21 @@ impl PhaseTrainer for HeadSolver<'_, '_> {
     fn epoch(
         &mut self,
         state: &mut State,
-        validator: &mut Validator,
+        _validator: &mut Validator,
         callback: &mut dyn Callback,
     ) -> Result<(Epoch, Profile)> {
         let mut profile = Profile::default();
         let (started, mut watch) = (Instant::now(), Stopwatch::start());
         let images = self.job.train.len();
-        callback.on_event(&announced(self.job, self.phase, state, images))?;
+        let announced = announced(self.job, self.phase, state, images);
+        self.job.together(callback.on_event(&announced))?;
         let cost = self.extract(callback)?;
         let extracting = watch.lap();
         profile.add_loading(cost.waited, cost.worked);
         profile.features = extracting - profile.waiting;
-        let (trained, validated) = self.solve(validator, &mut profile)?;
+        let Solved {
+            trained, validated, ..
+        } = self.solved(&mut profile)?;
         profile.solver = watch.lap() - profile.validation;
         profile.total = started.elapsed().as_secs_f64();
         let row = Epoch {
@@ -108,28 +111,51 @@ impl HeadSolver<'_, '_> {
             let augmentations = &self.views.augmentations;
             whole += self.cache.extend(network, views, augmentations, callback)?;
             let last = watch.lap();
-            if budget.is_some_and(|budget| !budget.allows_view(last)) {
+            let is_last = budget.map(|budget| !budget.allows_view(last));
+            if self.job.decided(is_last)? {
                 break;
             }
         }
         Ok(whole)
     }
 
+    /// What process 0 solves for, in every process's network.
+    fn solved(&self, profile: &mut Profile) -> Result<Solved> {
+        let Some(group) = self.job.group else {
+            return self.solve(profile);
+        };
+        let own = match group.is_first() {
+            true => self.solve(profile).map(Some),
+            false => Ok(None),
+        };
+        let own = group.patiently(|| group.together(own))?;
+        let (classes, features) = self.sizes()?;
+        let mut numbers = match own {
+            Some(solved) => solved.to_numbers()?,
+            None => vec![0.0; Solved::numbers(classes, features)],
+        };
+        group.add_up(&mut numbers)?;
+        let solved = Solved::from_numbers(&numbers, classes, features)?;
+        self.assign(&solved.head)?;
+        Ok(solved)
+    }
+
+    /// Classes and features of the classifier.
+    fn sizes(&self) -> Result<(i64, i64)> {
+        match &self.classifier()?.op {
+            Op::Linear(linear) => Ok((linear.out_features as i64, linear.in_features as i64)),
+            _ => anyhow::bail!("the classifier is a linear layer"),
+        }
+    }
+
     /// Solves with every weight decay, on as many rows as fit in memory, and once with that of the
     /// smallest validation loss on all of them; where few photos validate, the loss tells heads apart
-    /// that the accuracy does not. Gives its training loss and accuracy, and its validation.
-    fn solve(
-        &self,
-        validator: &mut Validator,
-        profile: &mut Profile,
-    ) -> Result<(Fitted, Evaluation)> {
+    /// that the accuracy does not.
+    fn solve(&self, profile: &mut Profile) -> Result<Solved> {
         let Self { job, network, .. } = *self;
         let source = self.cache.source(self.head).context("the head's cut")?;
         let held = HeldSamples::new(job, &source, HELD)?;
-        let Op::Linear(linear) = &self.classifier()?.op else {
-            anyhow::bail!("the classifier is a linear layer");
-        };
-        let (classes, features) = (linear.out_features as i64, linear.in_features as i64);
+        let (classes, features) = self.sizes()?;
         let config = job.run.config();
         let class_weights = config.class_weights.then(|| class_weights(job));
         let objective = |weight_decay| Objective {
@@ -140,15 +166,22 @@ impl HeadSolver<'_, '_> {
         };
         let mut validate = |head: &LinearHead| {
             self.assign(head)?;
-            let cached = source.validation(network, job.val);
-            validator.measure(job, network, cached, profile, &mut |_| Ok(()))
+            let mut watch = Stopwatch::start();
+            let batches = source.evaluated(network, job.val);
+            let predictions = by_network(job, network, batches, &mut |_| Ok(()))?;
+            profile.validation += watch.lap();
+            let found = Evaluation::of(&predictions)?;
+            Ok::<_, anyhow::Error>(Fitted {
+                loss: found.loss,
+                accuracy: found.accuracy,
+            })
         };
-        let mut best: Option<(Evaluation, LinearHead, f64)> = None;
+        let mut best: Option<(Fitted, LinearHead, f64)> = None;
         let mut head = LinearHead::zeros(classes, features)?;
         for weight_decay in WEIGHT_DECAYS {
             head = objective(weight_decay).minimise(&held, &head)?;
             let found = validate(&head)?;
-            let is_better = |best: &Evaluation| found.loss < best.loss;
+            let is_better = |best: &Fitted| found.loss < best.loss;
             if best.as_ref().is_none_or(|(best, ..)| is_better(best)) {
                 best = Some((found, head.shallow_clone(), weight_decay));
             }
@@ -156,12 +189,20 @@ impl HeadSolver<'_, '_> {
         let (validated, head, weight_decay) = best.context("there is a weight decay")?;
         if held.is_all {
             self.assign(&head)?;
-            return Ok((head.fitted(&held)?, validated));
+            return Ok(Solved {
+                trained: head.fitted(&held)?,
+                validated,
+                head,
+            });
         }
         let all = StoredSamples::new(job, &source);
         let head = objective(weight_decay).minimise(&all, &head)?;
         let validated = validate(&head)?;
-        Ok((head.fitted(&all)?, validated))
+        Ok(Solved {
+            trained: head.fitted(&all)?,
+            validated,
+            head,
+        })
     }
 
     /// The one linear layer of the head.
@@ -179,6 +220,55 @@ impl HeadSolver<'_, '_> {
         self.network
             .assign(&format!("{name}.weight"), &head.weight)?;
         self.network.assign(&format!("{name}.bias"), &head.bias)
+    }
+}
+
+/// A head, and how well it fits the photos to train and to validate on.
+struct Solved {
+    trained: Fitted,
+    validated: Fitted,
+    head: LinearHead,
+}
+
+impl Solved {
+    /// How many numbers it is.
+    fn numbers(classes: i64, features: i64) -> usize {
+        4 + (classes * features + classes) as usize
+    }
+
+    fn to_numbers(&self) -> Result<Vec<f64>> {
+        let Self {
+            trained, validated, ..
+        } = self;
+        let mut numbers = vec![
+            trained.loss,
+            trained.accuracy,
+            validated.loss,
+            validated.accuracy,
+        ];
+        for tensor in [&self.head.weight, &self.head.bias] {
+            let (from, count) = (numbers.len(), tensor.numel());
+            numbers.resize(from + count, 0.0);
+            torch(tensor.f_copy_data(&mut numbers[from..], count))?;
+        }
+        Ok(numbers)
+    }
+
+    fn from_numbers(numbers: &[f64], classes: i64, features: i64) -> Result<Self> {
+        let fitted = |from: usize| Fitted {
+            loss: numbers[from],
+            accuracy: numbers[from + 1],
+        };
+        let (weight, bias) = numbers[4..].split_at((classes * features) as usize);
+        let weight = Tensor::f_from_slice(weight).and_then(|all| all.f_view([classes, features]));
+        Ok(Self {
+            trained: fitted(0),
+            validated: fitted(2),
+            head: LinearHead {
+                weight: torch(weight)?,
+                bias: torch(Tensor::f_from_slice(bias))?,
+            },
+        })
     }
 }
 

@@ -72,6 +72,22 @@ impl Job<'_> {
         }
     }
 
+    /// What process 0 decides, if there is something to be decided.
+    ///
+    /// # Errors
+    /// As [`Group::sum`].
+    pub(super) fn decided(&self, own: Option<bool>) -> Result<bool> {
+        match (self.group, own) {
+            (_, None) => Ok(false),
+            (None, Some(own)) => Ok(own),
+            (Some(group), Some(own)) => {
+                let first = own && group.is_first();
+                let [decided] = group.sum(Ok([f64::from(u8::from(first))]))?;
+                Ok(decided > 0.0)
+            }
+        }
+    }
+
     /// Does what only one process may do, such as writing files. The others wait, and fail with it.
     ///
     /// # Errors
@@ -79,6 +95,17 @@ impl Job<'_> {
     pub(super) fn once(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let is_mine = self.share().rank == 0;
         self.together(if is_mine { work() } else { Ok(()) })
+    }
+
+    /// As [`once`](Self::once), for what may take long.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(super) fn alone(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        match self.group {
+            Some(group) => group.patiently(|| self.once(work)),
+            None => work(),
+        }
     }
 
     pub(super) fn interrupted(&self) -> anyhow::Error {

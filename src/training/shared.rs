@@ -32,10 +32,8 @@ impl TrainingSession {
     /// it from that. What a new run has written is removed when another process can't take part.
     ///
     /// # Errors
-    /// That of beginning it, those of the other processes, and [`Error::Usage`] for a recipe that takes one
-    /// process.
+    /// That of beginning it, and those of the other processes.
     pub(crate) fn lead(begun: Result<Self>, group: &Rc<Group>) -> Result<Self> {
-        let begun = begun.and_then(Self::checked);
         let session = group.patiently(|| group.together(begun))?;
         let is_resumed = session.resumed_from().is_some();
         let folder = session.run.folder().to_path_buf();
@@ -57,26 +55,6 @@ impl TrainingSession {
         })?;
         self.group = Some(Rc::clone(group));
         Ok(self)
-    }
-
-    /// A recipe that keeps features is trained by one process.
-    fn checked(self) -> Result<Self> {
-        let recipe = self.run.config().recipe;
-        if !recipe.uses_features() {
-            return Ok(self);
-        }
-        let is_new = self.resumed_from().is_none();
-        let folder = self.run.folder().to_path_buf();
-        drop(self);
-        if is_new {
-            Run::remove_begun(&folder)?;
-        }
-        let message = format!(
-            "the recipe {} keeps its features in one process: start it in one, or choose --recipe classic, \
-             two-phase or scratch",
-            recipe.name
-        );
-        Err(Error::Usage(message).into())
     }
 
     /// The bytes that other processes need.

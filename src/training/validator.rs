@@ -10,6 +10,7 @@ use super::source::Batches;
 use super::together::gathered;
 use crate::data::Loader;
 use crate::data::loader::Transform;
+use crate::distributed::Share;
 use crate::error::{NonFinite, Result};
 use crate::evaluation::{each_logits, predictions};
 use crate::graph::InferenceGraph;
@@ -44,9 +45,11 @@ impl Validator {
         let mut watch = Stopwatch::start();
         match cached {
             Some(batches) => {
-                let evaluation = by_network(job, network, batches, each)?;
+                let own = by_network(job, network, batches, each);
                 profile.validation += watch.lap();
-                Ok(evaluation)
+                let predictions = gathered(job, own)?;
+                profile.collectives += watch.lap();
+                Evaluation::of(&predictions)
             }
             None => {
                 let labels = &job.run.manifest().labels;
@@ -57,7 +60,7 @@ impl Validator {
                 } else {
                     job.stop
                 };
-                let own = self.by_session(job, network, profile, |session, loader| {
+                let own = self.by_session(job, job.share(), network, profile, |session, loader| {
                     predictions(session, loader, labels, stop, each)
                 });
                 let mut watch = Stopwatch::start();
@@ -69,7 +72,7 @@ impl Validator {
     }
 
     /// The class ids of the validation photos (n) and their logits, row-major (n, classes). `each` is
-    /// called with the number of photos of every batch.
+    /// called with the number of photos of every batch. This process does it alone.
     ///
     /// # Errors
     /// [`Error::Interrupted`](crate::error::Error::Interrupted), and those of `each` and of reading
@@ -81,7 +84,8 @@ impl Validator {
         each: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<(Vec<usize>, Vec<f32>)> {
         let (mut truth, mut logits) = (Vec::new(), Vec::new());
-        self.by_session(job, network, &mut Profile::default(), |session, loader| {
+        let ignored = &mut Profile::default();
+        self.by_session(job, Share::WHOLE, network, ignored, |session, loader| {
             each_logits(session, loader, job.stop, |labels, rows| {
                 truth.extend(labels.iter().map(|&label| label as usize));
                 logits.extend_from_slice(rows);
@@ -91,10 +95,11 @@ impl Validator {
         Ok((truth, logits))
     }
 
-    /// Runs something with the compiled network and the validation photos.
+    /// Runs something with the compiled network and a share of the validation photos.
     fn by_session<T>(
         &mut self,
         job: &Job<'_>,
+        share: Share,
         network: &Network,
         profile: &mut Profile,
         run: impl FnOnce(&Session, &mut Loader) -> Result<T>,
@@ -106,7 +111,7 @@ impl Validator {
             cache: job.cache.clone(),
             ..Transform::plain(&manifest.preprocessing)
         };
-        let own = job.share().of(job.val.len());
+        let own = share.of(job.val.len());
         let (photos, order) = (Arc::clone(&job.photos), job.val[own].to_vec());
         // Decodes while the weights are folded.
         let loader = Loader::new(photos, order, config.batch_size, transform, job.workers())?;
@@ -135,13 +140,16 @@ impl Validator {
     }
 }
 
-/// Runs the layers behind the frozen ones on what these gave.
-fn by_network(
+/// Runs the layers behind the frozen ones on what these gave, in this process alone.
+///
+/// # Errors
+/// [`NonFinite`](crate::error::NonFinite) for a logit, and those of `each` and of reading features.
+pub(super) fn by_network(
     job: &Job<'_>,
     network: &Network,
     mut batches: Box<dyn Batches + '_>,
     each: &mut dyn FnMut(usize) -> Result<()>,
-) -> Result<Evaluation> {
+) -> Result<Predictions> {
     let labels = &job.run.manifest().labels;
     let mut predictions = Predictions::new(labels.clone());
     for batch in batches.by_ref() {
@@ -157,5 +165,5 @@ fn by_network(
         }
         each(batch.labels.len())?;
     }
-    Evaluation::of(&predictions)
+    Ok(predictions)
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tempfile::TempDir;
+
 use super::cut::Cut;
 use super::extract::{Extractor, ViewCost, key};
 use super::source::FeatureSource;
@@ -24,6 +26,8 @@ pub(crate) struct FeatureCache<'a> {
     wanted: usize,
     /// Compiled while views are missing.
     extractor: Option<Extractor<'a>>,
+    /// Where a process that is not the first has them.
+    _own: Option<TempDir>,
 }
 
 impl<'a> FeatureCache<'a> {
@@ -49,13 +53,35 @@ impl<'a> FeatureCache<'a> {
         let key = key(job, network, &cuts)?;
         let shared = job.shared_features.as_ref();
         let shared = shared.map(|all| all.join(&hex(&sha256(&[key.as_bytes()]))[..16]));
+        let own = match job.share().rank {
+            0 => None,
+            _ => Some(tempfile::tempdir()?),
+        };
+        let folder = own.as_ref().map_or(folder, TempDir::path);
         Ok(Self {
             features: Features::open(shared.as_deref().unwrap_or(folder), key, shapes)?,
             job,
             cuts,
             wanted,
             extractor: None,
+            _own: own,
         })
+    }
+
+    /// Forgets the features of a run that is resumed, unless all processes have them.
+    ///
+    /// # Errors
+    /// Those of any process.
+    pub(crate) fn agree(mut self) -> Result<Self> {
+        if let Some(group) = self.job.group {
+            let mut views = vec![0.0; group.world()];
+            views[group.rank()] = self.features.views() as f64;
+            group.add_up(&mut views)?;
+            if views.iter().any(|&found| found != views[0]) {
+                group.together(self.features.clear())?;
+            }
+        }
+        Ok(self)
     }
 
     /// Computes views until there are so many; the first is the photos as evaluation sees them.
@@ -74,7 +100,10 @@ impl<'a> FeatureCache<'a> {
         while self.features.views() < views {
             let extractor = match self.extractor.take() {
                 Some(extractor) => extractor,
-                None => Extractor::new(self.job, network, &self.cuts)?,
+                None => {
+                    let compiled = Extractor::new(self.job, network, &self.cuts);
+                    self.job.together(compiled)?
+                }
             };
             let (photos, random) = match self.features.views() {
                 0 => (self.plain_order(), None),
@@ -124,6 +153,7 @@ impl<'a> FeatureCache<'a> {
             photos: &self.job.photos,
             batch_size: config.batch_size,
             seed: config.seed,
+            share: self.job.share(),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cut::Cut;
+use super::rows::Rows;
 use super::store::Features;
 use crate::data::loader::Transform;
 use crate::data::{Loader, Worked};
@@ -84,11 +85,11 @@ impl<'a> Extractor<'a> {
     ) -> Result<ViewCost> {
         let (config, of) = (self.job.run.config(), photos.len());
         let view = features.views();
-        callback.on_event(&Event::Extracting {
+        self.job.together(callback.on_event(&Event::Extracting {
             view,
             views,
-            images: photos.len(),
-        })?;
+            images: of,
+        }))?;
         let transform = Transform {
             limits: self.job.limits,
             preprocessing: self.job.run.manifest().preprocessing.clone(),
@@ -98,39 +99,68 @@ impl<'a> Extractor<'a> {
             cache: None,
         };
         let all = Arc::clone(&self.job.photos);
-        let loader = Loader::new(all, photos, BATCH, transform, config.workers)?;
+        let share = self.job.share();
+        let own = photos[share.of(of)].to_vec();
+        let loader = Loader::new(all, own, BATCH, transform, self.job.workers())?;
         let mut loader = loader.tolerating(&self.job.undecodable);
-        let mut rows = features.begin_view();
+        let levels = features.levels();
+        let mut view = features.begin_view();
         let mut count = 0;
-        while let Some(batch) = loader.next() {
-            let batch = batch?;
-            if !batch.labels.is_empty() {
-                let values = self.backend.values(Images::Rgb8(&batch.pixels))?;
-                let mut values: Vec<Vec<f32>> =
-                    values.into_iter().map(|node| node.values).collect();
-                if let Some(teacher) = self.job.teacher {
-                    values.push(teacher.probabilities(&batch.pixels, batch.size)?);
-                }
-                rows.append(&batch.indices, &values)?;
-            }
-            let images = batch.labels.len();
+        let mut told = Ok(());
+        // As many for each process: none has more photos than the first.
+        for _ in 0..of.div_ceil(share.world).div_ceil(BATCH) {
+            let own = told.and_then(|()| self.rows(&mut loader, levels));
+            let (parts, stops) = self.gathered(own)?;
+            let images: usize = parts.iter().map(|rows| rows.photos.len()).sum();
             count += images;
-            loader.recycle(batch);
-            callback.on_event(&Event::Extracted { images })?;
-            if count >= FEWEST && self.job.budget.is_some_and(|budget| budget.ends_features()) {
-                callback.on_event(&Event::FeaturesCut { images: count, of })?;
-                break;
-            }
-            if self.job.is_stopped() {
+            told = parts.iter().try_for_each(|rows| view.append(rows));
+            told = told.and_then(|()| callback.on_event(&Event::Extracted { images }));
+            if stops {
                 return Err(self.job.interrupted());
             }
+            let is_late = self.job.budget.map(|budget| budget.ends_features());
+            if count >= FEWEST && self.job.decided(is_late)? {
+                told = told
+                    .and_then(|()| callback.on_event(&Event::FeaturesCut { images: count, of }));
+                break;
+            }
         }
-        rows.finish()?;
+        self.job.together(told.and_then(|()| view.finish()))?;
         Ok(ViewCost {
             photos: count,
             waited: loader.waited(),
             worked: loader.worked(),
         })
+    }
+
+    /// The features of the next batch, of no photos after the last.
+    fn rows(&self, loader: &mut Loader, levels: usize) -> Result<Rows> {
+        let Some(batch) = loader.next() else {
+            return Ok(Rows::empty(levels));
+        };
+        let batch = batch?;
+        if batch.labels.is_empty() {
+            return Ok(Rows::empty(levels));
+        }
+        let values = self.backend.values(Images::Rgb8(&batch.pixels))?;
+        let mut values: Vec<Vec<f32>> = values.into_iter().map(|node| node.values).collect();
+        if let Some(teacher) = self.job.teacher {
+            values.push(teacher.probabilities(&batch.pixels, batch.size)?);
+        }
+        let rows = Rows::new(batch.indices.clone(), &values);
+        loader.recycle(batch);
+        Ok(rows)
+    }
+
+    /// The rows of all processes, and whether one is to stop.
+    fn gathered(&self, own: Result<Rows>) -> Result<(Vec<Rows>, bool)> {
+        let is_stopped = self.job.is_stopped();
+        let Some(group) = self.job.group else {
+            return Ok((vec![own?], is_stopped));
+        };
+        let own = group.together(own)?;
+        let [stops] = group.sum(Ok([f64::from(u8::from(is_stopped))]))?;
+        Ok((own.gathered(group)?, stops > 0.0))
     }
 }
 

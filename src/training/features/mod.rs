@@ -3,6 +3,7 @@
 mod cache;
 mod cut;
 mod extract;
+mod rows;
 mod source;
 mod store;
 

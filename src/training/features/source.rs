@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::cut::Cut;
 use super::store::Features;
 use crate::data::{Photo, Worked};
+use crate::distributed::Share;
 use crate::error::Result;
 use crate::training::network::{Activations, Network};
 use crate::training::source::{BatchSource, Batches, DeviceBatch};
@@ -23,6 +24,8 @@ pub(crate) struct FeatureSource<'a> {
     pub photos: &'a [Photo],
     pub batch_size: usize,
     pub seed: u64,
+    /// What this process takes of each batch, and of the photos to validate on.
+    pub share: Share,
 }
 
 impl BatchSource for FeatureSource<'_> {
@@ -33,7 +36,10 @@ impl BatchSource for FeatureSource<'_> {
         epoch: u64,
     ) -> Result<Box<dyn Batches + 'a>> {
         let row = |photo| self.drawn(photo, epoch);
-        Ok(self.in_batches(network, &order, row))
+        let parts = order
+            .chunks(self.batch_size)
+            .map(|photos| &photos[self.share.of_batch(photos.len())]);
+        Ok(self.in_batches(network, parts, row))
     }
 
     fn validation<'a>(
@@ -41,20 +47,29 @@ impl BatchSource for FeatureSource<'_> {
         network: &'a Network,
         photos: &[usize],
     ) -> Option<Box<dyn Batches + 'a>> {
-        let row = |photo| self.features.row(photo, 0);
-        Some(self.in_batches(network, photos, row))
+        Some(self.evaluated(network, &photos[self.share.of(photos.len())]))
     }
 }
 
 impl FeatureSource<'_> {
-    /// Batches of those of the photos that have a row.
-    fn in_batches<'a>(
+    /// Batches of photos as evaluation sees them, for this process alone.
+    pub(crate) fn evaluated<'a>(
         &'a self,
         network: &'a Network,
         photos: &[usize],
+    ) -> Box<dyn Batches + 'a> {
+        let row = |photo| self.features.row(photo, 0);
+        self.in_batches(network, photos.chunks(self.batch_size), row)
+    }
+
+    /// Batches of those of the photos that have a row.
+    fn in_batches<'a, 'p>(
+        &'a self,
+        network: &'a Network,
+        batches: impl Iterator<Item = &'p [usize]>,
         row: impl Fn(usize) -> Option<u64>,
     ) -> Box<dyn Batches + 'a> {
-        let rows = photos.chunks(self.batch_size).map(|photos| {
+        let rows = batches.map(|photos| {
             let with_row = |&photo: &usize| Some((photo, row(photo)?));
             photos.iter().filter_map(with_row).collect()
         });

@@ -6,11 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::rows::Rows;
 use crate::device::Device;
 use crate::error::{Error, Result, shown};
 use crate::files;
@@ -110,6 +109,20 @@ impl Features {
         Ok(())
     }
 
+    /// Forgets all views.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when the folder can't be written to.
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        self.index.views.clear();
+        self.cut()
+    }
+
+    /// Number of nodes.
+    pub(super) fn levels(&self) -> usize {
+        self.levels.len()
+    }
+
     /// Number of complete views.
     pub(crate) fn views(&self) -> usize {
         self.index.views.len()
@@ -173,18 +186,17 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// Appends the features of some photos: for each node its rows, row-major.
+    /// Appends the features of some photos.
     ///
     /// # Errors
     /// [`Error::Environment`] when the disk is full.
-    pub(super) fn append(&mut self, photos: &[usize], values: &[Vec<f32>]) -> Result<()> {
+    pub(super) fn append(&mut self, rows: &Rows) -> Result<()> {
         let row = self.first + self.photos.len() as u64;
-        for (level, values) in self.features.levels.iter().zip(values) {
-            let bytes = to_f16(values);
-            let written = write_at(&level.file, &bytes, row * level.row_bytes());
+        for (level, bytes) in self.features.levels.iter().zip(&rows.levels) {
+            let written = write_at(&level.file, bytes, row * level.row_bytes());
             written.map_err(|cause| full(&self.features.folder, &cause))?;
         }
-        self.photos.extend(photos);
+        self.photos.extend(&rows.photos);
         Ok(())
     }
 
@@ -205,15 +217,6 @@ impl View<'_> {
         let text = serde_json::to_vec(&features.index)?;
         files::write_atomically(&features.folder.join(INDEX), |sink| sink.write_all(&text))
     }
-}
-
-/// float16 in memory order, little-endian. Larger values become the largest finite ones.
-fn to_f16(values: &[f32]) -> Vec<u8> {
-    let limit = f16::MAX.to_f32();
-    let clamped: Vec<f32> = values.iter().map(|x| x.clamp(-limit, limit)).collect();
-    let mut halves = vec![f16::ZERO; values.len()];
-    halves.convert_from_f32_slice(&clamped);
-    halves.iter().flat_map(|half| half.to_ne_bytes()).collect()
 }
 
 #[cfg(unix)]
@@ -267,7 +270,8 @@ mod tests {
         for &photo in photos {
             let first = photo as f32 + value;
             let map: Vec<f32> = (0..6).map(|at| first + at as f32).collect();
-            view.append(&[photo], &[vec![first, -first], map]).unwrap();
+            let rows = Rows::new(vec![photo], &[vec![first, -first], map]);
+            view.append(&rows).unwrap();
         }
         view.finish().unwrap();
     }
@@ -285,7 +289,8 @@ mod tests {
         add(&mut features, &[3], 0.5);
         // A view that is never finished.
         let mut view = features.begin_view();
-        view.append(&[7], &[vec![9.0; 2], vec![9.0; 6]]).unwrap();
+        let rows = Rows::new(vec![7], &[vec![9.0; 2], vec![9.0; 6]]);
+        view.append(&rows).unwrap();
         drop(features);
 
         let features = opened(folder.path(), "a");
@@ -322,7 +327,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut features = opened(folder.path(), "a");
         let mut view = features.begin_view();
-        view.append(&[0], &[vec![1e9, -1e9], vec![0.0; 6]]).unwrap();
+        let rows = Rows::new(vec![0], &[vec![1e9, -1e9], vec![0.0; 6]]);
+        view.append(&rows).unwrap();
         view.finish().unwrap();
         assert_eq!(values(&features, 0, &[0]), [65504.0, -65504.0]);
     }

@@ -135,11 +135,9 @@ fn an_interface_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn what_takes_one_process_says_so() {
+fn collectives_of_gpus_are_refused_on_a_cpu() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let said = train(photos(), &out, &["--recipe", "fast", "--nproc", "2"]);
-    said.failed(2, &["recipe fast", "in one process", "--recipe classic"]);
     let said = train(
         photos(),
         &out,

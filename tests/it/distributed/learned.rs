@@ -145,3 +145,47 @@ fn another_configuration_is_not_taken_for_the_run() {
     }
     train(photos(), &out, &other).done();
 }
+
+/// Photos whose features are shared are those of one process, whoever computes them.
+#[test]
+fn features_are_those_of_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    uneven(&data);
+    let learned = |name: &str, more: &[&str]| {
+        let out = folder.path().join(name);
+        let fast = [
+            "--recipe",
+            "fast",
+            "--epochs",
+            "1",
+            "--precision",
+            "float32",
+        ];
+        let said = train(&data, &out, &[&fast, more].concat()).done();
+        assert!(
+            said.stderr.contains("Features of view 2"),
+            "{}",
+            said.stderr
+        );
+        assert!(said.stderr.contains("Logits divided by"), "{}", said.stderr);
+        assert!(!names(&out).contains(&"features".to_owned()));
+        rows(&out)
+    };
+    let alone = learned("1", &[]);
+    for count in ["2", "3"] {
+        let together = learned(count, &["--nproc", count]);
+        assert_eq!(together.len(), alone.len());
+        let (head, expected) = (&together[0], &alone[0]);
+        assert_eq!(head.phase, "head");
+        for (found, expected) in [
+            (head.train_loss, expected.train_loss),
+            (head.val_loss, expected.val_loss),
+        ] {
+            let apart = (found - expected).abs() / expected;
+            assert!(apart < 0.01, "{count} processes: {found} {expected}");
+        }
+        assert_eq!(head.val_accuracy, expected.val_accuracy);
+        assert!(together.iter().all(|row| row.val_loss.is_finite()));
+    }
+}
