@@ -105,7 +105,7 @@ fuzz: $(LIBTORCH_SETUP) $(NASM_SETUP) $(TOOLS)/bin/cargo-fuzz ## Fuzz each parse
 	done
 
 $(TOOLS)/bin/cargo-fuzz:
-	cargo install --locked --root $(TOOLS) cargo-fuzz@0.13.2
+	cargo install --locked --debug --root $(TOOLS) cargo-fuzz@0.13.2
 
 # Paths of somebody's machine, and hosts of a package index: pip and cargo know their own.
 LOCAL := (^|[^[:alnum:]._$$}-])/(home|Users|root|work)/|:\\Users|pypi\.org|pythonhosted\.org
@@ -123,7 +123,7 @@ $(TOOLS)/bin/typos:
 	python3 -m pip install -q --target $(TOOLS) typos==1.52.0
 
 $(TOOLS)/bin/cargo-deny:
-	cargo install --locked --root $(TOOLS) cargo-deny@0.20.2
+	cargo install --locked --debug --root $(TOOLS) cargo-deny@0.20.2
 
 bench: $(LIBTORCH_SETUP) $(NASM_SETUP) ## Time training steps beside PyTorch (downloads PyTorch, 5 GB)
 	python3 -m venv target/peers
