@@ -25,10 +25,14 @@ fn main() {
         return;
     }
     let collectives = build_collectives(&libtorch);
-    let loadable = target("ARCH") == "x86_64"
-        && Interface::of(&libtorch).is_some_and(|found| found.build(collectives));
-    if loadable {
-        return println!("cargo::rustc-cfg=libtorch_on_demand");
+    if target("ARCH") == "x86_64" && is_usual(&libtorch) {
+        let built = Interface::of(&libtorch).and_then(|found| found.build(collectives));
+        match built {
+            Ok(()) => return println!("cargo::rustc-cfg=libtorch_on_demand"),
+            Err(reason) => {
+                println!("cargo::warning=libtorch will be loaded at every start: {reason}")
+            }
+        }
     }
     if collectives {
         println!("cargo::rustc-link-lib=static={COLLECTIVES}");
@@ -113,6 +117,11 @@ fn build_collectives(lib: &Path) -> bool {
     true
 }
 
+/// Whether libtorch is shared libraries, for CPUs alone or with CUDA.
+fn is_usual(lib: &Path) -> bool {
+    lib.join("libtorch_cpu.so").exists() && !lib.join("libtorch_hip.so").exists()
+}
+
 fn has_cuda(lib: &Path) -> bool {
     lib.join("libtorch_cuda.so").exists()
 }
@@ -137,37 +146,37 @@ struct Interface {
 
 impl Interface {
     /// Beside this script's own output is that of torch-sys's, which tells what libtorch it was for.
-    fn of(libtorch: &Path) -> Option<Self> {
-        let scripts = out().join("../..").canonicalize().ok()?;
+    fn of(libtorch: &Path) -> Result<Self, String> {
+        for name in ["NM", "CXX"] {
+            println!("cargo::rerun-if-env-changed={name}");
+        }
         let told = format!("libtorch_lib={}", libtorch.display());
-        let folders = fs::read_dir(scripts)
-            .ok()?
-            .flatten()
-            .map(|entry| entry.path());
+        let scripts = fs::read_dir(out().join("../..")).map_err(|cause| cause.to_string())?;
+        let folders = scripts.flatten().map(|entry| entry.path());
         let matching = folders.filter(|folder| {
             let said = fs::read_to_string(folder.join("output")).unwrap_or_default();
             said.lines().any(|line| line.ends_with(&told))
         });
         let archives = matching.map(|folder| folder.join("out/libtch.a"));
-        let archive =
-            archives.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok())?;
-        archive.exists().then(|| Self {
-            archive,
+        let archives = archives.filter(|path| path.exists());
+        let newest = archives.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
+        Ok(Self {
+            archive: newest.ok_or("what torch-sys compiled is not found")?,
             libtorch: libtorch.into(),
         })
     }
 
     /// Links the functions, those of the collectives too, as a library that has a table of them, and writes
-    /// functions of the same names that jump by that table. Where the tools for it are missing, libtorch is
-    /// linked as usual.
-    fn build(&self, collectives: bool) -> bool {
+    /// functions of the same names that jump by that table.
+    ///
+    /// # Errors
+    /// Which tool is missing, or what failed; libtorch is linked as usual then.
+    fn build(&self, collectives: bool) -> Result<(), String> {
         let mut archives = vec![self.archive.clone()];
         if collectives {
             archives.push(out().join(format!("lib{COLLECTIVES}.a")));
         }
-        let Some(names) = functions(&archives) else {
-            return false;
-        };
+        let names = functions(&archives)?;
         let mut table = String::from("typedef void function(void);\n");
         let mut jumps = String::new();
         for (index, name) in names.iter().enumerate() {
@@ -179,11 +188,10 @@ impl Interface {
             table,
             "function *const flowers_libtorch[] = {{ {entries} }};"
         );
-        let written = fs::write(out().join("table.c"), table)
-            .and_then(|()| fs::write(out().join("functions.s"), jumps));
-        if written.is_err() {
-            return false;
-        }
+        fs::write(out().join("table.c"), table)
+            .and_then(|()| fs::write(out().join("functions.s"), jumps))
+            .map_err(|cause| cause.to_string())?;
+        self.link(&archives)?;
         println!(
             "cargo::rustc-env=FLOWERS_LIBTORCH_FUNCTIONS={}",
             names.len()
@@ -192,43 +200,47 @@ impl Interface {
             "cargo::rustc-env=FLOWERS_LIBTORCH_CUDA={}",
             has_cuda(&self.libtorch)
         );
-        self.link(&archives)
+        Ok(())
     }
 
-    fn link(&self, archives: &[PathBuf]) -> bool {
+    fn link(&self, archives: &[PathBuf]) -> Result<(), String> {
         let table = cc::Build::new()
             .cargo_metadata(false)
             .warnings(false)
             .pic(true)
             .file(out().join("table.c"))
             .try_compile_intermediates();
-        let (Ok(table), Ok(compiler)) = (table, cc::Build::new().cpp(true).try_get_compiler())
-        else {
-            return false;
-        };
-        let mut link = compiler.to_command();
+        let compiler = cc::Build::new().cpp(true).try_get_compiler();
+        let mut link = compiler.map_err(|cause| cause.to_string())?.to_command();
         link.args(["-shared", "-s", "-Wl,--exclude-libs,ALL", "-o"])
             .arg(out().join("libtorch_functions.so"))
-            .args(table)
+            .args(table.map_err(|cause| cause.to_string())?)
             .args(archives)
             .arg(format!("-L{}", self.libtorch.display()))
             .args(["-lc10", "-ltorch_cpu"]);
         if has_cuda(&self.libtorch) {
             link.args(["-lc10_cuda", "-ltorch_cuda"]);
         }
-        link.status().is_ok_and(|status| status.success())
+        match link.status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("linking its functions failed ({status})")),
+            Err(cause) => Err(cause.to_string()),
+        }
     }
 }
 
 /// The C functions of archives, by name.
-fn functions(archives: &[PathBuf]) -> Option<Vec<String>> {
+///
+/// # Errors
+/// That the program `nm` is missing or can't read them.
+fn functions(archives: &[PathBuf]) -> Result<Vec<String>, String> {
     let nm = std::env::var_os("NM").unwrap_or("nm".into());
-    let listed = Command::new(nm)
+    let listed = Command::new(&nm)
         .args(["--defined-only", "--extern-only", "--format=posix"])
         .args(archives)
         .output()
-        .ok()?;
-    let listed = String::from_utf8(listed.stdout).ok()?;
+        .map_err(|cause| format!("{}: {cause}", nm.display()))?;
+    let listed = String::from_utf8_lossy(&listed.stdout);
     let symbols = listed.lines().filter_map(|line| line.split_once(" T "));
     let mut names: Vec<String> = symbols
         .map(|(name, _)| name.to_owned())
@@ -236,5 +248,8 @@ fn functions(archives: &[PathBuf]) -> Option<Vec<String>> {
         .collect();
     names.sort();
     names.dedup();
-    (!names.is_empty()).then_some(names)
+    match names.is_empty() {
+        true => Err(format!("{} lists no functions", nm.display())),
+        false => Ok(names),
+    }
 }

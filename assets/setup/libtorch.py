@@ -21,8 +21,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from http.client import HTTPException
 
 TORCH = "torch==2.13.0"
@@ -81,21 +83,24 @@ def addresses(requirements):
 
 
 def copy_range(url, wanted_range, sink, on_bytes=lambda count: None):
-    """Write a range of a file on a server, e.g. "0-99", where it is in the file `sink`. Returns the
-    position, and the size of the file on the server."""
+    """Write a range of a file on a server, e.g. "0-99", where it is in the file `sink`. Returns the size
+    of the file on the server."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={wanted_range}"})
     with urllib.request.urlopen(request, timeout=60) as source:
-        if source.status != 206:
+        place = source.headers.get("Content-Range") if source.status == 206 else None
+        if not place:
             raise OSError("the server sends whole files only")
-        place, size = source.headers["Content-Range"].removeprefix("bytes ").split("/")
+        place, size = place.removeprefix("bytes ").split("/")
         start, end = map(int, place.split("-"))
+        if not wanted_range.startswith("-") and place != wanted_range:
+            raise OSError("the server sends other ranges than it is asked for")
         sink.seek(start)
         while piece := source.read(1 << 18):
             sink.write(piece)
             on_bytes(len(piece))
         if sink.tell() != end + 1:
             raise OSError("the connection was closed early")
-    return start, int(size)
+    return int(size)
 
 
 def parts(archive):
@@ -115,9 +120,11 @@ def parts(archive):
 
 def download_parts(work, url):
     """Write a wheel with holes: what is not wanted is left out of the file."""
-    name = url.rsplit("/", 1)[1]
+    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rsplit("/", 1)[1])
+    if requirement(name) not in LINUX_X86_64:
+        raise ValueError(f"{name} is not known")
     with open(os.path.join(work, name), "w+b") as sink:
-        _, size = copy_range(url, f"-{LISTING}", sink)
+        size = copy_range(url, f"-{LISTING}", sink)
         with zipfile.ZipFile(sink) as archive:
             ranges = parts(archive)
         total = sum(end - start for start, end in ranges)
@@ -146,13 +153,20 @@ def download(work, requirements):
         )
 
 
+def requirement(wheel):
+    """What a wheel is, by its name."""
+    project, version = wheel.split("-")[:2]
+    return f"{project.replace('_', '-')}=={version}"
+
+
 def checksums(archive, wheel):
-    """SHA-256 of each file of a wheel, if the list of them is the one known."""
-    name = next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
-    record = archive.read(name)
-    project, version = name.split(".dist-info")[0].split("-")
-    known = LINUX_X86_64[f"{project.replace('_', '-')}=={version}"]
-    if hashlib.sha256(record).hexdigest() != known:
+    """SHA-256 of each file of a wheel, if the list of them is the one known; None for another wheel, which
+    pip has checked against its index."""
+    if not on_linux_x86_64() or requirement(wheel) not in LINUX_X86_64:
+        return None
+    record = next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+    record = archive.read(record)
+    if hashlib.sha256(record).hexdigest() != LINUX_X86_64[requirement(wheel)]:
         sys.exit(f"libtorch: {wheel} is not the wheel that was published: its list of files differs.")
     rows = csv.reader(io.StringIO(record.decode()))
     return {row[0]: row[1] for row in rows}
@@ -163,18 +177,20 @@ def extract(wheel, root):
     file = os.path.basename(wheel)
     try:
         with zipfile.ZipFile(wheel) as archive:
-            known = checksums(archive, file) if on_linux_x86_64() else {}
+            known = checksums(archive, file)
             for name in archive.namelist():
                 place = wanted(name)
                 if place is None:
                     continue
+                if ".." in place.split("/") or (known is not None and name not in known):
+                    sys.exit(f"libtorch: {file} has a file that no such wheel has: {name}")
                 path = os.path.join(root, place)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with archive.open(name) as source, open(path, "wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
-                if known and known[name] != record_hash(path):
+                if known is not None and known[name] != record_hash(path):
                     sys.exit(f"libtorch: {name} of {file} is not what was published; try again.")
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error) as error:
         sys.exit(f"libtorch: {file} is damaged ({error}); try again.")
 
 

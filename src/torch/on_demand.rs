@@ -13,7 +13,7 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY, RTLD_LOCAL};
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
 
 use super::threads;
 use crate::error::{Error, Result, exit_code};
@@ -132,20 +132,18 @@ pub(super) fn may_have_gpus() -> bool {
 }
 
 fn fill() -> Result<(), String> {
-    // The loader's own words are the cause's cause.
-    let said = |cause: libloading::Error| format!("{:#}", anyhow::Error::from(cause));
-    // SAFETY: the libraries that this program was linked for, whose constructors would have run at its start.
-    let load = |name: &str, scope| unsafe { Library::open(Some(name), RTLD_LAZY | scope) };
+    let said = |cause: libloading::Error| said(&cause.into());
     let names: &[&str] = match CUDA {
         true => &["libtorch_cpu.so", "libtorch_cuda.so"],
         false => &["libtorch_cpu.so"],
     };
     for name in names {
-        std::mem::forget(load(name, RTLD_GLOBAL).map_err(said)?);
+        // SAFETY: the libraries that this program was linked for, whose constructors would have run at its
+        // start.
+        let opened = unsafe { Library::open(Some(*name), RTLD_LAZY | RTLD_GLOBAL) };
+        std::mem::forget(opened.map_err(said)?);
     }
-    let file = written().map_err(|cause| cause.to_string())?;
-    let functions =
-        load(&format!("/proc/self/fd/{}", file.as_raw_fd()), RTLD_LOCAL).map_err(said)?;
+    let functions = loaded()?;
     // SAFETY: build.rs wrote the table, of as many functions, and the library is never closed.
     let found = unsafe {
         let table = functions
@@ -160,13 +158,34 @@ fn fill() -> Result<(), String> {
     Ok(())
 }
 
-/// A file that has the library, and no name. Where the kernel allows no code in memory's own, a temporary one.
-fn written() -> io::Result<File> {
-    let flags = rustix::fs::MemfdFlags::CLOEXEC;
-    let mut file = match rustix::fs::memfd_create("libtorch_functions.so", flags) {
-        Ok(file) => File::from(file),
-        Err(_) => tempfile::tempfile()?,
+/// The library, from a file without a name: in memory, or, where the system allows no code there, in the folder
+/// for temporary files.
+fn loaded() -> Result<Library, String> {
+    type Source = fn() -> io::Result<File>;
+    let sources: [Source; 2] = [
+        || {
+            let flags = rustix::fs::MemfdFlags::CLOEXEC;
+            Ok(rustix::fs::memfd_create("libtorch_functions.so", flags)?.into())
+        },
+        tempfile::tempfile,
+    ];
+    let load = |source: &Source| -> Result<Library> {
+        let mut file = source()?;
+        file.write_all(LIBRARY)?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: its constructors are those of the C++ code in it. A libtorch that lacks one of its symbols
+        // is told of now, not at a call.
+        Ok(unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }?)
     };
-    file.write_all(LIBRARY)?;
-    Ok(file)
+    let mut reasons = sources
+        .iter()
+        .map(load)
+        .map(|loaded| loaded.map_err(|cause| said(&cause)));
+    let first = reasons.next().unwrap_or_else(|| Err(String::new()));
+    first.or_else(|reason| reasons.next().and_then(Result::ok).ok_or(reason))
+}
+
+/// With the loader's own words, which are the cause's cause.
+fn said(cause: &anyhow::Error) -> String {
+    format!("{cause:#}")
 }

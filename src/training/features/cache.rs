@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use tempfile::TempDir;
-
+use super::copied::copy_from_first;
 use super::cut::Cut;
 use super::extract::{Extractor, ViewCost, key};
 use super::source::FeatureSource;
@@ -26,8 +25,6 @@ pub(crate) struct FeatureCache<'a> {
     wanted: usize,
     /// Compiled while views are missing.
     extractor: Option<Extractor<'a>>,
-    /// Where a process that is not the first has them.
-    _own: Option<TempDir>,
 }
 
 impl<'a> FeatureCache<'a> {
@@ -53,33 +50,26 @@ impl<'a> FeatureCache<'a> {
         let key = key(job, network, &cuts)?;
         let shared = job.shared_features.as_ref();
         let shared = shared.map(|all| all.join(&hex(&sha256(&[key.as_bytes()]))[..16]));
-        let own = match job.share().rank {
-            0 => None,
-            _ => Some(tempfile::tempdir()?),
+        let features = match job.share().rank {
+            0 => Features::open(shared.as_deref().unwrap_or(folder), key, shapes),
+            _ => Features::temporary(shapes),
         };
-        let folder = own.as_ref().map_or(folder, TempDir::path);
         Ok(Self {
-            features: Features::open(shared.as_deref().unwrap_or(folder), key, shapes)?,
+            features: features?,
             job,
             cuts,
             wanted,
             extractor: None,
-            _own: own,
         })
     }
 
-    /// Forgets the features of a run that is resumed, unless all processes have them.
+    /// Gives the other processes the features that process 0 has of a run that is resumed.
     ///
     /// # Errors
     /// Those of any process.
     pub(crate) fn agree(mut self) -> Result<Self> {
         if let Some(group) = self.job.group {
-            let mut views = vec![0.0; group.world()];
-            views[group.rank()] = self.features.views() as f64;
-            group.add_up(&mut views)?;
-            if views.iter().any(|&found| found != views[0]) {
-                group.together(self.features.clear())?;
-            }
+            copy_from_first(&mut self.features, group)?;
         }
         Ok(self)
     }

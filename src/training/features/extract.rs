@@ -101,7 +101,8 @@ impl<'a> Extractor<'a> {
         let all = Arc::clone(&self.job.photos);
         let share = self.job.share();
         let own = photos[share.of(of)].to_vec();
-        let loader = Loader::new(all, own, BATCH, transform, self.job.workers())?;
+        let loader = Loader::new(all, own, BATCH, transform, self.job.workers());
+        let loader = self.job.together(loader)?;
         let mut loader = loader.tolerating(&self.job.undecodable);
         let levels = features.levels();
         let mut view = features.begin_view();

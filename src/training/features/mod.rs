@@ -1,6 +1,7 @@
 //! Features: what the frozen layers of a network give for each photo, computed once.
 
 mod cache;
+mod copied;
 mod cut;
 mod extract;
 mod rows;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,8 @@ use crate::training::tensors::torch;
 /// Features of photos at one or more nodes of a network. View 0 of a photo is what evaluation sees,
 /// the others are random transforms of it.
 pub(crate) struct Features {
-    folder: PathBuf,
+    /// `None` for files without a name, which are gone when they are closed.
+    folder: Option<PathBuf>,
     levels: Vec<Level>,
     index: Index,
     /// The row of each photo and view.
@@ -68,13 +70,38 @@ impl Features {
         };
         let levels = shapes.into_iter().enumerate().map(opened);
         let mut features = Self {
-            folder: folder.into(),
+            folder: Some(folder.into()),
             levels: levels.collect::<Result<_>>()?,
             index,
             rows: HashMap::new(),
         };
         features.cut()?;
         Ok(features)
+    }
+
+    /// No features, in the system's folder for temporary files.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when it can't be written to.
+    pub(crate) fn temporary(shapes: Vec<Vec<i64>>) -> Result<Self> {
+        let opened = |shape| {
+            let file = tempfile::tempfile();
+            file.map(|file| Level { file, shape })
+                .map_err(|cause| unusable(&std::env::temp_dir(), &cause))
+        };
+        Ok(Self {
+            folder: None,
+            levels: shapes.into_iter().map(opened).collect::<Result<_>>()?,
+            index: Index {
+                key: String::new(),
+                views: Vec::new(),
+            },
+            rows: HashMap::new(),
+        })
+    }
+
+    fn place(&self) -> PathBuf {
+        self.folder.clone().unwrap_or_else(std::env::temp_dir)
     }
 
     /// Cuts off what an interrupted view left, and lists the rows.
@@ -90,7 +117,7 @@ impl Features {
             Ok((held >= known).then_some(known))
         });
         let sizes = sizes.collect::<io::Result<Option<Vec<u64>>>>();
-        let sizes = sizes.map_err(|cause| unusable(&self.folder, &cause))?;
+        let sizes = sizes.map_err(|cause| unusable(&self.place(), &cause))?;
         self.rows.clear();
         if sizes.is_some() {
             self.rows.extend(listed.into_iter().zip(0..));
@@ -104,23 +131,38 @@ impl Features {
             .zip(sizes.unwrap_or(vec![0; self.levels.len()]))
         {
             let cut = level.file.set_len(size);
-            cut.map_err(|cause| unusable(&self.folder, &cause))?;
+            cut.map_err(|cause| unusable(&self.place(), &cause))?;
         }
         Ok(())
-    }
-
-    /// Forgets all views.
-    ///
-    /// # Errors
-    /// [`Error::Environment`] when the folder can't be written to.
-    pub(crate) fn clear(&mut self) -> Result<()> {
-        self.index.views.clear();
-        self.cut()
     }
 
     /// Number of nodes.
     pub(super) fn levels(&self) -> usize {
         self.levels.len()
+    }
+
+    /// Number of photos in a complete view.
+    pub(super) fn photos(&self, view: usize) -> usize {
+        self.index.views[view].len()
+    }
+
+    /// Rows of a complete view as they are stored.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when a file can't be read.
+    pub(super) fn stored(&self, view: usize, photos: Range<usize>) -> Result<Rows> {
+        let before: usize = self.index.views[..view].iter().map(Vec::len).sum();
+        let first = (before + photos.start) as u64;
+        let levels = self.levels.iter().map(|level| {
+            let mut bytes = vec![0u8; photos.len() * level.row_bytes() as usize];
+            let read = read_at(&level.file, &mut bytes, first * level.row_bytes());
+            read.map_err(|cause| unusable(&self.place(), &cause))?;
+            Ok(bytes)
+        });
+        Ok(Rows {
+            levels: levels.collect::<Result<_>>()?,
+            photos: self.index.views[view][photos].to_vec(),
+        })
     }
 
     /// Number of complete views.
@@ -153,7 +195,7 @@ impl Features {
         let mut bytes = vec![0u8; row_bytes * rows.len()];
         for (row, into) in rows.iter().zip(bytes.chunks_mut(row_bytes)) {
             let read = read_at(&level.file, into, row * row_bytes as u64);
-            read.map_err(|cause| unusable(&self.folder, &cause))?;
+            read.map_err(|cause| unusable(&self.place(), &cause))?;
         }
         let mut shape = vec![rows.len() as i64];
         shape.extend(&level.shape);
@@ -167,7 +209,9 @@ impl Features {
 
     /// Removes the files.
     pub(crate) fn remove(self) {
-        std::fs::remove_dir_all(self.folder).ok();
+        if let Some(folder) = self.folder {
+            std::fs::remove_dir_all(folder).ok();
+        }
     }
 }
 
@@ -194,7 +238,7 @@ impl View<'_> {
         let row = self.first + self.photos.len() as u64;
         for (level, bytes) in self.features.levels.iter().zip(&rows.levels) {
             let written = write_at(&level.file, bytes, row * level.row_bytes());
-            written.map_err(|cause| full(&self.features.folder, &cause))?;
+            written.map_err(|cause| full(&self.features.place(), &cause))?;
         }
         self.photos.extend(&rows.photos);
         Ok(())
@@ -209,13 +253,16 @@ impl View<'_> {
         let view = features.index.views.len();
         for level in &features.levels {
             let synced = level.file.sync_data();
-            synced.map_err(|cause| full(&features.folder, &cause))?;
+            synced.map_err(|cause| full(&features.place(), &cause))?;
         }
         let rows = self.photos.iter().map(|&photo| (photo, view));
         features.rows.extend(rows.zip(self.first..));
         features.index.views.push(self.photos);
+        let Some(folder) = &features.folder else {
+            return Ok(());
+        };
         let text = serde_json::to_vec(&features.index)?;
-        files::write_atomically(&features.folder.join(INDEX), |sink| sink.write_all(&text))
+        files::write_atomically(&folder.join(INDEX), |sink| sink.write_all(&text))
     }
 }
 
@@ -250,7 +297,7 @@ fn unusable(path: &Path, cause: &io::Error) -> anyhow::Error {
 
 fn full(folder: &Path, cause: &io::Error) -> anyhow::Error {
     let folder = shown(folder);
-    let remedy = "free some space, or choose an --out on a larger disk";
+    let remedy = "free some space, or choose an --out (in process 0) or a TMPDIR (in the others) on a larger disk";
     Error::Environment(format!(
         "can't write features to {folder}: {cause}; {remedy}"
     ))
