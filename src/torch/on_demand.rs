@@ -13,7 +13,7 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY, RTLD_LOCAL};
 
 use super::threads;
 use crate::error::{Error, Result, exit_code};
@@ -173,9 +173,9 @@ fn loaded() -> Result<Library, String> {
         let mut file = source()?;
         file.write_all(LIBRARY)?;
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        // SAFETY: its constructors are those of the C++ code in it. A libtorch that lacks one of its symbols
-        // is told of now, not at a call.
-        Ok(unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }?)
+        // SAFETY: its constructors are those of the C++ code in it. tch's callbacks for streams, which are not
+        // used here, stay unresolved.
+        Ok(unsafe { Library::open(Some(&path), RTLD_LAZY | RTLD_LOCAL) }?)
     };
     let mut reasons = sources
         .iter()
