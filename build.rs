@@ -64,8 +64,8 @@ fn say_what_is_slow() {
 
 const COLLECTIVES: &str = "flowers_c10d";
 
-/// Compiles the interface to PyTorch's collectives, given libtorch's folder `lib`. A libtorch without them
-/// leaves the program to train in one process.
+/// Compiles the interface to PyTorch's collectives, given libtorch's folder `lib`. Where that has none, which
+/// `false` tells, the program trains in one process.
 fn build_collectives(lib: &Path) -> bool {
     const SOURCES: &str = "src/distributed/c10d";
     for name in [
@@ -92,6 +92,7 @@ fn build_collectives(lib: &Path) -> bool {
         .cpp(true)
         .warnings(false)
         .cargo_metadata(false)
+        .cargo_warnings(false)
         .std("c++17")
         .define("_GLIBCXX_USE_CXX11_ABI", &*abi)
         .define("USE_C10D_GLOO", None)
